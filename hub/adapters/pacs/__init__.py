@@ -1,0 +1,1 @@
+"""PACS: its door (DICOM, DICOMweb) is not opened yet; see the README's table of what is connected."""

@@ -1,0 +1,359 @@
+"""Every table of the hub, for SQLite and PostgreSQL alike.
+
+Times are µs since 1970 UTC (BIGINT); documents are JSON text; ids of resources are UUIDv7 text. Rows that live
+differently are in tables of their own: `message` is immutable, `work` is small and hot, `dedupe` is a window, `outcome`
+is what became of a message whose work is over. `tx` is the PostgreSQL transaction id (0 on SQLite): a reader that wants
+to miss nothing reads in the order (tx, id) and only below the oldest transaction still running (ADR 0003).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+
+metadata = MetaData()
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("channel", Text, nullable=False),
+    Column("direction", Text, nullable=False),  # in | out
+    Column("at", BigInteger, nullable=False),
+    Column("sender", Text, nullable=False, default=""),  # MSH-3|MSH-4
+    Column("control_id", Text, nullable=False, default=""),
+    Column("type", Text, nullable=False, default=""),  # ADT^A08, patient.updated
+    Column("patient_no", Text, nullable=False, default=""),  # inbound: number without assigner; a keyed digest if it is an RRN
+    Column("lane", Text, nullable=False, default=""),
+    Column("bucket", Integer, nullable=False, default=0),
+    Column("body", LargeBinary),  # AEAD, see hub/db/crypt.py; NULL for outbound built at send time, and once purged
+    Column("charset", Text, nullable=False, default=""),
+    Column("answer_owed", Boolean, nullable=False, default=False),
+    Column("code", Text, nullable=False, default=""),  # the answer given: AA, CE, 202 …
+    Column("cause", BigInteger),  # outbound: the inbound message that caused it
+    Column("change_id", BigInteger),  # outbound: the change that it carries
+    Column("resource_id", Text),
+    Index("message_by_channel", "channel", "id"),
+    Index("message_by_patient", "patient_no", "id"),
+    Index("message_by_control", "control_id"),
+    Index("message_by_resource", "resource_id", "id"),
+)
+
+answered = Table(  # the answers to messages first..last went out, but for those listed: one row a group commit
+    "answered",
+    metadata,
+    Column("first_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("undelivered", Text, nullable=False, default="[]"),
+)
+
+dedupe = Table(
+    "dedupe",
+    metadata,
+    Column("channel", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("control_id", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # keyed, of the content without MSH-7
+    Column("message_id", BigInteger, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel", "sender", "control_id"),
+    Index("dedupe_by_age", "at"),
+    sqlite_with_rowid=False,
+)
+
+work = Table(
+    "work",
+    metadata,
+    Column("direction", Text, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False, default="queued"),  # queued | in_flight | uncertain | dead
+    Column("barrier", Boolean, nullable=False, default=False),  # the second lane of a merge or move: goes when the first goes
+    Column("attempts", Integer, nullable=False, default=0),  # attempts that reached the target
+    Column("due", BigInteger, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("direction", "bucket", "message_id", "lane"),
+    Index("work_by_message", "message_id"),
+    Index("work_by_lane", "lane", "message_id"),
+    sqlite_with_rowid=False,
+)
+
+outcome = Table(
+    "outcome",
+    metadata,
+    Column("message_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),  # done | discarded | refused
+    Column("outcome", Text, nullable=False, default=""),  # applied | ignored | stale | delivered
+    Column("reason", Text, nullable=False, default=""),
+    Column("at", BigInteger, nullable=False),
+)
+
+tally = Table(  # counts of final states, so that no status page ever counts the history
+    "tally",
+    metadata,
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),  # received | applied | ignored | stale | delivered | refused | discarded | duplicate
+    Column("shard", Integer, nullable=False),  # one a writing process, so that writers do not queue for a row
+    Column("n", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel", "state", "shard"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("message_id", BigInteger, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("verdict", Text, nullable=False),  # delivered | not_delivered | outcome_unknown | refused | misconfigured
+    Column("detail", Text, nullable=False, default=""),
+    Column("sent", LargeBinary),  # AEAD
+    Column("answer", LargeBinary),  # AEAD
+    PrimaryKeyConstraint("message_id", "n", "at"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Text, primary_key=True),  # in:7, out:3, sequencer
+    Column("owner", Text, nullable=False, default=""),
+    Column("token", BigInteger, nullable=False, default=0),  # fencing: grows with every new owner
+    Column("until", BigInteger, nullable=False, default=0),  # by the database's clock
+)
+
+channel_state = Table(
+    "channel_state",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("paused", Boolean, nullable=False, default=False),
+    Column("stopped", Text, nullable=False, default=""),  # a reason: Misconfigured, or the peer said 410
+    Column("breaker", Text, nullable=False, default="closed"),  # closed | open | half_open
+    Column("breaker_until", BigInteger, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("updated_at", BigInteger, nullable=False, default=0),
+)
+
+source_record = Table(
+    "source_record",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("system", Text, nullable=False),  # the channel's system: ocs, emr, erp, pacs, crm
+    Column("key", Text, nullable=False),  # assigner|value
+    Column("resource_id", Text, nullable=False),
+    Column("patient_key", Text),  # assigner|value of the patient it was told under
+    Column("data", Text, nullable=False),  # JSON: field -> value, as that system last said it
+    Column("lineage", Text, nullable=False),  # JSON: field -> [path, message id, map version, changed at µs]
+    Column("event_at", BigInteger, nullable=False),
+    Column("message_id", BigInteger),
+    Column("channel", Text, nullable=False, default=""),
+    PrimaryKeyConstraint("kind", "system", "key"),
+    Index("source_by_resource", "resource_id"),
+    sqlite_with_rowid=False,
+)
+
+resource = Table(
+    "resource",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("patient_id", Text),  # whose it is; its own id for a Patient; NULL for Practitioner, Organization
+    Column("patient_key", Text),  # the patient number it was told under, so that a merge can be taken back
+    Column("version", Integer, nullable=False),
+    Column("status", Text, nullable=False, default="active"),  # active | merged | removed
+    Column("sort_at", BigInteger, nullable=False, default=0),  # start of a visit or booking, for the timeline
+    Column("data", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("resource_by_patient", "patient_id", "kind", "sort_at"),
+    sqlite_with_rowid=False,
+)
+
+identifier = Table(
+    "identifier",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("assigner", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("home_id", Text, nullable=False),  # the resource it was first given to: where an unmerge takes it back to
+    Column("type", Text, nullable=False, default=""),
+    PrimaryKeyConstraint("kind", "assigner", "value"),
+    Index("identifier_by_value", "value"),
+    Index("identifier_by_resource", "resource_id"),
+    sqlite_with_rowid=False,
+)
+
+term = Table(  # what a patient can be searched by: normalised
+    "term",
+    metadata,
+    Column("kind", Text, nullable=False),  # name | phone | birthDate
+    Column("value", Text, nullable=False),
+    Column("patient_id", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "value", "patient_id"),
+    Index("term_by_patient", "patient_id"),
+    sqlite_with_rowid=False,
+)
+
+change = Table(  # one row a new version of a resource: history, delta feed and webhook body in one
+    "change",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("tx", BigInteger, nullable=False, default=0),
+    Column("at", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),  # encounter.created
+    Column("kind", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("patient_id", Text),
+    Column("version", Integer, nullable=False),
+    Column("fields", Text, nullable=False),  # JSON list of changed fields
+    Column("data", Text, nullable=False),  # the whole document after the change
+    Column("message_id", BigInteger),  # the message that caused it, or NULL for the API
+    Column("origin", Text, nullable=False, default=""),  # channel, or api:<token name>
+    Index("change_by_feed", "tx", "id"),
+    Index("change_by_resource", "resource_id", "version"),
+    Index("change_by_patient", "patient_id", "id"),
+    Index("change_by_message", "message_id"),
+)
+
+link_history = Table(
+    "link_history",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("act", Text, nullable=False),  # merge | unmerge | link | unlink | move | change_identifier
+    Column("kind", Text, nullable=False),
+    Column("assigner", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("from_id", Text, nullable=False),
+    Column("to_id", Text, nullable=False),
+    Column("message_id", BigInteger),
+    Column("actor", Text, nullable=False, default=""),
+    Index("link_history_by_from", "from_id"),
+    Index("link_history_by_to", "to_id"),
+)
+
+link_key = Table(  # how a target names what is ours
+    "link_key",
+    metadata,
+    Column("channel", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("peer_id", Text, nullable=False),
+    Column("etag", Text, nullable=False, default=""),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel", "resource_id"),
+)
+
+sent_field = Table(  # what we last told a system of one field: its echo is no news
+    "sent_field",
+    metadata,
+    Column("channel", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("value", Text, nullable=False),  # JSON
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel", "resource_id", "field"),
+)
+
+entry = Table(  # the audit log: written in the transaction of the act, never changed
+    "entry",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("tx", BigInteger, nullable=False, default=0),
+    Column("at", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),  # hub/audit/actions.py
+    Column("actor", Text, nullable=False),  # system | token:<name> | cli:<user>
+    Column("channel", Text, nullable=False, default=""),
+    Column("message_id", BigInteger),
+    Column("resource_id", Text),
+    Column("detail", Text, nullable=False, default="{}"),  # JSON: codes, field names, keyed digests; no patient data
+    Index("entry_by_order", "tx", "id"),
+    Index("entry_by_message", "message_id"),
+    Index("entry_by_resource", "resource_id", "id"),
+)
+
+tile = Table(  # leaf hashes of the log, a run of entries a row, in the log's order
+    "tile",
+    metadata,
+    Column("first", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),  # index of the first leaf
+    Column("count", Integer, nullable=False),
+    Column("ids", LargeBinary, nullable=False),  # count big-endian int64 entry ids
+    Column("hashes", LargeBinary, nullable=False),  # count × 32 bytes, RFC 6962 leaf hashes
+    Column("last_tx", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("size", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),  # right edge of the tree: what the next root is computed from
+    Column("note", Text, nullable=False),  # the signed note as appended to the checkpoint file
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),  # crm | operator | auditor | admin
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("token_id", Text, nullable=False),
+    Column("csrf", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("token_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request", LargeBinary, nullable=False),  # digest of method, path and body
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # AEAD
+    Column("headers", Text, nullable=False, default="{}"),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("token_id", "key"),
+)
+
+map_version = Table(
+    "map_version",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # breaker_open | control_id_reused | channel_stopped | disk_full …
+    Column("channel", Text, nullable=False, default=""),
+    Column("text", Text, nullable=False),
+    Column("cleared_at", BigInteger),
+)
+
+counter = Table(  # SQLite only: the next ids; PostgreSQL has sequences of the same names
+    "counter",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+COUNTERS = ("message", "change", "entry", "link_history")

@@ -1,0 +1,152 @@
+"""What the core asks of the world outside it: ports as Protocols. `adapters` and `db` fulfil them; tests fake them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from hub.domain.facts import Key
+
+
+class Verdict(StrEnum):
+    """What intake says of a message that came in."""
+
+    STORED = "stored"  # committed durably (or known already): answer positively
+    TRY_AGAIN = "try_again"  # our store is down, busy or full: nothing kept
+    NEVER = "never"  # unreadable or not for us: kept as REFUSED, a resend changes nothing
+
+
+@dataclass(slots=True)
+class Received:
+    """One message as a listener hands it to intake. `body` is the bytes as received, without transport framing."""
+
+    channel: str
+    body: bytes
+    sender: str  # MSH-3|MSH-4 (or the like): whose control ids these are
+    control_id: str
+    type: str  # "ADT^A08"
+    patient: Key | None  # cheap read of the first patient number, for lane and search
+    other_patient: Key | None = None  # merges and moves: the second lane
+    content: bytes = b""  # what makes two messages "the same": body without MSH-7
+    answer_owed: bool = True
+    code: str = ""  # the answer's code, kept for a replay
+    refused: str | None = None  # a reason: keep the bytes as REFUSED
+    charset: str = ""
+    filtered: bool = False  # the channel's `accept` list does not have it: DONE, ignored
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Intake's answer to a Received."""
+
+    verdict: Verdict
+    message_id: int | None = None
+    duplicate_of: int | None = None  # the same message again: nothing was stored, the first answer stands
+    code: str = ""  # the stored answer's code where it is a duplicate
+    reused: bool = False  # same control id, other content: stored, and an alert was raised
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Outbound:
+    """One message on its way to a target, with all that an adapter needs to build it now, from the current state.
+
+    For a webhook `event` is the event's body as stored. For a system of record `resource` is the *current* canonical
+    document, `changed` the fields that this message is about, `patient` the current golden record it belongs to.
+    """
+
+    message_id: int
+    channel: str
+    type: str  # "patient.updated", "appointment.created", …
+    at: int  # µs: when the change was made
+    attempt: int
+    kind: str
+    resource_id: str
+    version: int
+    resource: dict[str, Any]
+    changed: list[str]
+    patient_id: str
+    patient: dict[str, Any]
+    event: dict[str, Any] | None = None
+    peer_id: str | None = None  # how the target names this resource, learnt from an earlier delivery
+    peer_etag: str | None = None
+    patient_peer_id: str | None = None
+
+
+@dataclass(slots=True)
+class Delivered:
+    """The target confirmed. What it told us of itself is kept for the next time."""
+
+    peer_id: str | None = None
+    peer_etag: str | None = None
+    sent: bytes = b""  # bytes as sent, kept encrypted with the attempt
+    answer: bytes = b""  # bytes as answered
+    detail: str = ""  # free of patient data: "201", "AA"
+    sent_fields: Mapping[str, Any] = field(default_factory=dict)  # canonical field -> value as sent: recognises its echo
+    confirms: bool = True  # False: the target took it but has not decided yet
+
+
+class Target(Protocol):
+    """An outbound channel, built from its settings. Thread-safe; blocking; every call bounded in time.
+
+    `send` returns Delivered or raises one of NotDelivered, OutcomeUnknown, Refused, Misconfigured: nothing else.
+    """
+
+    resend_is_safe: bool
+
+    def send(self, message: Outbound) -> Delivered: ...
+
+    def find(self, message: Outbound) -> Delivered | None:
+        """After OutcomeUnknown, where a resend is not safe: did the target act? None: it did not."""
+        ...
+
+    def ping(self) -> str:
+        """Ask the target whether it is there: a line for people. Raises as `send` does."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerHealth:
+    """What a listener says of itself for the console."""
+
+    address: str
+    connections: int
+
+
+class Intake(Protocol):
+    """What a listener hands its messages to. Blocking: one durable commit for the whole batch, receipts in order."""
+
+    def store(self, batch: Sequence[Received]) -> list[Receipt]: ...
+
+    def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
+        """The answers to messages first_id … last_id went out, but for `undelivered`. Recorded with the next commit."""
+        ...
+
+
+class Listener(Protocol):
+    """An inbound channel: runs inside the listener's asyncio loop."""
+
+    async def start(self, intake: Intake) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def health(self) -> ListenerHealth: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an adapter module is, for `hub channel kinds`, the docs and the contract suite."""
+
+    name: str  # "ocs.hl7_out": what `adapter = ` in hub.toml says
+    title: str
+    direction: str  # "in" | "out"
+    system: str  # ocs | emr | erp | pacs | crm
+    protocol: str
+    handles: tuple[str, ...] = ()  # out: change types it can carry ("patient.updated", "appointment.*")
+
+
+Clock = Callable[[], int]

@@ -1,0 +1,187 @@
+"""What hub.toml can say: one frozen dataclass a table, with its defaults. See docs/configuration.md."""
+
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from hub.config.bind import Source, bind, option
+from hub.config.errors import ConfigError
+from hub.config.lines import Place
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class HubSection:
+    """[hub]"""
+
+    name: str = option("Hospital Hub", doc="shown in the console and in alerts")
+    data_dir: Path = option(Path(), doc="where database, pid file and socket live; default: the folder of hub.toml")
+    assigner: str = option("HOSP", doc="assigning authority of numbers that come without one")
+    timezone: str = option("Asia/Seoul", doc="time zone of times that come without an offset")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSection:
+    """[database]"""
+
+    url: str = option(
+        "sqlite:///hub.db", doc="sqlite:///FILE (relative to data_dir) or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    )
+    pool: int = option(10, doc="connections a process keeps to PostgreSQL", low=1, high=200)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.startswith("sqlite")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSection:
+    """[broker]"""
+
+    url: str | None = option(None, doc="redis://HOST:PORT/0 for Celery's wake-up calls; without it hub run does all by itself")
+    workers: int = option(2, doc="Celery worker processes that hub run starts", low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True)
+class WebSection:
+    """[web]"""
+
+    host: str = option("127.0.0.1", doc="address that API and console listen on")
+    port: int = option(8080, doc="their port; 0 picks a free one", low=0, high=65535)
+    tls_cert: Path | None = option(None, doc="certificate chain (PEM); with tls_key the console speaks HTTPS")
+    tls_key: Path | None = option(None, doc="private key (PEM)")
+
+
+@dataclass(frozen=True, slots=True)
+class KeysSection:
+    """[keys]"""
+
+    data_key_file: Path = option(Path("secrets/data.key"), doc="key of message bodies and digests, outside the database")
+    audit_key_file: Path = option(Path("secrets/audit.key"), doc="Ed25519 key that signs the audit log's checkpoints")
+    data_key_env: str | None = option(None, doc="environment variable that holds the data key instead of the file")
+    audit_key_env: str | None = option(None, doc="environment variable that holds the audit key instead of the file")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSection:
+    """[audit]"""
+
+    checkpoint_file: Path = option(
+        Path("audit-checkpoints.txt"), doc="signed checkpoints are appended here: keep it off this host too"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSection:
+    """[retention]: after how many days a message's body is deleted; what is undelivered is never deleted."""
+
+    done_days: int = option(30, doc="bodies of messages that are done or discarded", low=1)
+    ignored_days: int = option(7, doc="bodies of messages that were ignored (filtered, no map)", low=1)
+    refused_days: int = option(30, doc="bodies of messages refused at intake", low=1)
+    dead_days: int = option(90, doc="bodies of discarded dead letters; a dead letter that waits is kept", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """[limits]"""
+
+    disk_free_mb: int = option(500, doc="with less free disk, intake answers TRY_AGAIN", low=1)
+    queue: int = option(1_000_000, doc="with more messages waiting, intake answers TRY_AGAIN", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySection:
+    """[apply]"""
+
+    batch: int = option(100, doc="messages applied in one transaction", low=1, high=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAuthority:
+    """One line of [authority]: who may set a field, best first."""
+
+    systems: tuple[str, ...] = option(doc='systems that may set it, best first: ["ocs", "emr"]')
+    policy: Literal["ranked", "newest"] = option(
+        "ranked", doc="ranked: the best system that said something; newest: the latest change"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Waits between attempts: base · 2ⁿ with jitter, never longer than max."""
+
+    base_seconds: float = option(2.0, doc="wait after the first failed attempt", low=0.01, high=3600)
+    max_seconds: float = option(600.0, doc="longest wait", low=0.01, high=86400)
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What every [channels.NAME] can say, whatever its adapter."""
+
+    adapter: str = option(doc="kind of channel, as hub channel kinds lists them: ocs.hl7_in")
+    system: str = option(doc="whose channel it is, for authority: ocs, emr, erp, pacs, crm")
+    enabled: bool = option(True, doc="false: configured, but not started")
+    assigner: str = option("", doc="assigning authority of numbers that come without one; default: [hub] assigner")
+    timezone: str = option("", doc="time zone of times without an offset; default: [hub] timezone")
+    map: str = option("", doc="in: name of the shipped map; default: the adapter's own")
+    overlay: Path | None = option(None, doc="in: a map file of this site, laid over the shipped map")
+    accept: tuple[str, ...] = option((), doc='in: events that are taken, ["ADT", "SIU^S12"]; others end ignored; default: all')
+    events: tuple[str, ...] = option((), doc='out: changes that are sent, ["patient.*"]; default: all that the adapter can carry')
+    on_reuse: Literal["accept_and_alert", "refuse"] = option("accept_and_alert", doc="in: same control id, other content")
+    dedupe_days: int = option(7, doc="in: how long a control id is remembered", low=1, high=400)
+    on_dead: Literal["block", "skip"] = option("block", doc="out: a dead message blocks its lane, or is skipped")
+    max_attempts: int = option(8, doc="out: attempts that reached the target before a message is dead", low=1, high=1000)
+    retry: Retry = option(Retry, doc="out: waits between attempts")
+    breaker_failures: int = option(5, doc="out: failures in a row that open the breaker", low=1, high=1000)
+    breaker_seconds: float = option(
+        30.0, doc="out: how long it stays open before one attempt probes the target", low=0.01, high=86400
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Channel(Common):
+    """One configured adapter. `settings` are the adapter's own keys, secrets resolved."""
+
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    place: Place = ()
+    source: Source | None = None
+
+    def error(self, key: str, problem: str, instead: str = "") -> ConfigError:
+        """A ConfigError at the line of this channel's `key`."""
+        assert self.source is not None
+        return self.source.error((*self.place, key) if key else self.place, problem, instead)
+
+    def read(self, settings: type[S]) -> S:
+        """The adapter's own keys as its Settings dataclass: types, bounds and unknown keys checked. Raises ConfigError."""
+        assert self.source is not None
+        return bind(settings, dict(self.settings), self.place, self.source, ignore=frozenset(f.name for f in fields(Common)))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of hub.toml, checked; paths absolute, secrets resolved, defaults filled in."""
+
+    path: Path
+    hub: HubSection
+    database: DatabaseSection
+    broker: BrokerSection
+    web: WebSection
+    keys: KeysSection
+    audit: AuditSection
+    retention: RetentionSection
+    limits: LimitsSection
+    apply: ApplySection
+    authority: Mapping[str, FieldAuthority]
+    channels: Mapping[str, Channel]
+
+    @property
+    def pid_file(self) -> Path:
+        """Where a running hub writes its process id: `hub reload` sends SIGHUP there."""
+        return self.hub.data_dir / "hub.pid"

@@ -1,0 +1,93 @@
+"""Logging: one line an event to stderr, JSON or for people, and never a patient.
+
+Only the fields of `FIELDS` are printed: a field that nobody allowed cannot carry a name or a phone number into a log file.
+Texts of messages are written by us; tracebacks are printed without the exception's own text unless it is one of ours
+(see hub/domain/errors.py: `str(error)` is free of patient data), because a driver's error may quote the row.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import traceback
+from typing import Any, Literal
+
+# What may stand beside a message: names of ours, ids of rows, counts, times, codes.
+FIELDS = frozenset(
+    {
+        "channel", "message_id", "change_id", "lane_bucket", "state", "outcome", "event", "code", "reason", "role", "pid", "attempt",
+        "count", "bytes", "seconds", "rate", "peer", "port", "host", "path", "method", "status", "request_id", "token_name", "adapter",
+        "database", "version", "size", "kind", "worker", "signal", "file", "line", "listener", "connections", "due", "until",
+    }
+)  # fmt: skip
+# Libraries that log URLs, headers or SQL parameters at INFO or DEBUG.
+QUIET = (
+    "httpx", "httpcore", "uvicorn.access", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "celery.redirected", "celery.worker.strategy",
+    "kombu", "amqp", "redis", "asyncio", "hl7apy", "alembic.runtime.migration", "multipart", "python_multipart",
+)  # fmt: skip
+OURS = "hub."
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def setup(level: str = "INFO", form: Literal["human", "json"] = "human") -> None:
+    """Send every log line to stderr in `form`; call once a process. `level` is a name of logging: INFO, DEBUG …"""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get(name: str) -> logging.Logger:
+    """The logger of a module; pass fields as `extra={"channel": "ocs-in"}`."""
+    return logging.getLogger(name)
+
+
+def allowed(record: logging.LogRecord) -> dict[str, Any]:
+    """The extra fields of `record` that may be printed."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD and key in FIELDS and value is not None}
+
+
+def describe(record: logging.LogRecord) -> str:
+    """Class and place of the record's exception, innermost frame last; its text only where the class is ours."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return ""
+    error = record.exc_info[1]
+    frames = [
+        f"{f.filename.rsplit('/', 2)[-2]}/{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}"
+        for f in traceback.extract_tb(error.__traceback__)
+    ]
+    text = f": {error}" if type(error).__module__.startswith(OURS) else ""
+    return f"{type(error).__module__}.{type(error).__qualname__}{text} at {' > '.join(frames[-8:])}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: at (ISO 8601, UTC), level, logger, text, then the allowed fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        line: dict[str, Any] = {"at": at, "level": record.levelname, "logger": record.name, "text": record.getMessage()}
+        line.update(allowed(record))
+        if error := describe(record):
+            line["error"] = error
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class HumanFormatter(logging.Formatter):
+    """`12:34:56 WARNING ocs-in refused the connection  channel=ocs-in count=3`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {key}={value}" for key, value in allowed(record).items())
+        error = describe(record)
+        at = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return (
+            f"{at} {record.levelname:<7} {record.getMessage()}"
+            + (f" {fields}" if fields else "")
+            + (f"\n  {error}" if error else "")
+        )

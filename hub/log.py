@@ -10,25 +10,26 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 # What may stand beside a message: names of ours, ids of rows, counts, times, codes.
 FIELDS = frozenset(
-    {
-        "channel", "message_id", "change_id", "lane_bucket", "state", "outcome", "event", "code", "reason", "role", "pid", "attempt",
-        "count", "bytes", "seconds", "rate", "peer", "port", "host", "path", "method", "status", "request_id", "token_name", "adapter",
-        "database", "version", "size", "kind", "worker", "signal", "file", "line", "listener", "connections", "due", "until",
-    }
-)  # fmt: skip
+    "channel message_id change_id bucket state outcome event code reason role pid attempt count bytes seconds rate peer port host"
+    " path method status request_id token_name adapter database version size kind worker signal file line listener connections due"
+    " until".split()
+)
 # Libraries that log URLs, headers or SQL parameters at INFO or DEBUG.
 QUIET = (
-    "httpx", "httpcore", "uvicorn.access", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "celery.redirected", "celery.worker.strategy",
-    "kombu", "amqp", "redis", "asyncio", "hl7apy", "alembic.runtime.migration", "multipart", "python_multipart",
-)  # fmt: skip
+    "httpx httpcore uvicorn.access sqlalchemy.engine sqlalchemy.pool psycopg celery.redirected celery.worker.strategy kombu amqp"
+    " redis asyncio hl7apy alembic.runtime.migration multipart python_multipart"
+).split()
 OURS = "hub."
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def setup(level: str = "INFO", form: Literal["human", "json"] = "human") -> None:
@@ -42,6 +43,15 @@ def setup(level: str = "INFO", form: Literal["human", "json"] = "human") -> None
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.raiseExceptions = False  # a failing log call would print its arguments
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """The last words of a process or thread, without the text of a foreign exception."""
+    if error is not None and not issubclass(kind, KeyboardInterrupt | SystemExit):
+        get("hub").critical("stopped by an error that nobody foresaw", exc_info=(kind, error, trace))
 
 
 def get(name: str) -> logging.Logger:
@@ -59,10 +69,7 @@ def describe(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[1] is None:
         return ""
     error = record.exc_info[1]
-    frames = [
-        f"{f.filename.rsplit('/', 2)[-2]}/{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}"
-        for f in traceback.extract_tb(error.__traceback__)
-    ]
+    frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
     text = f": {error}" if type(error).__module__.startswith(OURS) else ""
     return f"{type(error).__module__}.{type(error).__qualname__}{text} at {' > '.join(frames[-8:])}"
 

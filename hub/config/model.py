@@ -151,7 +151,7 @@ class Channel(Common):
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     place: Place = ()
-    source: Source | None = None
+    source: Source | None = field(default=None, repr=False, compare=False)
 
     def error(self, key: str, problem: str, instead: str = "") -> ConfigError:
         """A ConfigError at the line of this channel's `key`."""

@@ -18,16 +18,18 @@ from types import TracebackType
 from typing import Any, Literal
 
 # What may stand beside a message: names of ours, ids of rows, counts, times, codes.
-FIELDS = frozenset(
-    "channel message_id change_id bucket state outcome event code reason role pid attempt count bytes seconds rate peer port host"
-    " path method status request_id token_name adapter database version size kind worker signal file line listener connections due"
-    " until".split()
-)
+FIELDS = frozenset({
+    "channel", "message_id", "change_id", "bucket", "state", "outcome", "event", "code", "reason", "role", "pid", "attempt",
+    "count", "bytes", "seconds", "rate", "peer", "port", "host", "path", "method", "status", "request_id", "token_name",
+    "adapter", "database", "version", "size", "kind", "worker", "signal", "file", "line", "listener", "connections", "due",
+    "until",
+})  # fmt: skip
 # Libraries that log URLs, headers or SQL parameters at INFO or DEBUG.
 QUIET = (
-    "httpx httpcore uvicorn.access sqlalchemy.engine sqlalchemy.pool psycopg celery.redirected celery.worker.strategy kombu amqp"
-    " redis asyncio hl7apy alembic.runtime.migration multipart python_multipart"
-).split()
+    "httpx", "httpcore", "uvicorn.access", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "celery.redirected",
+    "celery.worker.strategy", "kombu", "amqp", "redis", "asyncio", "hl7apy", "alembic.runtime.migration", "multipart",
+    "python_multipart",
+)  # fmt: skip
 OURS = "hub."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 

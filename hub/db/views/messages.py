@@ -69,7 +69,7 @@ class MessageRow:
 
 def find(conn: Connection, query: Query, *, before: int | None = None, limit: int = 50) -> list[MessageRow]:
     """The newest `limit` messages that match, with an id below `before`."""
-    statement = _rows()
+    statement = rows()
     if before is not None:
         statement = statement.where(message.c.id < before)
     for column, value in (
@@ -90,13 +90,13 @@ def find(conn: Connection, query: Query, *, before: int | None = None, limit: in
         statement = statement.where(message.c.id >= first_id_at(conn, query.since - CLOCK_SLACK), message.c.at >= query.since)
     if query.until is not None:
         statement = statement.where(message.c.id < first_id_at(conn, query.until + CLOCK_SLACK), message.c.at < query.until)
-    return [_row(row) for row in conn.execute(statement.order_by(message.c.id.desc()).limit(limit))]
+    return [as_message(row) for row in conn.execute(statement.order_by(message.c.id.desc()).limit(limit))]
 
 
 def get(conn: Connection, message_id: int) -> MessageRow | None:
     """One message."""
-    row = conn.execute(_rows().where(message.c.id == message_id)).first()
-    return None if row is None else _row(row)
+    row = conn.execute(rows().where(message.c.id == message_id)).first()
+    return None if row is None else as_message(row)
 
 
 def body(conn: Connection, message_id: int) -> bytes | None:
@@ -150,12 +150,12 @@ def carriers(conn: Connection, changes: Sequence[tuple[int, str]]) -> list[Messa
     """The outbound messages that carry these changes, given as (change id, resource id)."""
     if not changes:
         return []
-    statement = _rows().where(
+    statement = rows().where(
         message.c.resource_id.in_({resource_id for _, resource_id in changes}),
         message.c.change_id.in_([change_id for change_id, _ in changes]),
         message.c.direction == "out",
     )
-    return [_row(row) for row in conn.execute(statement.order_by(message.c.id))]
+    return [as_message(row) for row in conn.execute(statement.order_by(message.c.id))]
 
 
 def audit_of(conn: Connection, message_id: int, *, limit: int = 200) -> list[dict[str, Any]]:
@@ -183,8 +183,8 @@ def first_id_at(conn: Connection, at: int) -> int:
     return int(low)
 
 
-def _rows() -> Select[Any]:
-    """message with its state, from work or outcome."""
+def rows() -> Select[Any]:
+    """Every message with its state, from work or outcome: a SELECT to be narrowed, read with `as_message`."""
     return (
         select(
             message.c.id, message.c.channel, message.c.direction, message.c.at, message.c.sender, message.c.control_id,
@@ -202,7 +202,8 @@ def _rows() -> Select[Any]:
     )  # fmt: skip
 
 
-def _row(row: Row[Any]) -> MessageRow:
+def as_message(row: Row[Any]) -> MessageRow:
+    """A row of `rows()`."""
     values = dict(row._mapping)
     if values["state"] in OPEN_STATES:
         values["outcome"] = ""  # an outcome from before a replay is history

@@ -24,6 +24,8 @@ class HubError(Exception):
     """Base of all; `code` is for machines (snake_case), `str(self)` for people, free of patient data."""
 
     code = "hub_error"
+    sent: bytes = b""  # bytes as they went out, kept encrypted with the attempt
+    answer: bytes = b""  # what the peer answered, kept encrypted with the attempt: never part of str(error)
 
     def __init__(self, reason: str, *, code: str | None = None) -> None:
         super().__init__(reason)

@@ -1,0 +1,349 @@
+"""HTTP to systems of record (EMR, ERP): one blocking client, its errors translated once, here.
+
+What a caller gets is an `Answer` with its status, or one of the domain's errors: `NotDelivered` where the peer cannot
+have acted (no connection, or a read that failed), `OutcomeUnknown` where a write went out and no answer came back,
+`Misconfigured` where only a person can help (certificate, URL). Redirects are never followed (a moved service is a
+change that somebody decides on), the environment's proxies are not used, and no URL is ever logged: httpx logs whole
+URLs at INFO, httpcore headers at DEBUG, and both may hold what a patient is found by.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
+
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+LARGEST_ANSWER = 16 * 1024 * 1024  # bytes; a patient is a few KiB, so more than this is not an answer to us
+TRIES = 3  # of one connect or one idempotent read, within one attempt of the message
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where a system of record is and how we show who we are. Times in seconds."""
+
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    connect_timeout: float = 5.0
+    timeout: float = 30.0
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """From a channel's TOML table; keys as in docs/emr-fhir.md. Raises Misconfigured saying what to write."""
+        read = TableReader(table)
+        settings = cls(
+            url=read.url("url"),
+            user=read.text("user"),
+            password=read.secret("password"),
+            token=read.secret("token"),
+            ca_file=read.file("ca_file"),
+            cert_file=read.file("cert_file"),
+            key_file=read.file("key_file"),
+            connect_timeout=read.seconds("connect_timeout", 5.0),
+            timeout=read.seconds("timeout", 30.0),
+        )
+        if settings.token and (settings.user or settings.password):
+            raise Misconfigured("give either user and password (basic) or token (bearer), not both", code="bad_setting")
+        if bool(settings.user) != bool(settings.password):
+            raise Misconfigured("basic authentication needs both user and password_file (or password_env)", code="bad_setting")
+        if settings.key_file and not settings.cert_file:
+            raise Misconfigured("key_file needs cert_file beside it", code="bad_setting")
+        return settings
+
+
+HTTP_KEYS = frozenset(
+    {
+        "url", "user", "password", "password_file", "password_env", "token", "token_file", "token_env",
+        "ca_file", "cert_file", "key_file", "connect_timeout", "timeout",
+    }
+)  # fmt: skip
+
+
+class TableReader:
+    """Reads one TOML table key by key; every complaint says which key, what is wrong and what to write instead."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self._table = table
+
+    def only(self, allowed: frozenset[str]) -> None:
+        """Refuses a key that nobody reads: a misspelt setting must not pass for its default."""
+        for key in self._table:
+            if key not in allowed:
+                raise Misconfigured(f"unknown setting '{key}'; write one of: {', '.join(sorted(allowed))}", code="bad_setting")
+
+    def _wrong(self, key: str, want: str) -> Misconfigured:
+        return Misconfigured(f"'{key}' is wrong: write {want}", code="bad_setting")
+
+    def text(self, key: str, default: str = "", *, largest: int = 4096, needed: str = "") -> str:
+        """A string; `needed` (an example to write) makes it compulsory."""
+        value = self._table.get(key, default)
+        if not isinstance(value, str) or len(value) > largest:
+            raise self._wrong(key, needed or f'a text of at most {largest} characters, like {key} = "{default}"')
+        if needed and not value:
+            raise Misconfigured(f"'{key}' is missing: write {needed}", code="bad_setting")
+        return value
+
+    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self._table.get(key, default)
+        if value not in allowed:
+            raise self._wrong(key, " or ".join(f'{key} = "{one}"' for one in allowed))
+        return str(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._table.get(key, default)
+        if not isinstance(value, bool):
+            raise self._wrong(key, f"{key} = true or {key} = false")
+        return value
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self._table.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 600:
+            raise self._wrong(key, f"seconds between 0 and 600, like {key} = {default:g}")
+        return float(value)
+
+    def pairs(self, key: str, *, needed: str = "") -> dict[str, str]:
+        """A table of text to text."""
+        value = self._table.get(key, {})
+        if not isinstance(value, Mapping) or not all(isinstance(one, str) and one for one in value.values()):
+            raise self._wrong(key, needed or f'{key} = {{ NAME = "value" }}')
+        if needed and not value:
+            raise Misconfigured(f"'{key}' is missing: write {needed}", code="bad_setting")
+        return {str(name): str(one) for name, one in value.items()}
+
+    def url(self, key: str) -> str:
+        """An http(s) URL without trailing slash, credentials, query or fragment."""
+        value = self.text(key, needed=f'{key} = "https://host/path"').rstrip("/")
+        try:
+            parts = urlsplit(value)
+            bad = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+        except ValueError:
+            raise self._wrong(key, f'{key} = "https://host:port/path"') from None
+        if bad or parts.username or parts.password or parts.query or parts.fragment:
+            raise self._wrong(key, f'{key} = "https://host:port/path", without user, password, ? and #')
+        return value
+
+    def file(self, key: str) -> str:
+        value = self.text(key)
+        if value and not Path(value).is_file():
+            raise self._wrong(key, "the path of a file that is there and that the hub may read")
+        return value
+
+    def secret(self, key: str) -> str:
+        """A secret from `KEY_file`, `KEY_env`, or (for tests) as it stands in `KEY`."""
+        sources = [name for name in (key, f"{key}_file", f"{key}_env") if self._table.get(name)]
+        if len(sources) > 1:
+            raise Misconfigured(f"give only one of {', '.join(sources)}", code="bad_setting")
+        if not sources:
+            return ""
+        value = self.text(sources[0])
+        if sources[0].endswith("_file"):
+            try:
+                value = Path(value).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                raise self._wrong(sources[0], "the path of a text file that is there and that the hub may read") from None
+        elif sources[0].endswith("_env"):
+            value = os.environ.get(value, "")
+        if not value:
+            raise Misconfigured(f"'{sources[0]}' names an empty secret: put the secret there", code="bad_setting")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `headers` by lower-case name; `sent` is the body that went out."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    sent: bytes = b""
+
+    @property
+    def etag(self) -> str | None:
+        return self.headers.get("etag") or None
+
+    @property
+    def retry_after(self) -> float | None:
+        """Retry-After in seconds from now (RFC 9110 §10.2.3: seconds or a date), at least 0."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+
+class HttpClient:
+    """One peer. Thread-safe (httpx.Client is), keeps connections and cookies; every call ends within `timeout` seconds."""
+
+    def __init__(self, settings: HttpSettings, *, peer: str) -> None:
+        """`peer` is how errors call it: "the EMR"."""
+        self.peer = peer
+        self._base = settings.url
+        self._timeout = settings.timeout
+        self._client = httpx.Client(
+            auth=httpx.BasicAuth(settings.user, settings.password) if settings.user else None,
+            headers={"Authorization": f"Bearer {settings.token}"} if settings.token else None,
+            timeout=httpx.Timeout(settings.timeout, connect=min(settings.connect_timeout, settings.timeout)),
+            verify=_tls(settings) if settings.url.startswith("https:") else False,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=16, keepalive_expiry=15),
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def read(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A request without effect (GET, or POST _search): tried up to three times; failures are NotDelivered."""
+        return self._within_attempt(method, path, headers, params, None, form, writing=False)
+
+    def write(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+        """A request that changes something: only its connect is tried again; a lost answer is OutcomeUnknown."""
+        return self._within_attempt(method, path, headers, None, body, None, writing=True)
+
+    def _within_attempt(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        form: Mapping[str, str] | None,
+        *,
+        writing: bool,
+    ) -> Answer:
+        def again(error: BaseException) -> bool:
+            return isinstance(error, NotDelivered) and not (writing and error.reached)
+
+        for attempt in Retrying(
+            retry=retry_if_exception(again),
+            stop=stop_after_attempt(TRIES) | stop_after_delay(self._timeout / 2),
+            wait=wait_random_exponential(multiplier=0.05, max=0.5),
+            reraise=True,
+        ):
+            with attempt:
+                return self._once(method, path, headers, params, body, form, writing=writing)
+        raise AssertionError("tenacity ends in a return or a raise")  # pragma: no cover
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        form: Mapping[str, str] | None,
+        *,
+        writing: bool,
+    ) -> Answer:
+        until = time.monotonic() + self._timeout
+        try:
+            with self._client.stream(
+                method, f"{self._base}{path}", headers=headers, params=params, content=body, data=form
+            ) as response:
+                chunks, size = [], 0
+                for chunk in response.iter_bytes():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > LARGEST_ANSWER:
+                        raise lost(f"{self.peer} answered more than {LARGEST_ANSWER} bytes", writing=writing)
+                    if time.monotonic() > until:  # httpx bounds each read, not the whole: a dripping peer would hold us for ever
+                        raise lost(f"{self.peer} did not finish its answer in time", writing=writing)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, found, b"".join(chunks), body or b"")
+        except httpx.HTTPError as error:
+            raise translate(error, peer=self.peer, writing=writing) from None
+        except httpx.InvalidURL:
+            raise Misconfigured(f"the URL of {self.peer} cannot be used: write https://host:port/path", code="bad_url") from None
+
+
+def lost(reason: str, *, writing: bool) -> HubError:
+    """No trustworthy answer: after a write the peer may have acted, after a read it cannot have."""
+    return OutcomeUnknown(reason, code="answer_lost") if writing else NotDelivered(reason, code="answer_lost")
+
+
+def translate(error: httpx.HTTPError, *, peer: str, writing: bool) -> HubError:
+    """httpx's errors into ours, by what may have happened at the peer. Drops the text: it may hold the URL."""
+    if isinstance(error, httpx.ConnectError | httpx.ProxyError) and _is_certificate(error):
+        return Misconfigured(f"{peer}'s certificate is not accepted: check ca_file and the host name in url", code="tls")
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return NotDelivered(f"{peer} cannot be reached", code="unreachable", reached=False)
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return Misconfigured(f"the URL of {peer} must begin with https:// or http://", code="bad_url")
+    if isinstance(error, httpx.TimeoutException):
+        return lost(f"{peer} did not answer in time", writing=writing)
+    return lost(f"the connection to {peer} broke before its answer", writing=writing)
+
+
+def failure(answer: Answer, *, peer: str, writing: bool, codes: str = "") -> HubError:
+    """The error that an answer without success means (RFC 9110 §15). `codes`: the peer's error codes, free of patient data."""
+    status = answer.status
+    said = f"{peer} answered {status}" + (f" ({codes})" if codes else "")
+    error: HubError
+    if status in (401, 403):
+        error = Misconfigured(f"{said}: check user, password or token, and what they are allowed", code="unauthorized")
+    elif status in (408, 425, 429, 503):
+        error = NotDelivered(said, code=f"http_{status}", retry_after=answer.retry_after)
+    elif status >= 500 and status != 501:
+        error = lost_or_failed(said, status, writing=writing)
+    elif status in (404, 405, 501) or status < 400:
+        error = Misconfigured(f"{said}: check url; it must be the service's final address", code=f"http_{status}")
+    else:
+        error = Refused(said, code=f"http_{status}")
+    error.answer = answer.body
+    error.sent = answer.sent
+    return error
+
+
+def lost_or_failed(said: str, status: int, *, writing: bool) -> HubError:
+    """500, 502, 504 and kin: a server that broke while it wrote may have written."""
+    return OutcomeUnknown(said, code=f"http_{status}") if writing else NotDelivered(said, code=f"http_{status}")
+
+
+def _is_certificate(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _tls(settings: HttpSettings) -> ssl.SSLContext:
+    """The peer is verified against `ca_file` (else the system's store); `cert_file` and `key_file` are shown to it."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        if settings.cert_file:
+            context.load_cert_chain(settings.cert_file, settings.key_file or None)
+    except (OSError, ssl.SSLError):
+        raise Misconfigured("ca_file, cert_file or key_file cannot be read as PEM", code="tls") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

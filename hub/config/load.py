@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from hub.config.bind import Source, bind, resolve_secrets
+from hub.config.bind import Secret, Source, bind, resolve_secrets
 from hub.config.errors import ConfigError, did_you_mean
 from hub.config.lines import key_lines
 from hub.config.model import (
@@ -196,5 +196,18 @@ def _channel(name: str, table: dict[str, Any], hub: HubSection, source: Source) 
         raise source.error((*place, "retry"), "max_seconds is less than base_seconds", "let max_seconds be the greater one")
     values = {f.name: getattr(common, f.name) for f in dataclasses.fields(Common)}
     values.update(assigner=common.assigner or hub.assigner, timezone=timezone)
-    settings = MappingProxyType({key: value for key, value in table.items() if key in own})
-    return Channel(**values, name=name, settings=settings, place=place, source=source)
+    settings = MappingProxyType({key: _own(key, table[key], source) for key in own})
+    return Channel(**values, name=name, settings=settings, written=frozenset(table), place=place, source=source)
+
+
+def _own(key: str, value: Any, source: Source) -> Any:
+    """An adapter's own value: paths made absolute, secrets as plain texts (their dataclasses hide them from repr)."""
+    if isinstance(value, Secret):
+        return str(value)
+    if isinstance(value, list):
+        return [_own(key, item, source) for item in value]
+    if isinstance(value, dict):
+        return {name: _own(name, item, source) for name, item in value.items()}
+    if isinstance(value, str) and value and key.endswith(("_file", "_dir", "_files")):
+        return str(source.folder / value)
+    return value

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from hub.config.bind import Source, bind, option
+from hub.config.bind import Source, option
 from hub.config.errors import ConfigError
 from hub.config.lines import Place
-
-S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +58,9 @@ class WebSection:
 
 @dataclass(frozen=True, slots=True)
 class KeysSection:
-    """[keys]"""
+    """[keys]: data.key (message bodies, digests) and audit.key (checkpoints); HUB_DATA_KEY and HUB_AUDIT_KEY win over the files."""
 
-    data_key_file: Path = option(Path("secrets/data.key"), doc="key of message bodies and digests, outside the database")
-    audit_key_file: Path = option(Path("secrets/audit.key"), doc="Ed25519 key that signs the audit log's checkpoints")
-    data_key_env: str | None = option(None, doc="environment variable that holds the data key instead of the file")
-    audit_key_env: str | None = option(None, doc="environment variable that holds the audit key instead of the file")
+    folder: Path = option(Path("secrets"), doc="folder of data.key and audit.key, outside the database and its backups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +141,25 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Channel(Common):
-    """One configured adapter. `settings` are the adapter's own keys, secrets resolved."""
+    """One configured adapter. `settings` are the adapter's own keys: secrets resolved, `…_file` and `…_dir` made absolute."""
 
     name: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    written: frozenset[str] = frozenset()  # the keys that hub.toml says, common ones included
     place: Place = ()
     source: Source | None = field(default=None, repr=False, compare=False)
 
-    def error(self, key: str, problem: str, instead: str = "") -> ConfigError:
-        """A ConfigError at the line of this channel's `key`."""
-        assert self.source is not None
-        return self.source.error((*self.place, key) if key else self.place, problem, instead)
+    def table(self, names: Collection[str]) -> dict[str, Any]:
+        """What the adapter's Settings (whose fields are `names`) are read from: its own keys, and of the common ones those
+        that it names itself and that are written, or inherited from [hub] (assigner, timezone)."""
+        shared = {key for key in names if key in self.written - set(self.settings) or key in ("assigner", "timezone")}
+        return {**self.settings, **{key: getattr(self, key) for key in shared}}
 
-    def read(self, settings: type[S]) -> S:
-        """The adapter's own keys as its Settings dataclass: types, bounds and unknown keys checked. Raises ConfigError."""
+    def error(self, problem: str, instead: str = "", *, key: str = "") -> ConfigError:
+        """A ConfigError at the line of this channel's `key`. Without one: at the first key that `problem` quotes."""
         assert self.source is not None
-        return bind(settings, dict(self.settings), self.place, self.source, ignore=frozenset(f.name for f in fields(Common)))
+        quoted = [key] if key else [word for word in problem.split('"')[1::2] if (*self.place, word) in self.source.lines]
+        return self.source.error((*self.place, *quoted[:1]), f"[channels.{self.name}] {problem}", instead)
 
 
 @dataclass(frozen=True, slots=True)

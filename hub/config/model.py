@@ -58,7 +58,7 @@ class WebSection:
 
 @dataclass(frozen=True, slots=True)
 class KeysSection:
-    """[keys]: data.key (message bodies, digests) and audit.key (checkpoints); HUB_DATA_KEY and HUB_AUDIT_KEY win over the files."""
+    """[keys]: data.key (bodies, digests) and audit.key (checkpoints); HUB_DATA_KEY and HUB_AUDIT_KEY win over the files."""
 
     folder: Path = option(Path("secrets"), doc="folder of data.key and audit.key, outside the database and its backups")
 

@@ -1,0 +1,196 @@
+"""Real servers for tests: PostgreSQL and Redis from Debian's packages, on 127.0.0.1, on ports of their own.
+
+Each process of pytest-xdist starts its own; they are stopped by pid, and by the kernel where the test run is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+WAIT = 30.0  # seconds for a server to come up
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+class NotInstalledError(Exception):
+    """A server's package is not installed."""
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def die_with(signum: signal.Signals) -> None:
+    """In the child, before exec: get `signum` when the parent dies (prctl(2))."""
+    LIBC.prctl(PR_SET_PDEATHSIG, int(signum))
+
+
+def _spawn(
+    command: Sequence[str | Path], log: IO[bytes], folder: Path, farewell: signal.Signals, user: str | None = None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdout=log,
+        stderr=log,
+        user=user,
+        cwd=folder,
+        preexec_fn=lambda: die_with(farewell),  # noqa: PLW1509 - a call into libc that takes no lock
+    )
+
+
+def stop(process: subprocess.Popen[bytes], signum: signal.Signals = signal.SIGTERM, wait: float = 10.0) -> None:
+    """Ask, wait, then kill this one process."""
+    if process.poll() is None:
+        process.send_signal(signum)
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until something listens on `port`; RuntimeError with the server's log where it does not."""
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the server on port {port} did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _postgres_bin() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("postgres")
+    if on_path and shutil.which("initdb"):
+        return Path(on_path).parent
+    raise NotInstalledError("PostgreSQL is not installed: apt-get install postgresql")
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL server in a folder of its own, run as user postgres (or nobody) where we are root: it refuses root."""
+
+    fsync: bool = False  # True where speed is measured; a killed process loses nothing without it
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def start(self) -> Postgres:
+        self.folder = Path(tempfile.mkdtemp(prefix="hubpg-"))
+        binaries, user = _postgres_bin(), self._user()
+        pwfile, data = self.folder / "pw", self.folder / "data"
+        pwfile.write_text(self.password)
+        data.mkdir(mode=0o700)
+        if user:
+            for path in (self.folder, pwfile, data):
+                shutil.chown(path, user)
+        self.log = self.folder / "log"
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "hub", "-A", "scram-sha-256", "--pwfile", pwfile, "-E", "UTF8",
+             "--locale=C.UTF-8", *([] if self.fsync else ["--no-sync"])],
+            check=True, stdout=subprocess.DEVNULL, user=user, cwd=self.folder, timeout=60,
+        )  # fmt: skip
+        options = {
+            "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.folder, "max_connections": 200,
+            "shared_buffers": "128MB", "fsync": "on" if self.fsync else "off", "timezone": "UTC",
+        }  # fmt: skip
+        command: list[str | Path] = [binaries / "postgres", "-D", data]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        with self.log.open("wb") as log:
+            self.process = _spawn(command, log, self.folder, signal.SIGINT, user)
+        try:
+            wait_for_port(self.port, self.process, self.log)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _user(self) -> str | None:
+        if os.geteuid() != 0:
+            return None
+        names = {line.split(":", 1)[0] for line in Path("/etc/passwd").read_text().splitlines()}
+        return "postgres" if "postgres" in names else "nobody"
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql+psycopg://hub:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> str:
+        """A fresh, empty database: its URL."""
+        import psycopg  # the rest of this file serves without it
+
+        name = f"hub_{secrets.token_hex(6)}"
+        with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Drops a database that `create` made, whoever is connected."""
+        import psycopg
+
+        with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def stop(self) -> None:
+        stop(self.process, signal.SIGINT)  # a fast shutdown
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass
+class Redis:
+    """A Redis server as the hub wants it: append-only, nothing evicted."""
+
+    port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> Redis:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise NotInstalledError("Redis is not installed: apt-get install redis-server")
+        self.folder = Path(tempfile.mkdtemp(prefix="hubredis-"))
+        self.log = self.folder / "log"
+        command = [binary, "--bind", "127.0.0.1", "--port", str(self.port), "--appendonly", "yes", "--save", "",
+                   "--maxmemory-policy", "noeviction", "--dir", str(self.folder)]  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = _spawn(command, log, self.folder, signal.SIGTERM)
+        try:
+            wait_for_port(self.port, self.process, self.log)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def flush(self) -> None:
+        """FLUSHALL: everything that the broker knew is gone."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+            sock.sendall(b"FLUSHALL\r\n")
+            assert sock.recv(64).startswith(b"+OK")
+
+    def stop(self) -> None:
+        stop(self.process)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,271 @@
+"""EMR, outbound: a canonical patient's changes into the EMR's FHIR R4 Patient, over its REST API.
+
+find (by the id learnt earlier, else by identifier) -> read -> change the mapped fields only -> PUT with If-Match. A
+patient that the EMR does not have is created with If-None-Exist. Identifiers go in request bodies and headers, never in
+a URL (FHIR R4 http.html: POST _search). Every write is conditional on the version read, so sending again after a lost
+answer is safe: what arrived already shows up in the read and leaves nothing to write, or loses against its own version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
+
+from hub.adapters.emr import merge
+from hub.codecs import fhir
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused, Unmappable, Unreadable
+from hub.domain.ports import Delivered, Manifest, Outbound, Target
+from hub.transport.http import HTTP_KEYS, Answer, HttpClient, HttpSettings, TableReader, failure
+
+MANIFEST = Manifest(
+    name="emr.fhir_patient",
+    title="EMR: FHIR R4 Patient",
+    direction="out",
+    system="emr",
+    protocol="FHIR R4 (REST, JSON)",
+    handles=("patient.created", "patient.updated", "patient.merged"),
+)
+PEER = "the EMR"
+ROUNDS = 3  # how often a document that somebody else changed meanwhile is read and merged again
+_ACCEPT = {"Accept": fhir.MEDIA_TYPE}
+_KEYS = HTTP_KEYS | {"identifier_systems", "create", "fields", "profile"}
+_SYSTEMS = 'identifier_systems = { HOSP = "urn:oid:1.2.410.…" }'
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A channel's table in hub.toml; see docs/emr-fhir.md."""
+
+    http: HttpSettings
+    identifier_systems: Mapping[str, str]  # assigner -> Identifier.system as the EMR writes it
+    create: bool = False  # whether a patient whom the EMR does not know is created there
+    fields: tuple[str, ...] = merge.FIELDS  # what we may change there
+    profile: str = ""  # written to meta.profile of what we create: "" or KR Core's
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """Raises Misconfigured naming the key and what to write instead."""
+        read = TableReader(table)
+        read.only(_KEYS)
+        fields = table.get("fields", list(merge.FIELDS))
+        if not isinstance(fields, list | tuple) or not fields or any(one not in merge.FIELDS for one in fields):
+            raise Misconfigured(f"'fields' is wrong: write a list out of {', '.join(merge.FIELDS)}", code="bad_setting")
+        return cls(
+            http=HttpSettings.from_table(table),
+            identifier_systems=read.pairs("identifier_systems", needed=_SYSTEMS),
+            create=read.flag("create", default=False),
+            fields=tuple(fields),
+            profile=read.text("profile"),
+        )
+
+
+def build(settings: Settings) -> Target:
+    """The channel, ready to send; nothing is connected yet."""
+    return FhirPatient(settings)
+
+
+class Found(NamedTuple):
+    """The EMR's document of a patient and the version it has (an ETag as it came, weak or not; UUIDs too)."""
+
+    id: str
+    document: fhir.Document
+    etag: str
+    body: bytes
+
+
+class FhirPatient:
+    """`hub.domain.ports.Target` for one EMR."""
+
+    resend_is_safe = True  # every write carries If-Match or If-None-Exist (FHIR R4 http.html#concurrency, #ccreate)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._http = HttpClient(settings.http, peer=PEER)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def ping(self) -> str:
+        """GET [base]/metadata: what the EMR says it is."""
+        answer = self._http.read("GET", "/metadata", headers=_ACCEPT)
+        if answer.status != 200:
+            raise self._failure(answer, writing=False)
+        version = self._document(answer, "CapabilityStatement").get("fhirVersion")
+        if not isinstance(version, str) or not version.startswith("4."):
+            raise Misconfigured("the EMR does not speak FHIR R4: point url at its R4 base", code="wrong_version")
+        return f"FHIR {version}"
+
+    def send(self, message: Outbound) -> Delivered:
+        """Brings the message's fields into the EMR. See hub.domain.ports.Target.send."""
+        if message.type == "patient.merged":
+            return self._merged(message)
+        for _ in range(ROUNDS):
+            found = self._find(message)
+            delivered = self._change(message, found) if found else self._create(message)
+            if delivered is not None:
+                return delivered
+        raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
+
+    def find(self, message: Outbound) -> Delivered | None:
+        """Whether what `message` says stands in the EMR already: the read leaves nothing to write."""
+        found = self._find(message)
+        if found is None:
+            return None
+        merged = merge.merge(found.document, message.resource, self._changed(message), self._settings.fields)
+        if merged.document != found.document:
+            return None
+        return Delivered(found.id, found.etag, answer=found.body, detail="found", sent_fields=merged.sent_fields)
+
+    # finding
+
+    def _find(self, message: Outbound) -> Found | None:
+        if message.peer_id and fhir.is_id(message.peer_id):
+            found = self._read(message.peer_id)
+            if found is not None and not fhir.is_replaced(found.document):
+                return found
+        hits: dict[str, fhir.Document] = {}
+        for system, value in self._tokens(message):
+            hits |= {str(one.get("id")): one for one in self._search(system, value)}
+        current = [one for one in hits if not fhir.is_replaced(hits[one])] or list(hits)
+        if len(current) > 1:
+            raise Refused(f"ambiguous: {len(current)} patients in the EMR carry these identifiers", code="ambiguous")
+        return self._read(current[0]) if current else None
+
+    def _tokens(self, message: Outbound) -> list[tuple[str, str]]:
+        systems = self._settings.identifier_systems
+        ours = [one for one in message.resource.get("identifier") or [] if one.get("use") != "old"]
+        return [(systems[one["assigner"]], one["value"]) for one in ours if one.get("assigner") in systems and one.get("value")]
+
+    def _search(self, system: str, value: str) -> list[fhir.Document]:
+        form = {"identifier": fhir.search_token(system, value)}
+        answer = self._http.read("POST", "/Patient/_search", headers=_ACCEPT, form=form)
+        if answer.status != 200:
+            raise self._failure(answer, writing=False)
+        return fhir.matches(self._document(answer, "Bundle"))
+
+    def _read(self, peer_id: str) -> Found | None:
+        if not fhir.is_id(peer_id):
+            raise Refused("the EMR named a patient in a way that FHIR does not allow", code="bad_id")
+        answer = self._http.read("GET", f"/Patient/{peer_id}", headers=_ACCEPT)
+        if answer.status in (404, 410):
+            return None
+        if answer.status != 200:
+            raise self._failure(answer, writing=False)
+        document = self._document(answer, "Patient")
+        etag = answer.etag or _weak(document)
+        if not etag:
+            raise Misconfigured("the EMR gives no version (ETag) to write against: switch versioning on there", code="no_version")
+        return Found(peer_id, document, etag, answer.body)
+
+    # writing
+
+    def _changed(self, message: Outbound) -> list[str]:
+        """The fields this message is about; a new patient is about all that is known of it."""
+        if message.type == "patient.created" or not message.changed:
+            return [name for name in merge.FIELDS if name in message.resource]
+        return message.changed
+
+    def _change(self, message: Outbound, found: Found) -> Delivered | None:
+        """One round: merge and PUT. None: somebody else was faster, read again."""
+        merged = merge.merge(found.document, message.resource, self._changed(message), self._settings.fields)
+        if merged.document == found.document:
+            return Delivered(found.id, found.etag, answer=found.body, detail="unchanged", sent_fields=merged.sent_fields)
+        answer = self._put(found, merged.document)
+        if answer.status in (409, 412):
+            return None
+        return self._delivered(answer, found.id, merged.sent_fields)
+
+    def _put(self, found: Found, document: fhir.Document) -> Answer:
+        headers = _ACCEPT | {"Content-Type": fhir.MEDIA_TYPE, "If-Match": found.etag}
+        return self._http.write("PUT", f"/Patient/{found.id}", headers=headers, body=fhir.dump(document))
+
+    def _create(self, message: Outbound) -> Delivered | None:
+        """POST with If-None-Exist. None: somebody else created it meanwhile, find it again."""
+        tokens = self._tokens(message)
+        if not self._settings.create:
+            raise Refused("the patient is unknown there, and this channel does not create patients", code="unknown_there")
+        if not tokens:
+            raise Refused("the patient has no number that the EMR knows: see identifier_systems", code="no_identifier")
+        document = fhir.patient_to_fhir(message.resource, self._settings.identifier_systems)
+        if self._settings.profile:
+            document["meta"] = {"profile": [self._settings.profile]}
+        try:
+            fhir.check(document)
+        except Unmappable as error:
+            raise Refused(error.reason, code=error.code) from None
+        headers = _ACCEPT | {"Content-Type": fhir.MEDIA_TYPE, "If-None-Exist": _if_none_exist(*tokens[0])}
+        answer = self._http.write("POST", "/Patient", headers=headers, body=fhir.dump(document))
+        if answer.status in (200, 409):  # 200: it was there already and was left as it is
+            return None
+        if answer.status == 412:
+            raise self._with(answer, Refused("ambiguous: several patients in the EMR carry this identifier", code="ambiguous"))
+        sent = merge.merge({"resourceType": "Patient"}, message.resource, self._changed(message), merge.FIELDS)
+        return self._delivered(answer, None, sent.sent_fields)
+
+    def _delivered(self, answer: Answer, peer_id: str | None, sent_fields: Mapping[str, Any]) -> Delivered:
+        if answer.status not in (200, 201, 204):
+            raise self._failure(answer, writing=True)
+        document = self._body(answer)
+        peer_id = peer_id or _id_of(answer, document)
+        etag = answer.etag or _weak(document)
+        return Delivered(peer_id, etag, answer.sent, answer.body, str(answer.status), sent_fields)
+
+    def _merged(self, message: Outbound) -> Delivered:
+        """`patient.merged`: this patient's document there becomes inactive and points at its survivor, where both are known."""
+        survivor = message.patient_peer_id
+        for _ in range(ROUNDS):
+            prior = self._read(message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
+            if prior is None or not message.resource.get("replacedBy") or not fhir.is_id(survivor) or survivor == prior.id:
+                return Delivered(message.peer_id, message.peer_etag, detail="nothing to do")
+            link = {"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}
+            if link in fhir.objects(prior.document.get("link")) and prior.document.get("active") is False:
+                return Delivered(prior.id, prior.etag, answer=prior.body, detail="unchanged")
+            links = [one for one in fhir.objects(prior.document.get("link")) if one.get("type") != "replaced-by"]
+            answer = self._put(prior, prior.document | {"active": False, "link": [*links, link]})
+            if answer.status not in (409, 412):
+                return self._delivered(answer, prior.id, {})
+        raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
+
+    # answers
+
+    def _document(self, answer: Answer, resource_type: str) -> fhir.Document:
+        try:
+            return fhir.parse(answer.body, resource_type=resource_type)
+        except Unreadable:
+            raise self._with(answer, Misconfigured(f"the EMR answered no {resource_type}: check url", code="not_fhir")) from None
+
+    def _body(self, answer: Answer) -> fhir.Document:
+        """The Patient in an answer to a write; {} where the EMR answered nothing readable (Prefer is not obeyed everywhere)."""
+        try:
+            return fhir.parse(answer.body, resource_type="Patient")
+        except Unreadable:
+            return {}
+
+    def _failure(self, answer: Answer, *, writing: bool) -> HubError:
+        return failure(answer, peer=PEER, writing=writing, codes=fhir.issue_codes(answer.body))
+
+    def _with(self, answer: Answer, error: HubError) -> HubError:
+        error.answer, error.sent = answer.body, answer.sent
+        return error
+
+
+def _weak(document: fhir.Document) -> str | None:
+    """An ETag from meta.versionId (http.html#versioning) for servers that leave the header out."""
+    meta = document.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else None
+    return f'W/"{version}"' if isinstance(version, str) and fhir.is_id(version) else None
+
+
+def _id_of(answer: Answer, document: fhir.Document) -> str | None:
+    """The new id: from the body, else from Location `[base]/Patient/[id]/_history/[vid]`."""
+    if isinstance(document.get("id"), str):
+        return str(document["id"])
+    _, _, after = answer.headers.get("location", "").rpartition("Patient/")
+    new = after.partition("/")[0]
+    return new if fhir.is_id(new) else None
+
+
+def _if_none_exist(system: str, value: str) -> str:
+    return urlencode({"identifier": fhir.search_token(system, value)})

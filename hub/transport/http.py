@@ -7,22 +7,23 @@ change that somebody decides on), the environment's proxies are not used, and no
 URLs at INFO, httpcore headers at DEBUG, and both may hold what a patient is found by.
 """
 
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
 from __future__ import annotations
 
 import email.utils
 import logging
-import os
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
+from hub.config import Secret, option
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 
 for _name in ("httpx", "httpcore"):
@@ -32,139 +33,47 @@ LARGEST_ANSWER = 16 * 1024 * 1024  # bytes; a patient is a few KiB, so more than
 TRIES = 3  # of one connect or one idempotent read, within one attempt of the message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """Where a system of record is and how we show who we are. Times in seconds."""
+    """Where a system of record is and how we show who we are: keys that every such channel has."""
 
-    url: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    connect_timeout: float = 5.0
-    timeout: float = 30.0
+    url: str = option(doc="the service's address without trailing slash, https://host:port/path")
+    user: str = option("", doc="basic authentication: the user")
+    password: Secret | None = option(None, doc='basic authentication: { file = "secrets/name" } or { env = "NAME" }')
+    token: Secret | None = option(None, doc='bearer authentication, instead of user and password: { file = "secrets/name" }')
+    ca_file: Path | None = option(None, doc="authorities trusted for this URL (PEM); default: the system's")
+    cert_file: Path | None = option(None, doc="certificate that we show the peer (PEM), for mutual TLS")
+    key_file: Path | None = option(None, doc="its private key (PEM); default: it stands in cert_file")
+    connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=60)
+    timeout_seconds: float = option(30.0, doc="seconds for one request and its answer", low=0.1, high=300)
 
-    @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Self:
-        """From a channel's TOML table; keys as in docs/emr-fhir.md. Raises Misconfigured saying what to write."""
-        read = TableReader(table)
-        settings = cls(
-            url=read.url("url"),
-            user=read.text("user"),
-            password=read.secret("password"),
-            token=read.secret("token"),
-            ca_file=read.file("ca_file"),
-            cert_file=read.file("cert_file"),
-            key_file=read.file("key_file"),
-            connect_timeout=read.seconds("connect_timeout", 5.0),
-            timeout=read.seconds("timeout", 30.0),
-        )
-        if settings.token and (settings.user or settings.password):
-            raise Misconfigured("give either user and password (basic) or token (bearer), not both", code="bad_setting")
-        if bool(settings.user) != bool(settings.password):
-            raise Misconfigured("basic authentication needs both user and password_file (or password_env)", code="bad_setting")
-        if settings.key_file and not settings.cert_file:
-            raise Misconfigured("key_file needs cert_file beside it", code="bad_setting")
-        return settings
+    def __post_init__(self) -> None:
+        if not _is_base(self.url):
+            raise wrong('"url" is not the address of a service', "write https://host:port/path, without user, password, ? and #")
+        if self.token and (self.user or self.password):
+            raise wrong("token stands beside user or password", "write either user and password (basic) or token (bearer)")
+        if bool(self.user) != bool(self.password):
+            raise wrong("basic authentication needs both user and password", 'write user = "…" and password = { file = "…" }')
+        if self.key_file and not self.cert_file:
+            raise wrong("key_file stands alone", "write cert_file = … beside it")
+        for name in ("ca_file", "cert_file", "key_file"):
+            path = getattr(self, name)
+            if path and not path.is_file():
+                raise wrong(f'"{name}" names no file', "create the file, or name the right one")
 
 
-HTTP_KEYS = frozenset(
-    {
-        "url", "user", "password", "password_file", "password_env", "token", "token_file", "token_env",
-        "ca_file", "cert_file", "key_file", "connect_timeout", "timeout",
-    }
-)  # fmt: skip
+def wrong(problem: str, instead: str) -> Misconfigured:
+    """The error for a setting that the types cannot rule out."""
+    return Misconfigured(f"{problem}; {instead}", code="settings")
 
 
-class TableReader:
-    """Reads one TOML table key by key; every complaint says which key, what is wrong and what to write instead."""
-
-    def __init__(self, table: Mapping[str, Any]) -> None:
-        self._table = table
-
-    def only(self, allowed: frozenset[str]) -> None:
-        """Refuses a key that nobody reads: a misspelt setting must not pass for its default."""
-        for key in self._table:
-            if key not in allowed:
-                raise Misconfigured(f"unknown setting '{key}'; write one of: {', '.join(sorted(allowed))}", code="bad_setting")
-
-    def _wrong(self, key: str, want: str) -> Misconfigured:
-        return Misconfigured(f"'{key}' is wrong: write {want}", code="bad_setting")
-
-    def text(self, key: str, default: str = "", *, largest: int = 4096, needed: str = "") -> str:
-        """A string; `needed` (an example to write) makes it compulsory."""
-        value = self._table.get(key, default)
-        if not isinstance(value, str) or len(value) > largest:
-            raise self._wrong(key, needed or f'a text of at most {largest} characters, like {key} = "{default}"')
-        if needed and not value:
-            raise Misconfigured(f"'{key}' is missing: write {needed}", code="bad_setting")
-        return value
-
-    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self._table.get(key, default)
-        if value not in allowed:
-            raise self._wrong(key, " or ".join(f'{key} = "{one}"' for one in allowed))
-        return str(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._table.get(key, default)
-        if not isinstance(value, bool):
-            raise self._wrong(key, f"{key} = true or {key} = false")
-        return value
-
-    def seconds(self, key: str, default: float) -> float:
-        value = self._table.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 600:
-            raise self._wrong(key, f"seconds between 0 and 600, like {key} = {default:g}")
-        return float(value)
-
-    def pairs(self, key: str, *, needed: str = "") -> dict[str, str]:
-        """A table of text to text."""
-        value = self._table.get(key, {})
-        if not isinstance(value, Mapping) or not all(isinstance(one, str) and one for one in value.values()):
-            raise self._wrong(key, needed or f'{key} = {{ NAME = "value" }}')
-        if needed and not value:
-            raise Misconfigured(f"'{key}' is missing: write {needed}", code="bad_setting")
-        return {str(name): str(one) for name, one in value.items()}
-
-    def url(self, key: str) -> str:
-        """An http(s) URL without trailing slash, credentials, query or fragment."""
-        value = self.text(key, needed=f'{key} = "https://host/path"').rstrip("/")
-        try:
-            parts = urlsplit(value)
-            bad = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
-        except ValueError:
-            raise self._wrong(key, f'{key} = "https://host:port/path"') from None
-        if bad or parts.username or parts.password or parts.query or parts.fragment:
-            raise self._wrong(key, f'{key} = "https://host:port/path", without user, password, ? and #')
-        return value
-
-    def file(self, key: str) -> str:
-        value = self.text(key)
-        if value and not Path(value).is_file():
-            raise self._wrong(key, "the path of a file that is there and that the hub may read")
-        return value
-
-    def secret(self, key: str) -> str:
-        """A secret from `KEY_file`, `KEY_env`, or (for tests) as it stands in `KEY`."""
-        sources = [name for name in (key, f"{key}_file", f"{key}_env") if self._table.get(name)]
-        if len(sources) > 1:
-            raise Misconfigured(f"give only one of {', '.join(sources)}", code="bad_setting")
-        if not sources:
-            return ""
-        value = self.text(sources[0])
-        if sources[0].endswith("_file"):
-            try:
-                value = Path(value).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                raise self._wrong(sources[0], "the path of a text file that is there and that the hub may read") from None
-        elif sources[0].endswith("_env"):
-            value = os.environ.get(value, "")
-        if not value:
-            raise Misconfigured(f"'{sources[0]}' names an empty secret: put the secret there", code="bad_setting")
-        return value
+def _is_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return usable and not (parts.username or parts.password or parts.query or parts.fragment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +107,12 @@ class HttpClient:
     def __init__(self, settings: HttpSettings, *, peer: str) -> None:
         """`peer` is how errors call it: "the EMR"."""
         self.peer = peer
-        self._base = settings.url
-        self._timeout = settings.timeout
+        self._base = settings.url.rstrip("/")
+        self._timeout = settings.timeout_seconds
         self._client = httpx.Client(
-            auth=httpx.BasicAuth(settings.user, settings.password) if settings.user else None,
+            auth=httpx.BasicAuth(settings.user, settings.password or "") if settings.user else None,
             headers={"Authorization": f"Bearer {settings.token}"} if settings.token else None,
-            timeout=httpx.Timeout(settings.timeout, connect=min(settings.connect_timeout, settings.timeout)),
+            timeout=httpx.Timeout(settings.timeout_seconds, connect=settings.connect_timeout_seconds),
             verify=_tls(settings) if settings.url.startswith("https:") else False,
             follow_redirects=False,
             trust_env=False,
@@ -340,9 +249,9 @@ def _is_certificate(error: BaseException) -> bool:
 def _tls(settings: HttpSettings) -> ssl.SSLContext:
     """The peer is verified against `ca_file` (else the system's store); `cert_file` and `key_file` are shown to it."""
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        context = ssl.create_default_context(cafile=settings.ca_file)
         if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file or None)
+            context.load_cert_chain(settings.cert_file, settings.key_file)
     except (OSError, ssl.SSLError):
         raise Misconfigured("ca_file, cert_file or key_file cannot be read as PEM", code="tls") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -5,19 +5,22 @@ patient that the EMR does not have is created with If-None-Exist. Identifiers go
 a URL (FHIR R4 http.html: POST _search). Every write is conditional on the version read, so sending again after a lost
 answer is safe: what arrived already shows up in the read and leaves nothing to write, or loses against its own version.
 """
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from hub.adapters.emr import merge
+from hub.adapters.settings import read_table
 from hub.codecs import fhir
+from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused, Unmappable, Unreadable
 from hub.domain.ports import Delivered, Manifest, Outbound, Target
-from hub.transport.http import HTTP_KEYS, Answer, HttpClient, HttpSettings, TableReader, failure
+from hub.transport.http import Answer, HttpClient, HttpSettings, failure, wrong
 
 MANIFEST = Manifest(
     name="emr.fhir_patient",
@@ -30,35 +33,30 @@ MANIFEST = Manifest(
 PEER = "the EMR"
 ROUNDS = 3  # how often a document that somebody else changed meanwhile is read and merged again
 _ACCEPT = {"Accept": fhir.MEDIA_TYPE}
-_KEYS = HTTP_KEYS | {"identifier_systems", "create", "fields", "profile"}
-_SYSTEMS = 'identifier_systems = { HOSP = "urn:oid:1.2.410.…" }'
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """A channel's table in hub.toml; see docs/emr-fhir.md."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(HttpSettings):
+    """A channel's own keys; see docs/emr-fhir.md."""
 
-    http: HttpSettings
-    identifier_systems: Mapping[str, str]  # assigner -> Identifier.system as the EMR writes it
-    create: bool = False  # whether a patient whom the EMR does not know is created there
-    fields: tuple[str, ...] = merge.FIELDS  # what we may change there
-    profile: str = ""  # written to meta.profile of what we create: "" or KR Core's
+    identifier_systems: dict[str, str] = option(
+        doc='how the EMR writes the numbers of each assigner: { HOSP = "urn:oid:1.2.410.…" }, from its Patient.identifier.system'
+    )
+    create: bool = option(False, doc="true: a patient whom the EMR does not know is created there; false: refused")
+    fields: tuple[str, ...] = option(merge.FIELDS, doc="what we may change there: " + ", ".join(merge.FIELDS))
+    profile: str = option("", doc="meta.profile of what we create: empty, or KR Core's patient profile")
+
+    def __post_init__(self) -> None:
+        HttpSettings.__post_init__(self)
+        if not self.identifier_systems or not all(self.identifier_systems.values()):
+            raise wrong('"identifier_systems" names no system', 'write identifier_systems = { HOSP = "urn:oid:1.2.410.…" }')
+        if not self.fields or not set(self.fields) <= set(merge.FIELDS):
+            raise wrong('"fields" has a name that cannot be written there', f"write a list out of {', '.join(merge.FIELDS)}")
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Self:
-        """Raises Misconfigured naming the key and what to write instead."""
-        read = TableReader(table)
-        read.only(_KEYS)
-        fields = table.get("fields", list(merge.FIELDS))
-        if not isinstance(fields, list | tuple) or not fields or any(one not in merge.FIELDS for one in fields):
-            raise Misconfigured(f"'fields' is wrong: write a list out of {', '.join(merge.FIELDS)}", code="bad_setting")
-        return cls(
-            http=HttpSettings.from_table(table),
-            identifier_systems=read.pairs("identifier_systems", needed=_SYSTEMS),
-            create=read.flag("create", default=False),
-            fields=tuple(fields),
-            profile=read.text("profile"),
-        )
+    def from_table(cls, table: Mapping[str, Any]) -> Settings:
+        """From a plain table, secrets already resolved. Raises Misconfigured."""
+        return read_table(cls, table)
 
 
 def build(settings: Settings) -> Target:
@@ -82,7 +80,7 @@ class FhirPatient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._http = HttpClient(settings.http, peer=PEER)
+        self._http = HttpClient(settings, peer=PEER)
 
     def close(self) -> None:
         self._http.close()

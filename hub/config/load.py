@@ -201,9 +201,9 @@ def _channel(name: str, table: dict[str, Any], hub: HubSection, source: Source) 
 
 
 def _own(key: str, value: Any, source: Source) -> Any:
-    """An adapter's own value: paths made absolute, secrets as plain texts (their dataclasses hide them from repr)."""
+    """An adapter's own value, paths made absolute."""
     if isinstance(value, Secret):
-        return str(value)
+        return value
     if isinstance(value, list):
         return [_own(key, item, source) for item in value]
     if isinstance(value, dict):

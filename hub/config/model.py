@@ -31,7 +31,6 @@ class DatabaseSection:
     url: str = option(
         "sqlite:///hub.db", doc="sqlite:///FILE (relative to data_dir) or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
     )
-    pool: int = option(10, doc="connections a process keeps to PostgreSQL", low=1, high=200)
 
     @property
     def is_sqlite(self) -> bool:
@@ -144,7 +143,7 @@ class Channel(Common):
     """One configured adapter. `settings` are the adapter's own keys: secrets resolved, `…_file` and `…_dir` made absolute."""
 
     name: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     written: frozenset[str] = frozenset()  # the keys that hub.toml says, common ones included
     place: Place = ()
     source: Source | None = field(default=None, repr=False, compare=False)

@@ -136,10 +136,12 @@ def convert(hint: Any, value: Any, place: Place, source: Source) -> Any:
             raise source.error(place, f'"{place[-1]}" cannot be {_shown(value)}', f"write one of {choices}")
         return value
     if origin in (tuple, list):
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise source.error(place, f'"{place[-1]}" is not a list', f"write {place[-1]} = [ … ]")
         items = [convert(args[0], item, (*place, i), source) for i, item in enumerate(value)]
         return tuple(items) if origin is tuple else items
+    if isinstance(hint, type) and isinstance(value, hint) and dataclasses.is_dataclass(hint):
+        return value
     if origin is dict or dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise source.error(place, f'"{place[-1]}" is not a table', f"write {place[-1]} = {{ key = value, … }}")
@@ -163,7 +165,7 @@ def _union(choices: list[Any], value: Any, place: Place, source: Source) -> Any:
 def _scalar(hint: Any, value: Any, place: Place, source: Source) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is Path and isinstance(value, str) and value:
+    if hint is Path and isinstance(value, str | Path) and str(value):
         return (source.folder / value).absolute()
     if hint is Secret:
         if isinstance(value, Secret):

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from hub.config.bind import Source, option
+from hub.config.bind import Source, bind, option
 from hub.config.errors import ConfigError
 from hub.config.lines import Place
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,19 @@ class Channel(Common):
     written: frozenset[str] = frozenset()  # the keys that hub.toml says, common ones included
     place: Place = ()
     source: Source | None = field(default=None, repr=False, compare=False)
+
+    def read(self, settings: type[S]) -> S:
+        """The adapter's own keys (see `table`) as its Settings dataclass: types, bounds and unknown keys checked.
+
+        Raises ConfigError, and whatever else the dataclass's own __post_init__ raises.
+        """
+        assert self.source is not None
+        names = {f.name for f in fields(settings)}  # type: ignore[arg-type]  # S is a dataclass
+        others = frozenset(f.name for f in fields(Common)) - names
+        try:
+            return bind(settings, self.table(names), self.place, self.source, ignore=others)
+        except ValueError as error:
+            raise self.error(str(error)) from None
 
     def table(self, names: Collection[str]) -> dict[str, Any]:
         """What the adapter's Settings (whose fields are `names`) are read from: its own keys, and of the common ones those

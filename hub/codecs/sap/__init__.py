@@ -1,0 +1,1 @@
+"""SAP's formats: OData V2 (odata.py)."""

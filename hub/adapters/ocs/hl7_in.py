@@ -209,7 +209,7 @@ class Desk:
         except HubError as error:
             _log.warning("intake: %s", error)
             receipts = [Receipt(Verdict.TRY_AGAIN, reason=error.reason)] * len(items)
-        except Exception:  # our bug or a dead store: the senders are told to send again, and the listener lives on
+        except Exception:  # noqa: BLE001 - our bug: the senders are told to send again, and the listener lives on
             _log.exception("intake failed in a way that nobody foresaw")
             receipts = [Receipt(Verdict.TRY_AGAIN, reason="internal error")] * len(items)
         self._answer(items, receipts)

@@ -124,7 +124,6 @@ def _as_er7(message: Message, event: str, structure: str) -> str:
         fields = segment.fields
         if segment.index == 0:
             fields = [fields[0], "".join(message.delimiters[1:5]), *fields[3:]]
-            if segment.index == 0:
             fields[8] = sub.join(structure.split("_") if old else (*event.split("^"), structure))
         lines.append(mark.join(fields))
     return "\r".join(lines) + "\r"

@@ -1,7 +1,7 @@
-"""How the record systems see a patient's contact points: by slot, one of each.
+"""How the record systems see a patient's contact points: by slot, named as the sync core names them (hub/sync/slots.py).
 
-`telecom.mobile`, `telecom.home`, `telecom.work`, `telecom.temp`, `telecom.old` and `telecom.phone` (no use) are phones;
-`telecom.email`, `telecom.fax` … are named by their system. The sync core names changed contact points the same way.
+`telecom.mobile`, `telecom.home` … are phones with a use, `telecom.phone` one without, `telecom.email`, `telecom.fax` go by
+their system; `telecom.mobile.2` is a second mobile phone.
 """
 
 from __future__ import annotations
@@ -10,31 +10,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hub.domain.search import national_digits
+from hub.sync.slots import slot_of
 
-PHONES = frozenset({"phone", "sms"})
-
-
-def slot_of(point: Mapping[str, Any]) -> str:
-    """`mobile`, `home`, … for a phone with a use, `phone` for one without, else the system: `email`, `fax`, `url` …"""
-    system = str(point.get("system") or "phone")
-    return str(point.get("use") or "phone") if system in PHONES else system
+Points = Iterable[Mapping[str, Any]] | None
 
 
-def by_slot(points: Iterable[Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    """The first point of each slot: canonical lists are sorted by preference."""
-    found: dict[str, dict[str, Any]] = {}
-    for point in points or ():
-        found.setdefault(slot_of(point), dict(point))
-    return found
+def in_slot(points: Points, slot: str) -> list[dict[str, Any]]:
+    """The contact points of one slot, in their order: the first is `telecom.<slot>`, the second `telecom.<slot>.2` …"""
+    return [dict(point) for point in points or () if slot_of(point) == slot]
 
 
-def changed_slots(changed: Iterable[str], points: Iterable[Mapping[str, Any]] | None) -> set[str]:
-    """The slots that a message is about: `telecom.mobile` names one, `telecom` all that the patient has."""
-    found: set[str] = set()
+def changed_slots(changed: Iterable[str], points: Points) -> dict[str, int]:
+    """The slots that a message is about, and how many of each it names: `telecom` stands for all that the patient has."""
+    found: dict[str, int] = {}
     for name in changed:
         head, _, slot = name.partition(".")
         if head == "telecom":
-            found |= {slot} if slot else set(by_slot(points))
+            for one in [slot.partition(".")[0]] if slot else {slot_of(point) for point in points or ()}:
+                found[one] = found.get(one, 0) + 1
     return found
 
 

@@ -159,7 +159,11 @@ class HttpClient:
             reraise=True,
         ):
             with attempt:
-                return self._once(method, path, headers, params, body, form, writing=writing)
+                try:
+                    return self._once(method, path, headers, params, body, form, writing=writing)
+                except HubError as error:
+                    error.sent = body or b""
+                    raise
         raise AssertionError("tenacity ends in a return or a raise")  # pragma: no cover
 
     def _once(
@@ -194,9 +198,9 @@ class HttpClient:
             raise Misconfigured(f"the URL of {self.peer} cannot be used: write https://host:port/path", code="bad_url") from None
 
 
-def lost(reason: str, *, writing: bool) -> HubError:
+def lost(reason: str, *, writing: bool, code: str = "answer_lost") -> HubError:
     """No trustworthy answer: after a write the peer may have acted, after a read it cannot have."""
-    return OutcomeUnknown(reason, code="answer_lost") if writing else NotDelivered(reason, code="answer_lost")
+    return OutcomeUnknown(reason, code=code) if writing else NotDelivered(reason, code=code)
 
 
 def translate(error: httpx.HTTPError, *, peer: str, writing: bool) -> HubError:
@@ -221,8 +225,8 @@ def failure(answer: Answer, *, peer: str, writing: bool, codes: str = "") -> Hub
         error = Misconfigured(f"{said}: check user, password or token, and what they are allowed", code="unauthorized")
     elif status in (408, 425, 429, 503):
         error = NotDelivered(said, code=f"http_{status}", retry_after=answer.retry_after)
-    elif status >= 500 and status != 501:
-        error = lost_or_failed(said, status, writing=writing)
+    elif (status >= 500 and status != 501) or status < 200:  # a server that broke while it wrote may have written
+        error = lost(said, writing=writing, code=f"http_{status}")
     elif status in (404, 405, 501) or status < 400:
         error = Misconfigured(f"{said}: check url; it must be the service's final address", code=f"http_{status}")
     else:
@@ -230,11 +234,6 @@ def failure(answer: Answer, *, peer: str, writing: bool, codes: str = "") -> Hub
     error.answer = answer.body
     error.sent = answer.sent
     return error
-
-
-def lost_or_failed(said: str, status: int, *, writing: bool) -> HubError:
-    """500, 502, 504 and kin: a server that broke while it wrote may have written."""
-    return OutcomeUnknown(said, code=f"http_{status}") if writing else NotDelivered(said, code=f"http_{status}")
 
 
 def _is_certificate(error: BaseException) -> bool:

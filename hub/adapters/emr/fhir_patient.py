@@ -18,7 +18,7 @@ from hub.adapters.emr import merge
 from hub.adapters.settings import read_table
 from hub.codecs import fhir
 from hub.config import option
-from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused, Unmappable, Unreadable
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused, Unmappable, Unreadable
 from hub.domain.ports import Delivered, Manifest, Outbound, Target
 from hub.transport.http import Answer, HttpClient, HttpSettings, failure, wrong
 
@@ -206,6 +206,8 @@ class FhirPatient:
         if answer.status not in (200, 201, 204):
             raise self._failure(answer, writing=True)
         document = self._body(answer)
+        if peer_id and document.get("id", peer_id) != peer_id:
+            raise self._with(answer, OutcomeUnknown("the EMR answered about another patient", code="wrong_answer"))
         peer_id = peer_id or _id_of(answer, document)
         etag = answer.etag or _weak(document)
         return Delivered(peer_id, etag, answer.sent, answer.body, str(answer.status), sent_fields)

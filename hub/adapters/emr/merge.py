@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.adapters.slots import by_slot, changed_slots, same_contact, slot_of
+from hub.adapters.slots import changed_slots, in_slot, same_contact
 from hub.codecs import fhir
 from hub.codecs.fhir import Document
+from hub.sync.slots import slot_of
 
 FIELDS = ("name", "telecom", "address", "birthDate", "gender", "deceased", "language", "maritalStatus")
 _ALIASES = {"deceasedAt": "deceased"}
@@ -101,27 +102,47 @@ def _name_places(places: list[Document], one: Mapping[str, Any]) -> list[int]:
     return [at for _, at in sorted(ranked)]
 
 
-def _telecom(merged: Merged, patient: Mapping[str, Any], slots: Collection[str]) -> None:
-    current = by_slot(patient.get("telecom"))
+def _telecom(merged: Merged, patient: Mapping[str, Any], slots: Mapping[str, int]) -> None:
+    """Slot by slot: what says the same stays, what says something else is replaced at its place, what is new is appended.
+
+    Points there that the hub does not know stay, but for as many as the message says were deleted.
+    """
     places = fhir.objects(merged.document.get("telecom"))
-    for slot in sorted(slots):
-        there = [at for at, one in enumerate(places) if slot_of(one) == slot and not (one.get("period") or {}).get("end")]
-        wanted = current.get(slot)
-        if wanted is None:
-            places = [one for at, one in enumerate(places) if at not in there]
-            merged.sent_fields[f"telecom.{slot}"] = None
-            continue
-        ours = fhir.telecom_to_fhir(wanted)
-        known = next((at for at in there if same_contact(slot, str(places[at].get("value", "")), ours["value"])), None)
-        if known is not None:
-            ours = {key: places[known][key] for key in ("system", "value", "use") if key in places[known]}
-        elif there:
-            first = min(there, key=lambda at: (places[at].get("rank") or 99, at))
-            _put(places[first], "value", ours["value"])
-        else:
-            places.append(ours)
-        merged.sent_fields[f"telecom.{slot}"] = ours
+    for slot, touched in slots.items():
+        wanted = in_slot(patient.get("telecom"), slot)
+        free = sorted(
+            (at for at, one in enumerate(places) if _current(one, slot)), key=lambda at: (places[at].get("rank") or 99, at)
+        )
+        sent: list[Document | None] = []
+        for one in wanted:
+            same = next((at for at in free if same_contact(slot, str(places[at].get("value", "")), one["value"])), None)
+            if same is not None:
+                free.remove(same)
+            sent.append(None if same is None else _said(places[same]))
+        for number, one in enumerate(wanted):
+            if sent[number] is not None:
+                continue
+            if free:
+                place = places[free.pop(0)]
+                _put(place, "value", one["value"])
+                sent[number] = _said(place)
+            else:
+                places.append(fhir.telecom_to_fhir(one))
+                sent[number] = _said(places[-1])
+        gone = set(free[: max(0, touched - len(wanted))])
+        places = [one for at, one in enumerate(places) if at not in gone]
+        for number in range(max(touched, len(wanted))):
+            name = f"telecom.{slot}" if number == 0 else f"telecom.{slot}.{number + 1}"
+            merged.sent_fields[name] = sent[number] if number < len(wanted) else None
     _put(merged.document, "telecom", places)
+
+
+def _current(place: Document, slot: str) -> bool:
+    return slot_of(place) == slot and not (place.get("period") or {}).get("end")
+
+
+def _said(place: Document) -> Document:
+    return {key: place[key] for key in ("system", "value", "use") if key in place}
 
 
 def _addresses(merged: Merged, patient: Mapping[str, Any]) -> None:

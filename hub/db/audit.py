@@ -1,0 +1,289 @@
+"""The audit log's SQL: appending an entry, the sequencer that signs them in batches, and reading for verify and export.
+
+The log's order is (tx, id) on PostgreSQL, read only below the oldest transaction still running, because ids are taken
+before transactions commit; on SQLite, with its one writer, it is the id (ADR 0003, 0030).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, TextClause, insert, literal_column, select, text
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+
+from hub.audit.actions import Action
+from hub.audit.checkpoint import BadNote, Checkpoint, Signer, Verifier
+from hub.audit.entry import check_detail, detail_text
+from hub.audit.export import write
+from hub.audit.file import CheckpointFile
+from hub.audit.report import Report
+from hub.audit.sequencer import Batch, make_batch, resume, unpack_ids
+from hub.audit.tree import Tree
+from hub.audit.verify import Stored, Tile, verify
+from hub.db.engine import WriteTurn
+from hub.db.tables import checkpoint as checkpoint_table
+from hub.db.tables import entry as entry_table
+from hub.db.tables import tile as tile_table
+from hub.domain.errors import Misconfigured, TryAgain
+from hub.domain.ids import now_us
+
+_PG_TX = "pg_current_xact_id()::text::bigint"
+_PG_HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_PAGE = 5_000  # entries
+_TILES = 32  # tiles a page; one of 5,000 entries is 200 kB
+
+# Columns in the order of audit.entry.EntryRow, then the transaction.
+_SELECT = "SELECT id, at, action, actor, channel, message_id, resource_id, detail, tx FROM entry"
+_READ = {
+    "sqlite": text(f"{_SELECT} WHERE id > :id ORDER BY id LIMIT :n"),
+    "postgresql": text(f"{_SELECT} WHERE (tx, id) > (:tx, :id) ORDER BY tx, id LIMIT :n"),
+}
+_READ_SETTLED = {
+    "sqlite": _READ["sqlite"],
+    "postgresql": text(f"{_SELECT} WHERE (tx, id) > (:tx, :id) AND tx < {_PG_HORIZON} ORDER BY tx, id LIMIT :n"),
+}
+_LAST = text(
+    "SELECT t.first + t.count, t.last_tx, t.last_id, c.size, c.root, c.frontier, c.note FROM tile t"
+    " LEFT JOIN checkpoint c ON c.size = t.first + t.count ORDER BY t.first DESC LIMIT 1"
+)
+_FIRST = (-(2**63), -(2**63))
+
+
+def append(
+    conn: Connection,
+    action: Action | str,
+    *,
+    actor: str,
+    channel: str = "",
+    message_id: int | None = None,
+    resource_id: str | None = None,
+    detail: dict[str, Any] | None = None,
+    at: int | None = None,
+) -> None:
+    """One entry in the caller's open transaction. ValueError where the action is not in the list, or `detail` holds what
+    has no place in the log."""
+    check_detail(detail or {})
+    columns = entry_table.c  # `id` is left to the database
+    values: dict[Any, Any] = {
+        columns.tx: literal_column(_PG_TX) if conn.dialect.name == "postgresql" else 0,
+        columns.at: now_us() if at is None else at,
+        columns.action: str(Action(action)),
+        columns.actor: actor,
+        columns.channel: channel,
+        columns.message_id: message_id,
+        columns.resource_id: resource_id,
+        columns.detail: detail_text(detail or {}),
+    }
+    conn.execute(insert(entry_table).inline().values(values))
+
+
+class Sequencer:
+    """Makes tiles and signed checkpoints of what was written since. Any number may run; each batch is made once."""
+
+    def __init__(self, engine: Engine, signer: Signer, checkpoint_file: Path, origin: str, turn: WriteTurn | None = None) -> None:
+        """`turn`: the process's write turn, on SQLite. Reading and hashing are done before it is taken."""
+        self._engine = engine
+        self._signer = signer
+        self._verifier = signer.verifier
+        self._file = CheckpointFile(checkpoint_file)
+        self._origin = origin
+        self._turn = turn
+        self._dialect = engine.dialect.name
+        self._known: tuple[str, Tree] | None = None  # the note last checked or made, and its tree
+
+    def step(self, limit: int = _PAGE) -> int:
+        """Sign at most `limit` entries: one tile, one checkpoint, one note in the file. Returns how many; 0: none, or
+        another sequencer was faster. Costs the same however long the log is.
+
+        Misconfigured where the database's last checkpoint is not the one that was signed, or the file is ahead of it (the
+        database was restored from an older backup): going on would vouch for an altered log.
+        """
+        try:
+            return self._step(limit)
+        except (OperationalError, InterfaceError) as error:
+            raise TryAgain(f"the audit log's store is busy or was lost ({type(error.orig).__name__})") from error
+
+    def _step(self, limit: int) -> int:
+        published = self._file.last()  # before the database is read, which is never behind the file
+        with self._engine.connect() as conn:
+            tree, tx, last_id = self._resume(conn, published)
+            rows = _page(conn, _READ_SETTLED, tx, last_id, limit)
+        if tree.size > (published.size if published else 0):
+            self._publish()
+        if not rows:
+            return 0
+        batch = make_batch(tree, [row[:8] for row in rows], self._signer, self._origin)
+        if not self._write(batch, rows[-1][8]):
+            return 0
+        self._known = (batch.note, Tree(batch.size, batch.frontier))
+        self._publish()
+        return batch.count
+
+    def _resume(self, conn: Connection, published: Checkpoint | None) -> tuple[Tree, int, int]:
+        """The tree so far and the (tx, id) of its last entry."""
+        row = conn.execute(_LAST).first()
+        if row is None:
+            if published is not None:
+                raise _behind(self._file.path, published.size)
+            return Tree(), *_FIRST
+        if self._known is None or row.note != self._known[0]:
+            try:
+                if row.size is None:
+                    raise BadNote("the last tile has no checkpoint")
+                tree = resume(row.size, bytes(row.root), bytes(row.frontier), row.note, self._verifier)
+            except BadNote as error:
+                raise Misconfigured(f"audit log: {error}; run `hub audit verify`", code="audit_altered") from None
+            self._known = (row.note, tree)
+        if published is not None and (
+            row.size < published.size or (row.size == published.size and bytes(row.root) != published.root)
+        ):
+            raise _behind(self._file.path, published.size)
+        if self._dialect == "postgresql":
+            self._check_clock(conn, row.last_tx)
+        return self._known[1], row.last_tx, row.last_id
+
+    def _check_clock(self, conn: Connection, last_tx: int) -> None:
+        """A dump restored into a new PostgreSQL cluster begins to count transactions anew: what is written there would
+        sort before what is signed, and be passed over for ever."""
+        horizon = conn.execute(text(f"SELECT {_PG_HORIZON}")).scalar_one()
+        if horizon <= last_tx:
+            raise Misconfigured(
+                f"PostgreSQL counts transactions from {horizon}, the audit log is at {last_tx}: the database was restored into"
+                f" another cluster. Stop it and run `pg_resetwal --epoch={(last_tx >> 32) + 1} DATADIR`",
+                code="transaction_ids_restarted",
+            )
+
+    def _write(self, batch: Batch, last_tx: int) -> bool:
+        """Tile and checkpoint in one short transaction; False where another sequencer wrote this tile already."""
+        new_tile = {"first": batch.first, "count": batch.count, "ids": batch.ids, "hashes": batch.hashes}
+        new_checkpoint = {"size": batch.size, "at": now_us(), "root": batch.root, "frontier": batch.frontier, "note": batch.note}
+        with nullcontext() if self._turn is None else self._turn.take():
+            try:
+                with self._engine.begin() as conn:
+                    conn.execute(insert(tile_table), {**new_tile, "last_tx": last_tx, "last_id": batch.last_id})
+                    conn.execute(insert(checkpoint_table), new_checkpoint)
+            except IntegrityError:
+                return False
+        return True
+
+    def _publish(self) -> None:
+        """Append to the file every checkpoint that it lacks: the last step's, and those of a process that died between its
+        commit and this."""
+        with self._file.appending() as file, self._engine.connect() as conn:
+            size = 0 if file.last is None else file.last.size
+            if file.last is not None:
+                root = conn.execute(select(checkpoint_table.c.root).where(checkpoint_table.c.size == size)).scalar()
+                if root is None or bytes(root) != file.last.root:
+                    raise _behind(self._file.path, size)
+            lacking = select(checkpoint_table.c.note).where(checkpoint_table.c.size > size).order_by(checkpoint_table.c.size)
+            file.append(self._signed(note) for note in conn.execute(lacking).scalars())
+
+    def _signed(self, note: str) -> str:
+        try:
+            self._verifier.open_(note)
+        except BadNote as error:
+            raise Misconfigured(
+                f"audit log: a checkpoint in the database: {error}; run `hub audit verify`", code="audit_altered"
+            ) from None
+        return note
+
+
+def _behind(path: Path, size: int) -> Misconfigured:
+    return Misconfigured(
+        f"audit log: the last checkpoint in {path.name}, of {size} entries, is not in the database: an older backup was restored,"
+        " or the log was altered. Run `hub audit verify`; to go on with a restored backup, move the file aside and keep it",
+        code="audit_altered",
+    )
+
+
+def verify_database(conn: Connection, checkpoint_file: Path, public_key: Verifier | str) -> Report:
+    """Check the whole log in the database against the checkpoint file. Reads all entries once, in pages."""
+    verifier = Verifier.parse(public_key) if isinstance(public_key, str) else public_key
+    file = CheckpointFile(checkpoint_file)
+    notes = file.notes(file.size())  # as long as it is now: what the hub appends from here on, the reading below may not see
+    return verify(groups(conn), notes, stored(conn), verifier)
+
+
+def export(
+    conn: Connection,
+    path: Path,
+    *,
+    checkpoint_file: Path,
+    public_key: Verifier,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write the whole log to `path` for an auditor (format: docs/audit.md). `progress` hears of entries written. Returns
+    their number."""
+    file = CheckpointFile(checkpoint_file)
+    notes = file.notes(file.size())
+    return write(path, groups(conn), notes, stored(conn), public_key, progress)
+
+
+def groups(conn: Connection) -> Iterator[tuple[Tile | None, list[tuple[Any, ...]]]]:
+    """Every entry in the log's order, with the tile that its place belongs to; see audit.verify.verify."""
+    entries = _entries(conn)
+    ahead = next(entries, None)
+    for tile, bound in _tiles(conn):
+        rows = []
+        while ahead is not None and _place(conn, ahead) <= bound:
+            rows.append(ahead[:8])
+            ahead = next(entries, None)
+        yield tile, rows
+    rows = []
+    while ahead is not None:
+        rows.append(ahead[:8])
+        if len(rows) == _PAGE:
+            yield None, rows
+            rows = []
+        ahead = next(entries, None)
+    if rows:
+        yield None, rows
+
+
+def stored(conn: Connection) -> Iterator[Stored]:
+    """The rows of `checkpoint` by size."""
+    columns = checkpoint_table.c
+    page = select(columns.size, columns.root, columns.frontier, columns.note).order_by(columns.size).limit(1000)
+    size = -1
+    while rows := conn.execute(page.where(columns.size > size)).all():
+        for row in rows:
+            yield Stored(row.size, bytes(row.root), bytes(row.frontier), row.note)
+        size = rows[-1].size
+
+
+def _tiles(conn: Connection) -> Iterator[tuple[Tile, tuple[int, int]]]:
+    """Tiles, and the place in the log's order where each ends."""
+    page = select(tile_table).order_by(tile_table.c.first).limit(_TILES)
+    first = -1
+    while rows := conn.execute(page.where(tile_table.c.first > first)).mappings().all():
+        for row in rows:
+            tile = Tile(row["first"], row["count"], bytes(row["ids"]), bytes(row["hashes"]))
+            tx = row["last_tx"] if conn.dialect.name == "postgresql" else 0
+            yield tile, (tx, (unpack_ids(tile.ids) or (row["last_id"],))[-1])
+        first = rows[-1]["first"]
+
+
+def _place(conn: Connection, row: tuple[Any, ...]) -> tuple[int, int]:
+    return (row[8] if conn.dialect.name == "postgresql" else 0, row[0])
+
+
+def _entries(conn: Connection) -> Iterator[tuple[Any, ...]]:
+    """All entries in the log's order; the transaction, by which PostgreSQL sorts, is the ninth column."""
+    tx, last_id = _FIRST
+    while rows := _page(conn, _READ, tx, last_id, _PAGE):
+        yield from rows
+        last_id, tx = rows[-1][0], rows[-1][8]
+
+
+def _page(conn: Connection, statements: dict[str, TextClause], tx: int, last_id: int, limit: int) -> list[tuple[Any, ...]]:
+    """Plain tuples from the driver's own cursor: SQLAlchemy's rows would add a third to the cost of an entry."""
+    postgres = conn.dialect.name == "postgresql"
+    values = {"id": last_id, "n": limit} | ({"tx": tx} if postgres else {})
+    result = conn.execute(statements[conn.dialect.name], values)
+    try:
+        return list(result.cursor.fetchall())
+    finally:
+        result.close()

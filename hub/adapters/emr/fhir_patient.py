@@ -166,12 +166,12 @@ class FhirPatient:
         return message.changed
 
     def _change(self, message: Outbound, found: Found) -> Delivered | None:
-        """One round: merge and PUT. None: somebody else was faster, read again."""
+        """One round: merge and PUT. None: somebody else was faster (or removed it), read again."""
         merged = merge.merge(found.document, message.resource, self._changed(message), self._settings.fields)
         if merged.document == found.document:
             return Delivered(found.id, found.etag, answer=found.body, detail="unchanged", sent_fields=merged.sent_fields)
         answer = self._put(found, merged.document)
-        if answer.status in (409, 412):
+        if answer.status in (404, 409, 410, 412):
             return None
         return self._delivered(answer, found.id, merged.sent_fields)
 

@@ -12,6 +12,7 @@ import re
 
 _SHAPE = re.compile(r"(?<![0-9])([0-9]{2})(0[1-9]|1[0-3])(0[1-9]|[12][0-9]|3[01])[- ]?([0-9])([0-9]{6})(?![0-9])")
 _CENTURY = {"9": 1800, "0": 1800, "1": 1900, "2": 1900, "5": 1900, "6": 1900, "3": 2000, "4": 2000, "7": 2000, "8": 2000}
+_TELLING = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})[- ]?([0-9])[0-9*]{6}")
 _MASK = "######-#######"
 
 
@@ -20,20 +21,25 @@ def looks_like_rrn(text: str) -> bool:
     return _SHAPE.fullmatch(text.strip()) is not None
 
 
-def rrn_birth_date(text: str) -> tuple[str, str] | None:
-    """("1980-01-31", "male"|"female") that a number tells; None where its date does not exist or it is no such number.
+def rrn_birth_date(text: str) -> str | None:
+    """The birth date that a number tells ("1980-01-31"); None where there is no such date, or it is no such number.
 
     A masked tail (`800101-1******`) tells as much as the whole number.
     """
-    digits = re.fullmatch(r"([0-9]{2})([0-9]{2})([0-9]{2})-?([0-9])[0-9*]{6}", text.strip())
+    digits = _TELLING.fullmatch(text.strip())
     if digits is None:
         return None
     year, month, day, kind = digits.groups()
     try:
-        born = dt.date(_CENTURY[kind] + int(year), int(month), int(day))
+        return dt.date(_CENTURY[kind] + int(year), int(month), int(day)).isoformat()
     except ValueError:
         return None
-    return born.isoformat(), "male" if int(kind) % 2 else "female"
+
+
+def rrn_gender(text: str) -> str | None:
+    """The sex that a number tells: "male" or "female"; None where it is no such number."""
+    digits = _TELLING.fullmatch(text.strip())
+    return None if digits is None else "male" if int(digits[4]) % 2 else "female"
 
 
 def scrub(text: str) -> str:

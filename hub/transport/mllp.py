@@ -122,6 +122,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self.open:
             self._transport.resume_reading()
 
+    def eof_received(self) -> None:
+        """The peer has said all; what it said is answered before our side closes too (TLS cannot stay half open)."""
+        self._collector.flush()
+
     def connection_lost(self, _error: Exception | None) -> None:
         self.open = False
         self._listener.forget(self)

@@ -10,7 +10,7 @@ import time
 
 from hub.codecs.hl7v2.ack import acknowledged
 from hub.codecs.mllp import Splitter, frame
-from hub.domain.errors import Misconfigured, NotDelivered, OutcomeUnknown, Unreadable
+from hub.domain.errors import Misconfigured, NotDelivered, OutcomeUnknown, Refused, Unreadable
 from hub.transport.tls import peer_allowed
 
 
@@ -38,9 +38,12 @@ class MllpClient:
 
         Raises NotDelivered(reached=False): no connection could be had, nothing was sent. OutcomeUnknown: it was sent (or
         partly) and no answer to it came in time; the socket is closed, so that a late answer finds nobody. Misconfigured: the
-        peer's certificate is not the one that this channel is bound to, or it does not take ours.
+        peer's certificate is not the one that this channel is bound to, or it does not take ours. Refused: the body itself cannot be framed.
         """
-        framed = frame(body)
+        try:
+            framed = frame(body)
+        except ValueError as error:
+            raise Refused(str(error), code="framing_character") from None
         with self._lock:
             sock = self._connected()
             deadline = time.monotonic() + self._answer_seconds

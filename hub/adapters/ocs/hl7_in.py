@@ -16,9 +16,10 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hub import log
+from hub.adapters.settings import read_table
 from hub.codecs import korean
 from hub.codecs.hl7v2 import Peek, ack, batch, parse, peek, python_codec
 from hub.codecs.hl7v2.ack import Reason
@@ -73,6 +74,11 @@ class Settings:
             python_codec(self.charset)
         except LookupError:
             raise Misconfigured("charset is none that we know; write utf-8 or cp949") from None
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Settings:
+        """From a plain table, secrets already resolved. Raises Misconfigured."""
+        return read_table(cls, table)
 
 
 class Item:
@@ -192,8 +198,8 @@ class Desk:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._prefix = f"{time.time_ns() // 1000:x}{os.getpid():x}"  # unlike any earlier run's (MSH-10 never repeats)
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(time.time_ns() // 1000)  # µs: no later run begins where an earlier one has been
+        self._process = f"{os.getpid() & 0xFFFF:04x}"
         self._second = 0
         self._stamp = ""
 
@@ -233,9 +239,8 @@ class Desk:
         """Send what the message asks for; False only where something was due and could not be written."""
         reason, error, text = _verdict(item, receipt)
         for code in ack.due(item.head, reason, item.connection.owner.codes):
-            body = ack.answer(
-                item.head, code, control_id=f"{self._prefix}{next(self._numbers):x}", at=self._now(), error=error, text=text
-            )
+            number = f"{next(self._numbers):x}{self._process}"  # 17 characters; MSH-10 may have 20
+            body = ack.answer(item.head, code, control_id=number, at=self._now(), error=error, text=text)
             if not item.connection.answer(body):
                 return False
         return True
@@ -311,10 +316,3 @@ class Hl7Listener:
 def build(settings: Settings, name: str = "") -> Hl7Listener:
     """The listener of the channel `name` (else `settings.name`)."""
     return Hl7Listener(settings, name or settings.name or MANIFEST.name)
-
-
-def from_table(table: Mapping[str, object]) -> Settings:
-    """Settings from a plain table, as the other adapters have it."""
-    from hub.adapters.settings import read_table
-
-    return read_table(Settings, table)

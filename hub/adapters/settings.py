@@ -16,14 +16,22 @@ T = TypeVar("T")
 _COMMON = frozenset(field.name for field in fields(Common))
 
 
+class WrongSettingError(Misconfigured, ValueError):
+    """A value that the types cannot rule out: Misconfigured by itself, a ConfigError with its line through `Channel.read`."""
+
+
 def read_table(cls: type[T], table: Mapping[str, Any]) -> T:
-    """`cls` from `table`, the keys that every channel has left aside. Raises Misconfigured saying what to write instead."""
+    """`cls` from `table`; keys that every channel has are left aside, but for those that `cls` wants.
+
+    Raises Misconfigured saying what to write instead.
+    """
+    own = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
     try:
-        return bind(cls, dict(table), (), Source("settings", Path(), {}), ignore=_COMMON)
+        return bind(cls, dict(table), (), Source("settings", Path(), {}), ignore=_COMMON - own)
     except ConfigError as error:
         raise Misconfigured(f"{error.problem}; {error.instead}" if error.instead else error.problem, code="settings") from None
 
 
-def wrong(problem: str, instead: str) -> Misconfigured:
-    """The error for a value that the types cannot rule out."""
-    return Misconfigured(f"{problem}; {instead}", code="settings")
+def wrong(problem: str, instead: str) -> WrongSettingError:
+    """The error for a value that the types cannot rule out, to be raised in `__post_init__`."""
+    return WrongSettingError(f"{problem}; {instead}", code="settings")

@@ -1,0 +1,71 @@
+"""The map language and its engine: what a message means, as data. See docs/mapping.md.
+
+`load_maps` compiles the shipped maps and a site's overlays once; `MapSet.map` makes facts of one message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.codecs.hl7v2 import Message
+from hub.domain.facts import Mapped
+from hub.mapping.codes import read_codes
+from hub.mapping.engine import Context, Engine
+from hub.mapping.language import read_maps
+
+SHIPPED = Path(__file__).parent
+
+__all__ = ["Context", "MapSet", "load_maps"]
+
+
+@dataclass(slots=True)
+class MapSet:
+    """Compiled maps. `version` is the content hash of all their files, `texts` those files by name. Thread-safe."""
+
+    version: str
+    texts: dict[str, str]
+    _engines: dict[str, Engine]
+
+    def handles(self, event: str) -> bool:
+        """Whether there is a map for that event (`ADT^A08`) or table."""
+        return any(event in engine.events for engine in self._engines.values())
+
+    def events(self) -> list[tuple[str, str]]:
+        """Every event with its title, sorted."""
+        return sorted((name, event.event.title) for engine in self._engines.values() for name, event in engine.events.items())
+
+    def map(self, message: Message, context: Context) -> Mapped:
+        """Facts of one HL7 v2 message. Raises Unmappable (reason and field, never a value)."""
+        return self._engines["hl7v2"].map(message, context)
+
+    def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
+        """Facts of one row of a table or view; `table` is the event's name in the map. Raises Unmappable."""
+        return self._engines["row"].map_row(table, row, context)
+
+    def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
+        """What `hub map try` shows: one row per rule: path, present, to, result, function, fact, warning. Holds patient data."""
+        return self._engines["hl7v2"].explain(message, context)
+
+
+def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
+    """The shipped maps with the site's folders of `*.toml` laid over them (value maps: their `codes/*.csv`).
+
+    Raises Misconfigured naming the file, the line, what is wrong and what to write instead.
+    """
+    folders = [SHIPPED / "maps", *overlay_dirs]
+    layers = [{path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))} for folder in folders]
+    codes, code_texts = read_codes([SHIPPED / "codes", *(folder / "codes" for folder in overlay_dirs)])
+    texts: dict[str, str] = {}
+    digest = hashlib.sha256()
+    for at, layer in enumerate(layers):
+        for name, text in layer.items():
+            texts[name if not at else f"overlay{at}/{name}"] = text
+    for name, text in [*texts.items(), *sorted(code_texts.items())]:
+        digest.update(f"{name}\0{text}\0".encode())
+    version = digest.hexdigest()[:16]
+    engines = {maps.source: Engine(maps, codes, version) for maps in read_maps(layers, codes)}
+    return MapSet(version, texts, engines)

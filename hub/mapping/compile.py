@@ -1,0 +1,295 @@
+"""Rules and keys -> closures. Everything that can be decided once is decided here, so that a message costs microseconds.
+
+A `Group` is what a rule sees of a message: name -> occurrences, each a list of raw fields. HL7 gives segments; a row gives
+its columns, and the item of an `each` gives `*`, as occurrences of one field (number 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hub.domain.facts import Key
+from hub.mapping.codes import CodeMap
+from hub.mapping.functions import NULL, Function, Reader
+from hub.mapping.language import KeyPath, KeySpec, PathSpec, Rule, When
+from hub.mapping.times import BadValue
+
+Group = dict[str, list[list[str]]]
+Values = dict[str, Any]
+Paths = dict[str, str]
+Run = Callable[[str, Reader, Values, Paths], None]
+KEEP = "="  # `default = "="`: an unknown code stays as it came (and is warned of)
+
+
+def fetch(path: PathSpec, group: Group) -> str:
+    """The raw field at that path, all its repetitions; "" where there is none."""
+    found = group.get(path.segment)
+    at = path.occurrence - 1 if path.occurrence else 0
+    if found is None or at >= len(found):
+        return ""
+    fields = found[at]
+    return fields[path.field] if path.field < len(fields) else ""
+
+
+def repetition(raw: str, path: PathSpec, reader: Reader) -> str:
+    """The repetition that the path means: the first, unless it says another."""
+    if reader.repetition not in raw:
+        return raw if path.repetition < 2 else ""
+    reps = raw.split(reader.repetition)
+    at = path.repetition - 1 if path.repetition else 0
+    return reps[at] if at < len(reps) else ""
+
+
+def narrow(raw: str, path: PathSpec, reader: Reader) -> str:
+    """One repetition -> the component and sub-component that the path means (the first ones, unless it says others)."""
+    for mark, wanted in ((reader.component, path.component), (reader.subcomponent, path.subcomponent)):
+        if mark in raw:
+            pieces = raw.split(mark)
+            at = wanted - 1 if wanted else 0
+            raw = pieces[at] if at < len(pieces) else ""
+        elif wanted > 1:
+            return ""
+    return raw
+
+
+def condition(when: When) -> Callable[[Group, Reader], bool]:
+    """A `when` as a function of the group."""
+    path = when.path
+
+    def holds(group: Group, reader: Reader) -> bool:
+        text = reader.text(narrow(repetition(fetch(path, group), path, reader), path, reader))
+        if when.present is not None:
+            return bool(text) == when.present
+        if when.among is not None:
+            return text in when.among
+        return text not in (when.not_among or ())
+
+    return holds
+
+
+def rule_runner(rule: Rule, codes: Mapping[str, CodeMap], fallback: bool) -> Run:
+    """The closure of one rule over the raw field. `fallback`: an earlier rule has the same target; it goes first."""
+    convert = _converter(rule, codes)
+    run = _each(rule, convert) if rule.each else _once(rule, convert, fallback)
+    if rule.when is None:
+        return run
+    holds = condition(rule.when)
+
+    def guarded(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        if holds(reader.group, reader):
+            run(raw, reader, values, paths)
+
+    return guarded
+
+
+Convert = Callable[[str, Reader], Any]
+
+
+def _converter(rule: Rule, codes: Mapping[str, CodeMap]) -> Convert:
+    """One repetition (still escaped) -> the canonical value, or None."""
+    read = _reading(rule)
+    table, extra, path = codes.get(rule.codes) if rule.codes else None, dict(rule.extra), rule.path
+    if rule.value is not None:
+        constant = rule.value
+        return lambda raw, reader: constant
+    if table is None and not extra:
+        return read
+
+    def convert(raw: str, reader: Reader) -> Any:
+        value = read(raw, reader)
+        if value is None:
+            return None
+        if table is not None:
+            value = _coded(value, table, rule.default, reader, path)
+        if extra and isinstance(value, dict):
+            for key, constant in extra.items():
+                value.setdefault(key, constant)
+        return value
+
+    return convert
+
+
+def _reading(rule: Rule) -> Convert:
+    call, takes, path, empty = rule.function.call, rule.function.takes, rule.paths[0], rule.empty
+    if len(rule.paths) > 1:
+        return _joined(rule)
+    if takes == "field":
+        return lambda raw, reader: call(raw, reader)
+    if takes == "parts":
+        return lambda raw, reader: call(raw.split(reader.component), reader)
+    if empty:
+
+        def read_unless_empty(raw: str, reader: Reader) -> Any:
+            text = reader.text(narrow(raw, path, reader))
+            return None if text in empty else call(text, reader)
+
+        return read_unless_empty
+    if path.component < 2 and path.subcomponent < 2:
+
+        def read_first(raw: str, reader: Reader) -> Any:
+            if reader.component in raw:
+                raw = raw.split(reader.component, 1)[0]
+            if reader.subcomponent in raw:
+                raw = raw.split(reader.subcomponent, 1)[0]
+            return call(reader.text(raw), reader)
+
+        return read_first
+    return lambda raw, reader: call(reader.text(narrow(raw, path, reader)), reader)
+
+
+def _joined(rule: Rule) -> Convert:
+    """Several paths: their texts, in order, are the parts. The raw field of the first is what makes the rule run."""
+    call, paths = rule.function.call, rule.paths
+
+    def read(raw: str, reader: Reader) -> Any:
+        parts = [narrow(repetition(fetch(path, reader.group), path, reader), path, reader) for path in paths]
+        return call(["" if part == NULL else part for part in parts], reader)
+
+    return read
+
+
+def _coded(value: Any, table: CodeMap, default: str | None, reader: Reader, path: str) -> Any:
+    """The value under the value map: a plain code, or an object with `code`. Unknown: warned of; the default, or nothing."""
+    code = value.get("code") or value.get("display") if isinstance(value, dict) else str(value)
+    if not code:
+        return value
+    hit = table.get(code)
+    if hit is None:
+        reader.warn(path, f"unknown code in {table.name}")
+        if default is None:
+            return None
+        if default == KEEP:
+            return value
+    new = hit.value if hit else default
+    if not isinstance(value, dict):
+        return new
+    if "display" not in value and hit and hit.text:
+        value["display"] = hit.text
+    value["code"] = new
+    return value
+
+
+def _once(rule: Rule, convert: Convert, fallback: bool) -> Run:
+    label, path, target = rule.path, rule.paths[0], rule.to[0]
+    inner = rule.to[1] if len(rule.to) > 1 else None
+    whole = rule.function.takes == "field" or len(rule.paths) > 1
+    first_only = not path.repetition
+
+    def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        if target in values and (inner is None or not isinstance(values[target], dict) or inner in values[target]):
+            return
+        if not whole and (reader.repetition in raw or not first_only):
+            raw = repetition(raw, path, reader)
+        if raw == NULL or (path.component and narrow(raw, path, reader) == NULL):
+            if not fallback and inner is None:
+                values[target] = None
+                paths[target] = label
+            return
+        try:
+            value = convert(raw, reader)
+        except BadValue as bad:
+            reader.warn(label, bad.code)
+            return
+        if value is None:
+            return
+        if inner is None:
+            values[target] = value
+            paths[target] = label
+        elif target in values:
+            values[target][inner] = value
+            paths[target] = f"{paths[target]}, {label}"
+        else:
+            values[target] = {inner: value}
+            paths[target] = label
+
+    return run
+
+
+def _each(rule: Rule, convert: Convert) -> Run:
+    label, target, only = rule.path, rule.to[0], rule.paths[0].repetition
+
+    def add(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        if raw == NULL:
+            if target not in values:
+                values[target] = []
+                paths[target] = label
+            return
+        try:
+            value = convert(raw, reader)
+        except BadValue as bad:
+            reader.warn(label, bad.code)
+            return
+        if value is None:
+            return
+        found = values.get(target)
+        if found is None:
+            values[target] = [value]
+            paths[target] = label
+        elif value not in found:
+            found.append(value)
+            if label not in paths[target]:
+                paths[target] = f"{paths[target]}, {label}"
+
+    def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        if reader.repetition not in raw:
+            add(raw, reader, values, paths)
+            return
+        reps = raw.split(reader.repetition)
+        for rep in reps[only - 1 : only] if only else reps:
+            if rep:
+                add(rep, reader, values, paths)
+
+    return run
+
+
+FindKeys = Callable[[Group, Reader], list[Key]]
+
+
+def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
+    """Keys of a spec: `every` True all the numbers of all its paths, else those of the first path that gives one."""
+    finders = [_key_path(path) for path in spec]
+
+    def find(group: Group, reader: Reader) -> list[Key]:
+        found: list[Key] = []
+        for finder in finders:
+            for key in finder(group, reader):
+                if key not in found:
+                    found.append(key)
+            if found and not every:
+                return found
+        return found
+
+    return find
+
+
+def _key_path(key: KeyPath) -> FindKeys:
+    path, rest, function = key.paths[0], key.paths[1:], key.function
+    call = function.call
+
+    def find(group: Group, reader: Reader) -> list[Key]:
+        raw = fetch(path, group)
+        if not raw or raw == NULL:
+            return []
+        reps = [raw] if reader.repetition not in raw else raw.split(reader.repetition)
+        if path.repetition:
+            reps = reps[path.repetition - 1 : path.repetition]
+        found = [made for rep in reps if rep and rep != NULL and (made := call(rep.split(reader.component), reader))]
+        if not rest or not found:
+            return found
+        parts = [reader.text(narrow(repetition(fetch(other, group), other, reader), other, reader)) for other in rest]
+        if not all(parts):
+            return []
+        return [Key(found[0].assigner, "/".join([found[0].value, *parts]))]
+
+    return find
+
+
+def describe(function: Function, rule: Rule) -> str:
+    """How `hub map try` names what a rule does."""
+    text = function.name
+    if rule.codes:
+        text += f", codes {rule.codes}"
+    if rule.value is not None:
+        text = "constant"
+    return text + (", each" if rule.each else "")

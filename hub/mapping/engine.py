@@ -1,0 +1,396 @@
+"""Compiled maps: one message or row in, facts out, in the order in which the map lists its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, cast
+
+from hub.codecs.hl7v2 import Delimiters, Message
+from hub.domain.errors import Unmappable
+from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Snapshot
+from hub.mapping.codes import CodeMap
+from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, describe, keys_finder, rule_runner
+from hub.mapping.functions import NULL, Reader
+from hub.mapping.hl7v2_source import event_at, event_of, groups_of, items_of, segments_by_name
+from hub.mapping.language import ITEM, Block, Event, Maps, PathSpec, Rule
+
+_PLAIN = Delimiters("", "", "", "", "")
+
+
+class Context(NamedTuple):
+    """What a channel adds to its messages: its default assigning authority, system, zone; when this one came (µs)."""
+
+    assigner: str
+    system: str
+    timezone: str = "Asia/Seoul"
+    received_at: int = 0
+
+
+class CompiledBlock:
+    """A block with its closures."""
+
+    __slots__ = ("block", "each_local", "holds", "keys", "lists", "patient", "runs")
+
+    def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
+        self.block = block
+        self.runs = _runs(block.rules, codes)
+        self.keys: dict[str, FindKeys] = {name: keys_finder(spec, name == "other_keys") for name, spec in block.keys.items()}
+        self.patient = keys_finder(block.patient, False) if block.patient else None
+        self.holds = condition(block.when) if block.when else None
+        self.lists = tuple({rule.to[0] for rule in block.rules if rule.each})
+        self.each_local = _is_local(block)
+
+    def read(self, group: Group, reader: Reader, values: Values, paths: Paths) -> None:
+        """Run the rules over a group. What is a list and empty was deleted (`""`)."""
+        reader.group = group
+        for segment, occurrence, once, many in self.runs:
+            found = group.get(segment)
+            if found is None or occurrence >= len(found):
+                continue
+            fields = found[occurrence]
+            count = len(fields)
+            for at, run in once:
+                if at < count and (raw := fields[at]):
+                    run(raw, reader, values, paths)
+            if many:
+                for fields in found:
+                    count = len(fields)
+                    for at, run in many:
+                        if at < count and (raw := fields[at]):
+                            run(raw, reader, values, paths)
+        for name in self.lists:
+            if name in values and not values[name]:
+                values[name] = None
+
+
+Runs = list[tuple[str, int, list[tuple[int, Run]], list[tuple[int, Run]]]]
+
+
+def _runs(rules: tuple[Rule, ...], codes: Mapping[str, CodeMap]) -> Runs:
+    """Rules in their order, neighbours on one segment together; a later rule for the same target is a fallback."""
+    runs: Runs = []
+    targets: set[tuple[str, ...]] = set()
+    for rule in rules:
+        path = rule.paths[0]
+        place = (path.segment, max(path.occurrence - 1, 0))
+        if not runs or runs[-1][:2] != place:
+            runs.append((*place, [], []))
+        runs[-1][3 if rule.each else 2].append((path.field, rule_runner(rule, codes, rule.to in targets)))
+        targets.add(rule.to)
+    return runs
+
+
+def _is_local(block: Block) -> bool:
+    """Whether the block looks at nothing but the item of its `each`: then an item needs no view of the rest."""
+    own = {path.segment if not path.field and path.segment != ITEM else ITEM for path in block.each}
+    seen = {path.segment for rule in block.rules for path in rule.paths} | {rule.when.path.segment for rule in block.rules if rule.when}
+    seen |= {path.segment for spec in block.keys.values() for key in spec for path in key.paths}
+    if block.when:
+        seen.add(block.when.path.segment)
+    return seen <= own
+
+
+class CompiledEvent:
+    """An event with its blocks in order."""
+
+    __slots__ = ("after", "blocks", "event")
+
+    def __init__(self, event: Event, blocks: Mapping[str, CompiledBlock]) -> None:
+        self.event = event
+        self.blocks = _planned(event, event.blocks, blocks)
+        self.after = _planned(event, event.after, blocks)
+
+
+Plan = list[tuple["CompiledBlock", Values, Values]]  # block, what the event says, what it says where the message is silent
+
+
+def _planned(event: Event, names: tuple[str, ...], blocks: Mapping[str, CompiledBlock]) -> Plan:
+    return [
+        (blocks[name], dict(event.set.get(name, {})), {**blocks[name].block.default, **event.default.get(name, {})})
+        for name in _expand(names, blocks)
+    ]
+
+
+def _expand(names: tuple[str, ...], blocks: Mapping[str, CompiledBlock]) -> Iterator[str]:
+    for name in names:
+        inner = blocks[name].block.include
+        if inner:
+            yield from _expand(inner, blocks)
+        else:
+            yield name
+
+
+class Engine:
+    """All events of one source."""
+
+    def __init__(self, maps: Maps, codes: Mapping[str, CodeMap], version: str) -> None:
+        blocks = {name: CompiledBlock(block, codes) for name, block in maps.blocks.items()}
+        self.events = {name: CompiledEvent(event, blocks) for name, event in maps.events.items()}
+        self.version = version
+
+    def map(self, message: Message, context: Context) -> Mapped:
+        """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID."""
+        name = event_of(message)
+        event = self.event(name)
+        reader = Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
+        facts: list[AnyFact] = []
+        for group, segments in groups_of(message, event.event.each):
+            self._group(event.blocks, group, segments, reader, facts)
+        if event.after:
+            for group, segments in groups_of(message, None):
+                self._group(event.after, group, segments, reader, facts)
+        return Mapped(facts, name, event_at(message, reader, context.received_at), self.version, reader.warnings)
+
+    def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
+        """Facts of one row of a table or view. A column that is NULL or blank was deleted; trailing blanks are padding."""
+        event = self.event(table)
+        reader = Reader(_PLAIN, "utf-8", context.assigner, context.system, context.timezone)
+        group = {name: [["" if text is None else str(text).rstrip() or NULL]] for name, text in row.items()}
+        group = {name: [[occurrence[0][0] or NULL]] for name, occurrence in group.items()}
+        facts: list[AnyFact] = []
+        self._group(event.blocks, group, [], reader, facts)
+        return Mapped(facts, table, context.received_at, self.version, reader.warnings)
+
+    def event(self, name: str) -> CompiledEvent:
+        found = self.events.get(name)
+        if found is None:
+            raise Unmappable(f"no map for event {name}", where="MSH-9", code="no_map")
+        return found
+
+    def _group(
+        self, plan: Plan, group: Group, segments: list[tuple[str, list[str]]], reader: Reader, facts: list[AnyFact]
+    ) -> None:
+        reader.keys.clear()
+        for block, fixed, default in plan:
+            reader.group = group
+            if block.holds is not None and not block.holds(group, reader):
+                continue
+            spec = block.block
+            if spec.snapshot is not None:
+                self._snapshot(block, group, segments, reader, facts, default)
+            elif spec.fact is not None:
+                for item, _ in items_of(spec.each, group, segments, block.each_local, reader) if spec.each else ((group, ""),):
+                    facts.extend(_MAKERS[spec.fact](block, item, reader))
+            elif spec.each:
+                seen: set[Key] = set()
+                for item, label in items_of(spec.each, group, segments, block.each_local, reader):
+                    self._fact(block, item, group, reader, facts, fixed, default, label, seen)
+            else:
+                self._fact(block, group, group, reader, facts, fixed, default, "", None)
+
+    def _fact(
+        self, block: CompiledBlock, item: Group, group: Group, reader: Reader, facts: list[AnyFact],
+        fixed: Values, default: Values, label: str, seen: set[Key] | None,
+    ) -> None:  # fmt: skip
+        spec = block.block
+        keys = _cached(block.keys["key"], group, reader) if item is group else block.keys["key"](item, reader)
+        if not keys:
+            if spec.required and not spec.each:
+                raise _no_key(spec)
+            if not spec.each and any(path.segment in group for path in (rule.paths[0] for rule in spec.rules)):
+                reader.warn(spec.keys["key"][0].paths[0].text, f"no number, so no {spec.kind}")
+            return
+        key = keys[0]
+        if seen is not None and spec.unique:
+            if key in seen:
+                return
+            seen.add(key)
+        patient = self._patient(block, group, reader)
+        values: Values = dict(fixed)
+        paths: Paths = dict.fromkeys(fixed, "MSH-9") if fixed else {}
+        block.read(item, reader, values, paths)
+        for name, value in default.items():
+            if name not in values:
+                values[name] = value
+                paths[name] = "MSH-9"
+        if label:
+            paths = dict.fromkeys(values, label)
+        others = tuple(other for other in block.keys["other_keys"](item, reader) if other != key) if "other_keys" in block.keys else ()
+        facts.append(Fact(cast("Any", spec.kind), key, values, paths, patient, others))
+
+    def _patient(self, block: CompiledBlock, group: Group, reader: Reader) -> Key | None:
+        if block.patient is None:
+            return None
+        keys = _cached(block.patient, group, reader)
+        if keys:
+            return keys[0]
+        if block.block.required:
+            raise _no_patient(block.block)
+        return None
+
+    def _snapshot(
+        self, block: CompiledBlock, group: Group, segments: list[tuple[str, list[str]]], reader: Reader,
+        facts: list[AnyFact], default: Values,
+    ) -> None:  # fmt: skip
+        """All items of the list; nothing where the message carries no such segment at all."""
+        spec = block.block
+        items: list[Values] = []
+        said = False
+        for item, _ in items_of(spec.each, group, segments, block.each_local, reader):
+            said = True
+            values: Values = {}
+            block.read(item, reader, values, {})
+            for name in [name for name, value in values.items() if value is None]:
+                del values[name]
+            if values:
+                items.append({**default, **values})
+        if said:
+            patient = self._patient(block, group, reader)
+            if patient is None:
+                raise _no_patient(spec)
+            facts.append(Snapshot(cast("Any", spec.kind), patient, cast("str", spec.snapshot), items, spec.each[0].text))
+
+    # -- explaining ------------------------------------------------------------------------------------------------
+
+    def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
+        """One row per rule that found something: path, fact, field, function, result. For people; holds patient data."""
+        event = self.event(event_of(message))
+        reader = Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
+        rows: list[dict[str, Any]] = []
+        for group, segments in groups_of(message, event.event.each):
+            for block, fixed, default in event.blocks:
+                spec = block.block
+                name = f"{spec.kind or spec.fact}{f' ({spec.snapshot})' if spec.snapshot else ''}"
+                for at, (item, label) in enumerate(
+                    items_of(spec.each, group, segments, block.each_local, reader) if spec.each else [(group, "")], 1
+                ):
+                    reader.group = item
+                    if block.holds is not None and not block.holds(group, reader):
+                        continue
+                    fact = f"{name} {at}" if spec.each else name
+                    rows += _key_rows(block, item, reader, fact, label)
+                    rows += [{"path": "MSH-9", "present": True, "to": to, "result": value, "function": "event", "fact": fact} for to, value in fixed.items()]  # noqa: E501
+                    rows += _rule_rows(block, item, reader, fact, label)
+                    del default
+                    default = {}
+        return rows
+
+
+def _key_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> list[dict[str, Any]]:
+    rows = []
+    for name, find in block.keys.items():
+        spec = block.block.keys[name]
+        found = find(item, reader)
+        rows.append({
+            "path": label or spec[0].paths[0].text, "present": bool(found), "to": name,
+            "result": [str(key) for key in found], "function": spec[0].function.name, "fact": fact,
+        })  # fmt: skip
+    return rows
+
+
+def _rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    place = 0
+    ordered = [(segment, occurrence, at, run, many) for segment, occurrence, once, each in block.runs for at, run, many in
+               [*((at, run, False) for at, run in once), *((at, run, True) for at, run in each)]]  # fmt: skip
+    rules = _in_run_order(block.block.rules)
+    for (segment, occurrence, at, run, many), rule in zip(ordered, rules, strict=True):
+        place += 1
+        values: Values = {}
+        before = len(reader.warnings)
+        found = item.get(segment) or []
+        present = False
+        for fields in found if many else found[occurrence : occurrence + 1]:
+            if at < len(fields) and fields[at]:
+                present = True
+                run(fields[at], reader, values, {})
+        target = ".".join(rule.to)
+        result = values.get(rule.to[0])
+        if len(rule.to) > 1 and isinstance(result, dict):
+            result = result.get(rule.to[1])
+        row = {"path": label or rule.path, "present": present, "to": target, "result": result, "function": describe(rule.function, rule), "fact": fact}  # noqa: E501
+        if len(reader.warnings) > before:
+            row["warning"] = reader.warnings[-1]
+        rows.append(row)
+    return rows
+
+
+def _in_run_order(rules: tuple[Rule, ...]) -> list[Rule]:
+    """The rules in the order of the runs: neighbours on one segment, those without `each` first."""
+    order: list[Rule] = []
+    chunk: list[Rule] = []
+
+    def flush() -> None:
+        order.extend([rule for rule in chunk if not rule.each] + [rule for rule in chunk if rule.each])
+        chunk.clear()
+
+    last: tuple[str, int] | None = None
+    for rule in rules:
+        place = (rule.paths[0].segment, max(rule.paths[0].occurrence - 1, 0))
+        if place != last:
+            flush()
+            last = place
+        chunk.append(rule)
+    flush()
+    return order
+
+
+def _cached(find: FindKeys, group: Group, reader: Reader) -> list[Key]:
+    found = reader.keys.get(find)
+    if found is None:
+        found = reader.keys[find] = find(group, reader)
+    return cast("list[Key]", found)
+
+
+def _no_key(spec: Block) -> Unmappable:
+    where = spec.keys["key"][0].paths[0].text
+    return Unmappable(f"no number for the {spec.kind}; without one nothing can be filed", where=where, code="no_key")
+
+
+def _no_patient(spec: Block) -> Unmappable:
+    where = spec.patient[0].paths[0].text
+    return Unmappable(f"no patient number, and the {spec.kind or spec.fact} needs one", where=where, code="no_patient")
+
+
+def _needed(block: CompiledBlock, name: str, item: Group, reader: Reader) -> list[Key]:
+    keys = block.keys[name](item, reader)
+    if not keys:
+        where = block.block.keys[name][0].paths[0].text
+        raise Unmappable(f"no number for the {name.replace('_', ' ')} of the {block.block.fact}", where=where, code="no_key")
+    return keys
+
+
+def _merges(block: CompiledBlock, item: Group, reader: Reader) -> list[AnyFact]:
+    """One Merge for each prior number: MRG-1 may list several numbers of the one who is merged away."""
+    spec = block.block
+    survivor = _needed(block, "survivor", item, reader)[0]
+    path = spec.keys["prior"][0].paths[0].text
+    priors = _needed(block, "prior", item, reader)
+    if survivor in priors:
+        reader.warn(path, "the prior number is the surviving one")
+    scope = cast("Literal['patient', 'visit', 'account']", spec.scope)
+    return [Merge(scope, survivor, prior, path) for prior in priors if prior != survivor]
+
+
+def _moves(block: CompiledBlock, item: Group, reader: Reader) -> list[AnyFact]:
+    to_patient, from_patient = (_needed(block, name, item, reader)[0] for name in ("to_patient", "from_patient"))
+    what = _needed(block, "what", item, reader)[0] if "what" in block.keys else None
+    scope = cast("Literal['patient', 'visit', 'account']", block.block.scope)
+    return [Move(scope, to_patient, from_patient, what)]
+
+
+def _changes(block: CompiledBlock, item: Group, reader: Reader) -> list[AnyFact]:
+    new, old = (_needed(block, name, item, reader)[0] for name in ("new", "old"))
+    if new == old:
+        reader.warn(block.block.keys["old"][0].paths[0].text, "the old number is the new one")
+        return []
+    return [ChangeIdentifier(cast("Literal['patient', 'visit', 'account']", block.block.scope), new, old)]
+
+
+def _links(linked: bool) -> Callable[[CompiledBlock, Group, Reader], list[AnyFact]]:
+    def make(block: CompiledBlock, item: Group, reader: Reader) -> list[AnyFact]:
+        first, second = (_needed(block, name, item, reader)[0] for name in ("first", "second"))
+        return [Link(first, second, linked)]
+
+    return make
+
+
+_MAKERS: dict[str, Callable[[CompiledBlock, Group, Reader], list[AnyFact]]] = {
+    "merge": _merges,
+    "move": _moves,
+    "change_identifier": _changes,
+    "link": _links(True),
+    "unlink": _links(False),
+}
+
+__all__ = ["CompiledBlock", "Context", "Engine", "PathSpec", "segments_by_name"]

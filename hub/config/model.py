@@ -14,6 +14,7 @@ from hub.config.errors import ConfigError
 from hub.config.lines import Place
 
 S = TypeVar("S")
+INHERITED = ("name", "assigner", "timezone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class HubSection:
     data_dir: Path = option(Path(), doc="where database, pid file and socket live; default: the folder of hub.toml")
     assigner: str = option("HOSP", doc="assigning authority of numbers that come without one")
     timezone: str = option("Asia/Seoul", doc="time zone of times that come without an offset")
+    overlay: Path | None = option(None, doc="a folder of maps (*.toml, codes/*.csv) laid over the shipped ones, for all channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,7 @@ class Common:
     enabled: bool = option(True, doc="false: configured, but not started")
     assigner: str = option("", doc="assigning authority of numbers that come without one; default: [hub] assigner")
     timezone: str = option("", doc="time zone of times without an offset; default: [hub] timezone")
-    map: str = option("", doc="in: name of the shipped map; default: the adapter's own")
-    overlay: Path | None = option(None, doc="in: a map file of this site, laid over the shipped map")
+    overlay: Path | None = option(None, doc="in: a folder of maps (*.toml, codes/*.csv) laid over the shipped ones")
     accept: tuple[str, ...] = option((), doc='in: events that are taken, ["ADT", "SIU^S12"]; others end ignored; default: all')
     events: tuple[str, ...] = option((), doc='out: changes that are sent, ["patient.*"]; default: all that the adapter can carry')
     on_reuse: Literal["accept_and_alert", "refuse"] = option("accept_and_alert", doc="in: same control id, other content")
@@ -165,8 +166,8 @@ class Channel(Common):
 
     def table(self, names: Collection[str]) -> dict[str, Any]:
         """What the adapter's Settings (whose fields are `names`) are read from: its own keys, and of the common ones those
-        that it names itself and that are written, or inherited from [hub] (assigner, timezone)."""
-        shared = {key for key in names if key in self.written - set(self.settings) or key in ("assigner", "timezone")}
+        that it names itself and that are written, or known anyway (its name, assigner and timezone of [hub])."""
+        shared = {key for key in names if key in self.written - set(self.settings) or key in INHERITED}
         return {**self.settings, **{key: getattr(self, key) for key in shared}}
 
     def error(self, problem: str, instead: str = "", *, key: str = "") -> ConfigError:
@@ -192,6 +193,10 @@ class Config:
     apply: ApplySection
     authority: Mapping[str, FieldAuthority]
     channels: Mapping[str, Channel]
+
+    def overlays(self, channel: Channel) -> tuple[Path, ...]:
+        """The folders of maps to lay over the shipped ones for this channel, in that order."""
+        return tuple(folder for folder in (self.hub.overlay, channel.overlay) if folder is not None)
 
     @property
     def pid_file(self) -> Path:

@@ -1,0 +1,190 @@
+"""What `hub check` looks at, each a Finding: adapters and their settings, maps, keys, database, disk, targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from hub import adapters
+from hub.config import Channel, Config, ConfigError, did_you_mean
+from hub.domain.errors import HubError
+from hub.domain.ports import Manifest
+from hub.mapping import load_maps
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    what: str
+    good: bool
+    text: str
+
+
+def kinds() -> list[Manifest]:
+    """Every adapter that is shipped, by name."""
+    found: list[Manifest] = []
+    for package in pkgutil.iter_modules(adapters.__path__):
+        if package.ispkg:
+            folder = importlib.import_module(f"hub.adapters.{package.name}")
+            for module in pkgutil.iter_modules(folder.__path__):
+                manifest = getattr(importlib.import_module(f"{folder.__name__}.{module.name}"), "MANIFEST", None)
+                if isinstance(manifest, Manifest):
+                    found.append(manifest)
+    return sorted(found, key=lambda manifest: manifest.name)
+
+
+def adapter(channel: Channel) -> ModuleType:
+    """The module that `adapter = "ocs.hl7_in"` names. ConfigError with the line where there is none."""
+    name = f"hub.adapters.{channel.adapter}"
+    package = name.rpartition(".")[0]
+    if find_spec(package) is not None and find_spec(name) is not None:
+        module = importlib.import_module(name)
+        if isinstance(getattr(module, "MANIFEST", None), Manifest):
+            return module
+    known = [manifest.name for manifest in kinds()]
+    raise channel.error(f'there is no adapter "{channel.adapter}"', did_you_mean(channel.adapter, known), key="adapter")
+
+
+def channel_settings(channel: Channel) -> Any:
+    """The channel's Settings, or ConfigError with the line of what is wrong."""
+    module = adapter(channel)
+    try:
+        return channel.read(module.Settings)
+    except HubError as error:
+        raise channel.error(error.reason) from None
+
+
+def offline(config: Config) -> list[Finding]:
+    """Everything that needs neither network nor database."""
+    return [
+        Finding("hub.toml", True, f"{config.path}: {len(config.channels)} channel{'s' * (len(config.channels) != 1)}"),
+        *(_channel(channel) for channel in config.channels.values()),
+        *_ports(config),
+        _maps(config),
+        _keys(config),
+        _disk(config),
+    ]
+
+
+def _channel(channel: Channel) -> Finding:
+    what = f"channel {channel.name}"
+    try:
+        channel_settings(channel)
+        if channel.overlay is not None and not channel.overlay.is_dir():
+            raise channel.error(f"there is no folder {channel.overlay}", "name a folder of maps", key="overlay")
+    except ConfigError as error:
+        return Finding(what, False, str(error))
+    return Finding(what, True, channel.adapter + ("" if channel.enabled else ", not enabled"))
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    """Two listeners on one port: the second would not start."""
+    taken: dict[int, str] = {config.web.port: "[web]"}
+    for channel in config.channels.values():
+        port = channel.settings.get("port")
+        if channel.adapter.endswith("_in") and channel.enabled and isinstance(port, int) and port:
+            if port in taken:
+                error = channel.error(f'"port" {port} is taken by {taken[port]}', "write another one", key="port")
+                yield Finding(f"channel {channel.name}", False, str(error))
+            taken.setdefault(port, f"[channels.{channel.name}]")
+
+
+def _maps(config: Config) -> Finding:
+    """Every combination of overlays, compiled."""
+    sets = {config.overlays(channel) for channel in config.channels.values()} | {()}
+    try:
+        compiled = [load_maps(folders) for folders in sorted(sets)]
+    except HubError as error:
+        return Finding("maps", False, error.reason)
+    return Finding("maps", True, f"{len(compiled[0].events())} events; versions {', '.join(one.version for one in compiled)}")
+
+
+def _keys(config: Config) -> Finding:
+    from hub.db.crypt import KeyRing
+
+    try:
+        signer = KeyRing.load(config.keys.folder).signer
+    except HubError as error:
+        return Finding("keys", False, error.reason)
+    return Finding("keys", True, f"{config.keys.folder}; checkpoints are signed by {str(signer.verifier).split('+', 1)[0]}")
+
+
+def _disk(config: Config) -> Finding:
+    folder: Path = config.hub.data_dir
+    if not folder.is_dir():
+        return Finding("disk", False, f"there is no folder {folder}: create it, or set [hub] data_dir")
+    free = shutil.disk_usage(folder).free // (1 << 20)
+    return Finding(
+        "disk", free > config.limits.disk_free_mb, f"{free:,} MB free, [limits] disk_free_mb is {config.limits.disk_free_mb:,}"
+    )
+
+
+def stores(config: Config) -> list[Finding]:
+    """Database and broker."""
+    from hub.cli.common import database
+
+    try:
+        with database(config) as engine:
+            found = [Finding("database", True, engine.url.render_as_string(hide_password=True))]
+    except HubError as error:
+        found = [Finding("database", False, error.reason)]
+    if config.broker.url is not None:
+        found.append(_broker(config.broker.url))
+    return found
+
+
+def _broker(url: str) -> Finding:
+    import redis
+
+    client = redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
+    try:
+        info: Any = client.config_get("maxmemory-policy")
+    except redis.RedisError as error:
+        return Finding(
+            "broker", False, f"Redis does not answer ({type(error).__name__}); the hub runs without it, slower to wake"
+        )
+    finally:
+        client.close()
+    policy = info.get("maxmemory-policy", "unknown")
+    if policy not in ("noeviction", "unknown"):
+        return Finding("broker", False, f"Redis has maxmemory-policy {policy}: it would drop whole queues; set noeviction")
+    return Finding("broker", True, "Redis answers")
+
+
+def targets(config: Config) -> list[Finding]:
+    """Every enabled outbound channel, asked whether its target is there."""
+    found: list[Finding] = []
+    for channel in config.channels.values():
+        try:
+            module = adapter(channel)
+            if module.MANIFEST.direction == "out" and channel.enabled:
+                target = module.build(channel_settings(channel))
+                try:
+                    found.append(Finding(f"target {channel.name}", True, target.ping()))
+                finally:
+                    target.close()
+        except HubError as error:
+            found.append(Finding(f"target {channel.name}", False, error.reason))
+        except ConfigError:
+            continue  # told by `offline`
+    return found
+
+
+def fields_of(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """(key, default, explanation) of an adapter's own settings."""
+    settings = importlib.import_module(f"hub.adapters.{manifest.name}").Settings
+    rows = []
+    for field in dataclasses.fields(settings):
+        if field.default is not dataclasses.MISSING:
+            default = "" if field.default in (None, "", ()) else str(field.default)
+        else:
+            default = "required" if field.default_factory is dataclasses.MISSING else ""
+        rows.append((field.name, default, field.metadata.get("doc", "")))
+    return rows

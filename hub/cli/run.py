@@ -1,0 +1,150 @@
+"""`hub run`, `hub reload`, `hub check`, `hub bench`: the hub itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub import log
+from hub.cli import checks
+from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, ConfigOption, JsonOption, complain, print_json, say
+from hub.config import Config, load
+
+
+class Role(StrEnum):
+    """What one process may do."""
+
+    ALL = "all"
+    LISTEN = "listen"
+    APPLY = "apply"
+    DELIVER = "deliver"
+    WEB = "web"
+    WORKER = "worker"
+
+
+class LogForm(StrEnum):
+    """How log lines look."""
+
+    HUMAN = "human"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    for command in (run, reload, check, bench):
+        app.command()(command)
+
+
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    role: Annotated[list[Role] | None, typer.Option(help="Only these roles in this process; several may be given.")] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[LogForm, typer.Option(help="Lines for people, or JSON.")] = LogForm.HUMAN,
+) -> None:
+    """Start the hub and stay: listeners, apply, delivery, API and console, and with a broker its Celery workers.
+
+    SIGTERM or Ctrl-C ends it cleanly, SIGHUP (hub reload) reads hub.toml again without dropping connections.
+
+    Examples:
+
+      hub run
+
+      hub run -c /etc/hub/hub.toml --log-format json
+
+      hub run --role web          (API and console only, beside another hub run on PostgreSQL)
+    """
+    settings = load(config)
+    level = log_level.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise typer.BadParameter("write DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
+    log.setup(level, log_format.value)
+    from hub import bootstrap
+
+    roles = [] if role is None or Role.ALL in role else [one.value for one in role]
+    raise typer.Exit(bootstrap.run(settings, roles=roles))
+
+
+def reload(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Have a running hub read hub.toml again; connections stay open. The file is checked first.
+
+    Example:  hub reload -c /etc/hub/hub.toml
+    """
+    settings = load(config)
+    findings = checks.offline(settings)
+    for finding in findings:
+        if not finding.good:
+            complain(f"{finding.what}: {finding.text}")
+    if not all(finding.good for finding in findings):
+        complain("the running hub was left as it is")
+        raise typer.Exit(2)
+    pid = running(settings)
+    if pid is None:
+        complain(f"no hub runs with this configuration ({settings.pid_file})")
+        raise typer.Exit(1)
+    os.kill(pid, signal.SIGHUP)
+    say(f"hub (process {pid}) reads {settings.path} again", GOOD)
+
+
+def running(config: Config) -> int | None:
+    """The process id of the hub that runs from this configuration, or None."""
+    try:
+        pid = int(config.pid_file.read_text().split()[0])
+        os.kill(pid, 0)
+    except (OSError, ValueError, IndexError):
+        return None
+    return pid
+
+
+def check(
+    config: ConfigOption = DEFAULT_CONFIG,
+    ping: Annotated[bool, typer.Option("--ping", help="Also ask every target whether it is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether `hub run` would start: hub.toml, adapters, maps, keys, database, disk. Exit 2 where it would not.
+
+    Examples:
+
+      hub check
+
+      hub check --ping --json
+    """
+    settings = load(config)
+    findings = [*checks.offline(settings), *checks.stores(settings), *(checks.targets(settings) if ping else ())]
+    if as_json:
+        print_json({"good": all(f.good for f in findings), "findings": [f._asdict() for f in findings]})
+    else:
+        for finding in findings:
+            say(f"{'ok ' if finding.good else 'NO '} {finding.what}: {finding.text}", GOOD if finding.good else BAD)
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(2)
+
+
+def bench(
+    messages: Annotated[int, typer.Option(min=100, help="How many messages.")] = 5000,
+    connections: Annotated[int, typer.Option(min=1, max=256, help="MLLP connections that send.")] = 8,
+    database: Annotated[str | None, typer.Option(help="A fresh database; default: SQLite in a temporary folder.")] = None,
+    broker: Annotated[str | None, typer.Option(help="redis://…, to measure with Celery workers.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Write a profile of the hub's process to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure this machine: accepted, applied and delivered messages a second, and what each stage costs.
+
+    Runs a hub of its own in a temporary folder; yours is not touched.
+
+    Examples:
+
+      hub bench
+
+      hub bench --messages 40000 --database postgresql+psycopg://hub:secret@127.0.0.1/bench --json
+    """
+    from hub.simulator import bench as measure
+
+    raise typer.Exit(
+        measure.main(
+            messages=messages, connections=connections, database=database, broker=broker, profile=profile, as_json=as_json
+        )
+    )

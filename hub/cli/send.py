@@ -1,0 +1,116 @@
+"""`hub send`: HL7 v2 files over MLLP, one message in flight, every answer checked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.progress import Progress
+
+from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, ConfigOption, JsonOption, print_json, say
+from hub.codecs.hl7v2.batch import split
+from hub.codecs.hl7v2.peek import peek
+from hub.codecs.mllp import FS, VT, Splitter
+from hub.config import load
+from hub.domain.errors import HubError, OutcomeUnknown, Unreadable
+from hub.transport.mllp_client import MllpClient
+
+POSITIVE = ("AA", "CA")
+
+
+class Sent(NamedTuple):
+    """What became of one message."""
+
+    file: str
+    n: int
+    code: str  # MSA-1, or what went wrong
+    milliseconds: float
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(send)
+
+
+def send(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="HL7 v2 files: one message, several, batches, or MLLP frames.")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+    channel: Annotated[str | None, typer.Option(help="Send to where this inbound channel of hub.toml listens.")] = None,
+    host: Annotated[str, typer.Option(help="Where to send.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where to send; instead of --channel.")] = None,
+    wait: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Send HL7 v2 files over MLLP and say what was answered. Exit 1 unless every answer was AA or CA.
+
+    Examples:
+
+      hub send admission.hl7 --port 2575
+
+      hub send feed/*.hl7 --channel ocs-in
+    """
+    if port is None:
+        port = _port_of(config, channel)
+    client = MllpClient(host, port, answer_seconds=wait)
+    pieces = [(str(file), n, body) for file in files for n, body in enumerate(messages_in(file.read_bytes()), 1)]
+    results: list[Sent] = []
+    try:
+        with Progress(disable=as_json, transient=True) as progress:
+            bar = progress.add_task("sending", total=len(pieces))
+            for name, n, body in pieces:
+                results.append(_send_one(client, name, n, body))
+                progress.advance(bar)
+    finally:
+        client.close()
+    counts = Counter(sent.code for sent in results)
+    if as_json:
+        print_json({"sent": len(results), "answers": dict(counts), "messages": [sent._asdict() for sent in results]})
+    else:
+        for sent in results:
+            if sent.code not in POSITIVE or len(results) <= 20:
+                say(
+                    f"{sent.file} message {sent.n}: {sent.code} after {sent.milliseconds:.0f} ms",
+                    "" if sent.code in POSITIVE else BAD,
+                )
+        say(f"{len(results)} sent: " + ", ".join(f"{code} {n}" for code, n in counts.most_common()), DIM)
+    if any(sent.code not in POSITIVE for sent in results):
+        raise typer.Exit(1)
+
+
+def messages_in(data: bytes) -> list[bytes]:
+    """The messages of a file, bytes as they stand: MLLP frames where there are any, else batches and plain messages."""
+    bodies = Splitter(limit=len(data) + 1).feed(data) if data.startswith(VT) or (VT in data and FS in data) else [data]
+    return [message for body in bodies for message in split(body) if message.strip()]
+
+
+def _port_of(config: Path, channel: str | None) -> int:
+    channels = load(config).channels
+    listening = {
+        name: one.settings["port"] for name, one in channels.items() if one.adapter.endswith("hl7_in") and "port" in one.settings
+    }
+    name = channel if channel is not None else next(iter(listening), None)
+    if name is None or name not in listening:
+        raise typer.BadParameter(f"give --port, or --channel with one of: {', '.join(listening) or 'none in this hub.toml'}")
+    return int(listening[name])
+
+
+def _send_one(client: MllpClient, name: str, n: int, body: bytes) -> Sent:
+    begun = time.perf_counter()
+    try:
+        control_id = peek(body).control_id
+        answer = client.send(body, control_id)
+        code = next(
+            (segment.split(b"|")[1].decode("ascii", "replace") for segment in answer.split(b"\r") if segment[:4] == b"MSA|"),
+            "no MSA",
+        )
+    except Unreadable:
+        code = "no HL7 message"
+    except OutcomeUnknown as error:
+        code = f"unknown: {error.reason}"
+    except HubError as error:
+        code = error.reason
+    return Sent(name, n, code, (time.perf_counter() - begun) * 1000)

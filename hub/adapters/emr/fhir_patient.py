@@ -199,6 +199,13 @@ class FhirPatient:
             return None
         if answer.status == 412:
             raise self._with(answer, Refused("ambiguous: several patients in the EMR carry this identifier", code="ambiguous"))
+        made = self._body(answer)
+        if (
+            answer.status == 201
+            and made
+            and not {(one.get("system"), one.get("value")) for one in fhir.objects(made.get("identifier"))} & set(tokens)
+        ):
+            raise self._with(answer, OutcomeUnknown("the EMR answered about another patient", code="wrong_answer"))
         sent = merge.merge({"resourceType": "Patient"}, message.resource, self._changed(message), merge.FIELDS)
         return self._delivered(answer, None, sent.sent_fields)
 

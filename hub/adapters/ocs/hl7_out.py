@@ -1,0 +1,250 @@
+"""The OCS as a target: what the front office changed, as HL7 v2 over MLLP, one message in flight a connection.
+
+A message is built when it is sent, from the current state. MSH-7 is the time of the change and MSH-10 is made of the
+message's id and its content, so an unchanged retry is the same bytes under the same id, and a receiver that keeps to
+HL7's rule for MSH-10 acts once. ADT updates and SIU carry whole states: sending one again does no harm.
+
+What an answer means (§2.9.2.2, §2.9.3.1; ADR 0042): `ANSWERS` by MSA-1 and the error code of table 0357, overridable by
+the channel's `answers`.
+"""
+
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
+from __future__ import annotations
+
+import queue
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from hub.adapters.ocs.hl7_build import Built, booking_message, hl7_instant, patient_message
+from hub.adapters.settings import read_table, wrong
+from hub.codecs.hl7v2 import Message, parse, python_codec
+from hub.config import option
+from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unmappable, Unreadable
+from hub.domain.ports import Delivered, Manifest, Outbound
+from hub.transport.mllp_client import MllpClient
+from hub.transport.tls import client_context, normal_peer
+
+MANIFEST = Manifest(
+    name="ocs.hl7_out",
+    title="HL7 v2 to the OCS over MLLP",
+    direction="out",
+    system="ocs",
+    protocol="HL7 v2 / MLLP",
+    handles=("patient.updated", "appointment.created", "appointment.updated", "appointment.cancelled"),
+)
+DONE, TAKEN, RETRY, NO = "delivered", "taken", "retry", "refused"
+ANSWERS: dict[str, str] = {
+    "AA": DONE,
+    "CA": TAKEN,  # in safe storage there; its decision comes later, as a message of its own
+    "AE": NO,  # its content is at fault
+    "AE.206": RETRY,  # application record locked
+    "CE": NO,
+    "CE.206": RETRY,
+    "CE.207": RETRY,  # §2.9.3.1: CE is any reason but MSH-9/11/12, so also a store that is down
+    "AR": RETRY,  # a reason unrelated to content: system down, queue full
+    "CR": RETRY,
+    **{f"{code}.{error}": NO for code in ("AR", "CR") for error in (100, 101, 102, 103, 200, 201, 202, 203, 204, 205)},
+}
+_KEY = re.compile(r"(AA|AE|AR|CA|CE|CR)(\.[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the OCS listens, who we are to it, and how it wants to be spoken to."""
+
+    host: str = option(doc="where the OCS listens")
+    port: int = option(doc="its port", low=1, high=65535)
+    sending_application: str = option("HUB", doc="MSH-3")
+    sending_facility: str = option("", doc="MSH-4")
+    receiving_application: str = option("", doc="MSH-5")
+    receiving_facility: str = option("", doc="MSH-6")
+    version: Literal["2.3", "2.3.1", "2.4", "2.5", "2.5.1"] = option("2.5", doc="MSH-12")
+    charset: str = option("utf-8", doc='charset of what is sent: "utf-8", or "KS X 1001" (written as cp949)')
+    patient_event: Literal["A08", "A31"] = option("A08", doc="ADT event for a changed patient")
+    mode: Literal["original", "enhanced"] = option("original", doc="enhanced: MSH-15 AL, MSH-16 AL; the OCS answers CA first")
+    assigner: str = option("", doc="assigning authority of the OCS's patient numbers: that number goes first")
+    timezone: str = option("Asia/Seoul", doc="time zone of the times that are sent")
+    answers: dict[str, str] = option(dict, doc='what an answer means here: { "AE.207" = "retry", "AR" = "refused" }')
+    connections: int = option(1, doc="connections at a time; each has one message in flight", low=1, high=16)
+    connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=60)
+    timeout_seconds: float = option(30.0, doc="seconds that an answer may take", low=0.1, high=300)
+    tls: bool = option(False, doc="true: TLS, the OCS's certificate checked against the system's authorities or ca_file")
+    ca_file: Path | None = option(None, doc="authorities trusted for the OCS (PEM); switches TLS on")
+    cert_file: Path | None = option(None, doc="certificate that we show (PEM), for mutual TLS; switches TLS on")
+    key_file: Path | None = option(None, doc="its private key (PEM)")
+    tls_peers: tuple[str, ...] = option((), doc='certificates taken: ["sha256:…"] or names; default: the name in `host`')
+
+    def __post_init__(self) -> None:
+        try:
+            python_codec(self.charset)
+        except LookupError:
+            raise wrong(f'charset "{self.charset}" is not known', 'write "utf-8" or "KS X 1001"') from None
+        try:
+            ZoneInfo(self.timezone or "Asia/Seoul")
+        except (ZoneInfoNotFoundError, ValueError):
+            raise wrong(f'timezone "{self.timezone}" is not known', 'write one like "Asia/Seoul"') from None
+        for key, meaning in self.answers.items():
+            if _KEY.fullmatch(key) is None or meaning not in (DONE, TAKEN, RETRY, NO):
+                raise wrong(
+                    f'answers: "{key}" = "{meaning}" says nothing', 'write { "AE.207" = "retry" } (or refused, taken, delivered)'
+                )
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Settings:
+        """From a plain table. Raises Misconfigured."""
+        return read_table(cls, table)
+
+
+class Hl7Target:
+    """Target of the `ocs.hl7_out` adapter. Thread-safe; threads share `connections` connections and wait for one."""
+
+    resend_is_safe = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._zone = ZoneInfo(settings.timezone or "Asia/Seoul")
+        self._answers = {**ANSWERS, **settings.answers}
+        context = None
+        if settings.tls or settings.ca_file or settings.cert_file:
+            files = [str(path) if path else "" for path in (settings.ca_file, settings.cert_file, settings.key_file)]
+            context = client_context(*files, check_name=not settings.tls_peers)
+        self._clients: list[MllpClient] = [
+            MllpClient(
+                settings.host,
+                settings.port,
+                connect_seconds=settings.connect_timeout_seconds,
+                answer_seconds=settings.timeout_seconds,
+                tls=context,
+                allowed=frozenset(normal_peer(peer) for peer in settings.tls_peers),
+            )
+            for _ in range(settings.connections)
+        ]
+        self._free: queue.LifoQueue[MllpClient] = queue.LifoQueue()
+        for client in self._clients:
+            self._free.put(client)
+
+    def send(self, message: Outbound) -> Delivered:
+        built, body, control_id = self.compose(message)
+        try:
+            with self._client() as client:
+                answer = client.send(body, control_id)
+            return self._judge(message, built, body, answer)
+        except HubError as error:
+            error.sent = body
+            raise
+
+    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
+        """HL7 v2 has no question for this; `resend_is_safe` makes it unnecessary."""
+        return None
+
+    def ping(self) -> str:
+        """Connect, with TLS where configured: MLLP has no question of its own."""
+        with self._client() as client:
+            return client.ping()
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+    def compose(self, message: Outbound) -> tuple[Built, bytes, str]:
+        """What would be sent now: (content, bytes, MSH-10). Raises Refused where it cannot be said in HL7 or in the charset."""
+        from hub.codecs.hl7v2 import standard  # 300 ms and 20 MB for hl7apy: only where something is built
+
+        s = self._settings
+        if message.type.startswith("appointment."):
+            built = booking_message(message, assigner=s.assigner, zone=self._zone)
+        else:
+            built = patient_message(message, event=f"ADT^{s.patient_event}", assigner=s.assigner, zone=self._zone)
+        control_id = control_id_of(message.message_id, built)
+        asked = "AL" if s.mode == "enhanced" else ""
+        try:
+            body = standard.build(
+                built.event,
+                s.version,
+                [one for one in built.segments if one[0] != "TQ1" or s.version >= "2.5"],  # TQ1 came with v2.5
+                control_id=control_id,
+                at=hl7_instant(message.at, self._zone),
+                sender=(s.sending_application, s.sending_facility),
+                receiver=(s.receiving_application, s.receiving_facility),
+                charset=s.charset,
+                accept_ack=asked,
+                application_ack=asked,
+            )
+        except Unmappable as error:
+            raise Refused(f"it cannot be said to the OCS: {error}", code=error.code) from None
+        return built, body, control_id
+
+    @contextmanager
+    def _client(self) -> Iterator[MllpClient]:
+        try:
+            client = self._free.get(timeout=self._settings.timeout_seconds)
+        except queue.Empty:
+            raise NotDelivered("every connection to the OCS is waiting for an answer", code="busy", reached=False) from None
+        try:
+            yield client
+        finally:
+            self._free.put(client)
+
+    def _judge(self, message: Outbound, built: Built, body: bytes, answer: bytes) -> Delivered:
+        code, error_code = read_answer(answer, self._settings.charset)
+        meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
+        detail = f"{code} {error_code}".strip()
+        if already_so(message, built, error_code):
+            meaning = DONE
+        if meaning in (DONE, TAKEN):
+            return Delivered(built.peer_id, None, body, answer, detail, built.sent_fields, confirms=meaning == DONE)
+        error: HubError
+        if meaning == RETRY:
+            error = NotDelivered(f"the OCS answered {detail}: not now", code=f"hl7_{code.lower()}")
+        elif meaning == NO:
+            error = Refused(f"the OCS answered {detail}", code=f"hl7_{code.lower()}")
+        else:
+            error = OutcomeUnknown("the OCS answered with a code of no table", code="answer_unknown")
+        error.answer = answer
+        raise error
+
+
+def already_so(message: Outbound, built: Built, error_code: str) -> bool:
+    """A "no" that says that what we want is so already (table 0357).
+
+    204 Unknown key identifier to a cancellation: there is nothing to cancel. 205 Duplicate key identifier to a booking that was
+    sent before: the earlier attempt got through.
+    """
+    return (error_code == "204" and built.event == "SIU^S15") or (
+        error_code == "205" and built.event == "SIU^S12" and message.attempt > 1
+    )
+
+
+def control_id_of(message_id: int, built: Built) -> str:
+    """MSH-10 (at most 20 characters): the hub's message id, and a checksum so that other content never goes under a used id."""
+    return f"{message_id}-{zlib.crc32(repr(built.segments).encode()) & 0xFFFF:04X}"[-20:]
+
+
+def read_answer(answer: bytes, charset: str) -> tuple[str, str]:
+    """(MSA-1, error code of table 0357 or ""). The code stands in ERR-3 (v2.5 on), ERR-1.4.1 (before) or MSA-6 (before v2.4).
+
+    Raises OutcomeUnknown where the answer cannot be read.
+    """
+    try:
+        parsed: Message = parse(answer, charset)
+    except Unreadable:
+        raise OutcomeUnknown("the OCS's answer cannot be read", code="answer_garbled") from None
+    code = error_code = ""
+    for segment in parsed.segments:
+        if segment.name == "MSA":
+            code, error_code = segment.value(1) or "", error_code or segment.value(6) or ""
+        elif segment.name == "ERR":
+            error_code = segment.value(3) or segment.value(1, comp=4) or error_code
+    return code, error_code if error_code.isascii() and error_code.isdigit() and error_code != "0" else ""
+
+
+def build(settings: Settings) -> Hl7Target:
+    """The channel's target. Raises Misconfigured for TLS files that cannot be used; connects only when it sends."""
+    return Hl7Target(settings)

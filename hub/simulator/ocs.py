@@ -1,0 +1,286 @@
+"""The OCS of the simulated hospital: takes ADT and SIU over MLLP, answers, and confirms bookings by a message of its own.
+
+It keeps what it was told (`patients`, `bookings`), repeats its answer to a message that it has had already (same MSH-10),
+and misbehaves as `faults.py` says. What it sends to the hub goes through `OcsSender`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, Self
+from zoneinfo import ZoneInfo
+
+from hub.codecs.hl7v2 import Message, codec_for, hl7_charset, parse, write
+from hub.codecs.hl7v2.writer import Fields
+from hub.codecs.mllp import FS, VT, frame
+from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Unreadable
+from hub.simulator.faults import Peer
+from hub.transport.mllp_client import MllpClient
+
+SEOUL = ZoneInfo("Asia/Seoul")
+TAKEN = frozenset({"ADT^A08", "ADT^A31", "ADT^A28", "SIU^S12", "SIU^S13", "SIU^S14", "SIU^S15"})
+
+
+@dataclass(slots=True)
+class Booking:
+    """One appointment in the OCS's book. `patient`: number in the OCS; times as HL7 gave them."""
+
+    placer: str
+    placer_assigner: str
+    filler: str
+    patient: str
+    status: str
+    start: str
+    end: str
+    body: Message
+
+
+class OcsPeer(Peer):
+    """`received` holds (event, MSH-10) of each message acted on, once; `counts` has "duplicate" and what it answered."""
+
+    def __init__(
+        self,
+        *,
+        assigner: str = "HOSP",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        charset: str = "utf-8",
+        confirm: OcsSender | None = None,
+    ) -> None:
+        """`confirm`: through whom bookings are confirmed (SIU^S12 with placer and filler number); None: the answer is all."""
+        super().__init__(host=host, port=port, tls=tls)
+        self.assigner, self.charset, self.confirm = assigner, charset, confirm
+        self.patients: dict[str, dict[str, str]] = {}
+        self.bookings: dict[str, Booking] = {}
+        self._numbers = itertools.count(1)
+        self._answers: dict[str, bytes] = {}
+
+    # ---- MLLP ----------------------------------------------------------------------------------------------------------
+
+    def read(self, stream: BinaryIO) -> bytes | None:
+        while (byte := stream.read(1)) != VT:
+            if not byte:
+                return None
+        body = bytearray()
+        while (byte := stream.read(1)) != FS:
+            if not byte:
+                return None
+            body += byte
+        stream.read(1)  # the CR behind the FS
+        return bytes(body)
+
+    def act(self, request: Any) -> bytes:
+        try:
+            message = parse(request, self.charset)
+        except Unreadable:
+            return frame(self._answer(None, "AR", "207", "unreadable"))
+        control_id = message.segments[0].value(10) or ""
+        with self.lock:
+            known = self._answers.get(control_id)
+            if known is not None:
+                self.counts["duplicate"] += 1
+                return known
+            code, error = self._do(message, control_id)
+            self.counts[code] += 1
+            answer = frame(self._answer(message, code, error))
+            if code == "AA":
+                self._answers[control_id] = answer
+        return answer
+
+    def refusal(self, request: Any) -> bytes:
+        return frame(self._answer(parse(request, self.charset), "AE", "102", _said(request, self.charset)))
+
+    def busy(self, request: Any) -> bytes:
+        return frame(self._answer(parse(request, self.charset), "AR", "207", _said(request, self.charset)))
+
+    def wrong(self, request: Any) -> bytes:
+        message = parse(request, self.charset)
+        return frame(self._answer(message, "AA", "", acknowledges="ANOTHER-1"))
+
+    # ---- what it does --------------------------------------------------------------------------------------------------
+
+    def _do(self, message: Message, control_id: str) -> tuple[str, str]:
+        """(MSA-1, error code of table 0357)."""
+        header = message.segments[0]
+        event = f"{header.value(9)}^{header.value(9, comp=2)}"
+        if event not in TAKEN:
+            return "AR", "201"
+        pid = next((s for s in message.segments if s.name == "PID"), None)
+        if pid is None or not pid.value(3):
+            return "AE", "101"
+        number = self._patient(pid)
+        if event.startswith("SIU"):
+            code, error = self._book(event, message, number)
+            if code != "AA":
+                return code, error
+        self.received.append((event, control_id))
+        return "AA", ""
+
+    def _patient(self, pid: Any) -> str:
+        """The OCS's number of the patient: the one under its assigner, else a new one for a number that is not its own."""
+        numbers = [(pid.value(3, n), pid.value(3, n, 4) or "") for n in range(1, len(pid.reps(3)) + 1)]
+        own = next((value for value, assigner in numbers if assigner == self.assigner), None)
+        if own is None:
+            first = f"{numbers[0][1]}|{numbers[0][0]}"
+            own = next((n for n, p in self.patients.items() if p.get("other") == first), None)
+            if own is None:
+                own = f"N{next(self._numbers):07d}"
+                self.patients[own] = {"other": first}
+        name = f"{pid.value(5) or ''}{pid.value(5, comp=2) or ''}"
+        record = self.patients.setdefault(own, {})
+        record |= {"name": name, "phone": pid.value(13) or record.get("phone", ""), "address": pid.value(11) or ""}
+        return own
+
+    def _book(self, event: str, message: Message, patient: str) -> tuple[str, str]:
+        sch = next((s for s in message.segments if s.name == "SCH"), None)
+        if sch is None or not (sch.value(1) or sch.value(2)):
+            return "AE", "101"
+        key = sch.value(1) or sch.value(2) or ""
+        known = self.bookings.get(key)
+        if known is None and event == "SIU^S15" and not sch.value(2):
+            return "AE", "204"
+        filler = known.filler if known else sch.value(2) or f"A{next(self._numbers):07d}"
+        status = "Cancelled" if event == "SIU^S15" else "Booked"
+        start, end = sch.value(11, comp=4) or "", sch.value(11, comp=5) or ""
+        booking = Booking(key, sch.value(1, comp=2) or "", filler, patient, status, start, end, message)
+        self.bookings[key] = booking
+        if self.confirm is not None:
+            self.confirm.put(self._confirmation(event, booking))
+        return "AA", ""
+
+    def _confirmation(self, event: str, booking: Booking) -> tuple[str, list[tuple[str, Fields]]]:
+        """The same event back: placer's and filler's number, booked; the patient by the OCS's number."""
+        pid = next(s for s in booking.body.segments if s.name == "PID")
+        name = (pid.value(5) or "", pid.value(5, comp=2) or "")
+        numbers = [(booking.patient, "", "", self.assigner, "MR")]
+        numbers += [
+            (pid.value(3, n) or "", "", "", pid.value(3, n, 4) or "", pid.value(3, n, 5) or "")
+            for n in range(1, len(pid.reps(3)) + 1)
+            if pid.value(3, n, 4) != self.assigner
+        ]
+        asked = next(s for s in booking.body.segments if s.name == "SCH")
+        sch: Fields = {
+            1: (booking.placer, booking.placer_assigner),
+            2: (booking.filler, self.assigner),
+            6: (asked.value(6) or "", asked.value(6, comp=2) or ""),
+            7: (asked.value(7) or "", asked.value(7, comp=2) or ""),
+            11: ("", "", "", booking.start, booking.end),
+            16: ("OCS",),
+            20: ("OCS",),
+            25: booking.status,
+        }
+        person: Fields = {1: "1", 3: list(numbers), 5: [name], 7: pid.value(7) or "", 8: pid.value(8) or ""}
+        return event, [("SCH", sch), ("PID", person), ("PV1", {1: "1", 2: "O"}), ("RGS", {1: "1"})]
+
+    def _answer(
+        self, message: Message | None, code: str, error: str = "", text: str = "", *, acknowledges: str | None = None
+    ) -> bytes:
+        header = message.segments[0] if message else None
+        charset = codec_for(header.value(18) or "", self.charset) if header else self.charset
+        asked = (header.value(15) or header.value(16)) if header else None
+        if asked and code == "AA":  # enhanced mode: the accept answer; what it decided follows as a message (§2.9.3)
+            code = "CA"
+        msa = acknowledges if acknowledges is not None else (header.value(10) if header else "") or ""
+        event = (header.value(9, comp=2) or "") if header else ""
+        msh: Fields = {
+            3: "OCS", 5: "HUB", 7: _now(), 9: ("ACK", event, "ACK"), 10: f"K{time.time_ns() // 1000}", 11: "P",
+            12: (header.value(12) if header else None) or "2.5", 18: hl7_charset(charset),
+        }  # fmt: skip
+        segments: list[tuple[str, Fields]] = [("MSH", msh), ("MSA", {1: code, 2: msa})]
+        if error:
+            segments.append(("ERR", {3: error, 4: "E", 8: text}))
+        return write(segments, charset=charset)
+
+
+class OcsSender:
+    """Sends the OCS's own messages to the hub: one connection, in order, each again until the hub takes it."""
+
+    def __init__(
+        self, host: str, port: int, *, charset: str = "utf-8", facility: str = "HOSP", tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.charset, self.facility = charset, facility
+        self.sent = 0
+        self.answers: dict[str, int] = {}
+        self._client = MllpClient(host, port, connect_seconds=2, answer_seconds=10, tls=tls)
+        self._queue: queue.Queue[tuple[str, list[tuple[str, Fields]]] | None] = queue.Queue()
+        self._run = f"{time.time_ns() // 1000:x}"
+        self._ids = itertools.count(1)
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """Send what is `put`, in a thread of its own."""
+        self._thread = threading.Thread(target=self._work, daemon=True, name="OcsSender")
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Finish what is being sent and end."""
+        self._stopped.set()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(15)
+        self._client.close()
+
+    def put(self, message: tuple[str, list[tuple[str, Fields]]]) -> None:
+        """Queue (event, segments after MSH)."""
+        self._queue.put(message)
+
+    def join(self, seconds: float) -> bool:
+        """Wait until all that was put is answered."""
+        end = time.monotonic() + seconds
+        while self._queue.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.01)
+        return not self._queue.unfinished_tasks
+
+    def send(self, event: str, segments: list[tuple[str, Fields]], *, seconds: float = 60) -> str:
+        """Send one message now, again with the same MSH-10 until it is answered; MSA-1. Raises HubError after `seconds`."""
+        control_id = f"{self._run}-{next(self._ids)}"
+        body = self.compose(event, segments, control_id)
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                code = parse(self._client.send(body, control_id), self.charset).segments[1].value(1) or ""
+            except (NotDelivered, OutcomeUnknown):
+                if self._stopped.is_set() or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+                continue
+            self.sent += 1
+            self.answers[code] = self.answers.get(code, 0) + 1
+            return code
+
+    def compose(self, event: str, segments: list[tuple[str, Fields]], control_id: str) -> bytes:
+        """The message's bytes: an OCS of v2.5 that asks for one answer."""
+        kind, _, trigger = event.partition("^")
+        msh: Fields = {
+            3: "OCS", 4: self.facility, 5: "HUB", 6: self.facility, 7: _now(), 9: (kind, trigger), 10: control_id, 11: "P",
+            12: "2.5", 17: "KOR", 18: hl7_charset(self.charset),
+        }  # fmt: skip
+        return write([("MSH", msh), *segments], charset=self.charset)
+
+    def _work(self) -> None:
+        while (message := self._queue.get()) is not None:
+            try:
+                self.send(*message)
+            except HubError:  # stopped, or the hub is gone for a minute: counted, the next one is tried
+                self.answers["given up"] = self.answers.get("given up", 0) + 1
+            finally:
+                self._queue.task_done()
+        self._queue.task_done()
+
+
+def _now() -> str:
+    return datetime.now(SEOUL).strftime("%Y%m%d%H%M%S%z")
+
+
+def _said(request: bytes, charset: str) -> str:
+    """What a careless peer puts into its error text: the patient's segment."""
+    return next((s.raw(5) + " " + s.raw(13) for s in parse(request, charset).segments if s.name == "PID"), "")

@@ -71,8 +71,6 @@ class _Verification:
         self.report = Report()
         self.differences = Differences()
         self.verifier = verifier
-        self.heads = self._heads(notes, iter(stored))
-        self.head = next(self.heads, None)
         self.tree: Tree | None = Tree()  # as signed, up to the last head judged; None: nothing to go on from
         self.judged = 0  # leaves up to the last head
         self.tiles: list[tuple[int, bytes]] = []  # since then: first leaf, hashes
@@ -81,6 +79,8 @@ class _Verification:
         self.ids: list[tuple[int, int, int]] = []  # since the last head: first leaf, first id, last id; for naming a range
         self.unequal: list[tuple[Tile, Rows, bytes]] = []  # since the last head: tiles that their entries do not agree with
         self.lost = False  # a range was altered: what follows may only be its consequence
+        self.heads = self._heads(notes, iter(stored))
+        self.head = next(self.heads, None)
 
     def run(self, groups: Iterable[tuple[Tile | None, Rows]]) -> Report:
         """The report."""

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, TextClause, insert, literal_column, select, text
+from sqlalchemy import Connection, Engine, TextClause, column, func, insert, literal_column, select, table, text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from hub.audit.actions import Action
@@ -25,7 +25,6 @@ from hub.audit.tree import Tree
 from hub.audit.verify import Stored, Tile, verify
 from hub.db.engine import WriteTurn
 from hub.db.tables import checkpoint as checkpoint_table
-from hub.db.tables import entry as entry_table
 from hub.db.tables import tile as tile_table
 from hub.domain.errors import Misconfigured, TryAgain
 from hub.domain.ids import now_us
@@ -49,6 +48,9 @@ _LAST = text(
     "SELECT t.first + t.count, t.last_tx, t.last_id, c.size, c.root, c.frontier, c.note FROM tile t"
     " LEFT JOIN checkpoint c ON c.size = t.first + t.count ORDER BY t.first DESC LIMIT 1"
 )
+_NEW_ENTRY = table(  # without `id`, which the database fills in
+    "entry", *(column(name) for name in ("tx", "at", "action", "actor", "channel", "message_id", "resource_id", "detail"))
+)
 _FIRST = (-(2**63), -(2**63))
 
 
@@ -66,18 +68,17 @@ def append(
     """One entry in the caller's open transaction. ValueError where the action is not in the list, or `detail` holds what
     has no place in the log."""
     check_detail(detail or {})
-    columns = entry_table.c  # `id` is left to the database
-    values: dict[Any, Any] = {
-        columns.tx: literal_column(_PG_TX) if conn.dialect.name == "postgresql" else 0,
-        columns.at: now_us() if at is None else at,
-        columns.action: str(Action(action)),
-        columns.actor: actor,
-        columns.channel: channel,
-        columns.message_id: message_id,
-        columns.resource_id: resource_id,
-        columns.detail: detail_text(detail or {}),
+    values: dict[str, Any] = {
+        "tx": literal_column(_PG_TX) if conn.dialect.name == "postgresql" else 0,
+        "at": now_us() if at is None else at,
+        "action": str(Action(action)),
+        "actor": actor,
+        "channel": channel,
+        "message_id": message_id,
+        "resource_id": resource_id,
+        "detail": detail_text(detail or {}),
     }
-    conn.execute(insert(entry_table).inline().values(values))
+    conn.execute(insert(_NEW_ENTRY).values(values))
 
 
 class Sequencer:
@@ -223,10 +224,14 @@ def export(
 
 
 def groups(conn: Connection) -> Iterator[tuple[Tile | None, list[tuple[Any, ...]]]]:
-    """Every entry in the log's order, with the tile that its place belongs to; see audit.verify.verify."""
+    """Every entry in the log's order, with the tile that its place belongs to; see audit.verify.verify.
+
+    The log may grow meanwhile: tiles made after the first one was read are left out, so that every entry of a tile was
+    there before the first entry is read."""
+    newest = conn.execute(select(func.max(tile_table.c.first))).scalar()
     entries = _entries(conn)
     ahead = next(entries, None)
-    for tile, bound in _tiles(conn):
+    for tile, bound in _tiles(conn, -1 if newest is None else newest):
         rows = []
         while ahead is not None and _place(conn, ahead) <= bound:
             rows.append(ahead[:8])
@@ -254,15 +259,15 @@ def stored(conn: Connection) -> Iterator[Stored]:
         size = rows[-1].size
 
 
-def _tiles(conn: Connection) -> Iterator[tuple[Tile, tuple[int, int]]]:
-    """Tiles, and the place in the log's order where each ends."""
-    page = select(tile_table).order_by(tile_table.c.first).limit(_TILES)
+def _tiles(conn: Connection, newest: int) -> Iterator[tuple[Tile, tuple[int, int]]]:
+    """Tiles up to `newest`, and the place in the log's order where each ends."""
+    page = select(tile_table).where(tile_table.c.first <= newest).order_by(tile_table.c.first).limit(_TILES)
     first = -1
     while rows := conn.execute(page.where(tile_table.c.first > first)).mappings().all():
         for row in rows:
             tile = Tile(row["first"], row["count"], bytes(row["ids"]), bytes(row["hashes"]))
             tx = row["last_tx"] if conn.dialect.name == "postgresql" else 0
-            yield tile, (tx, (unpack_ids(tile.ids) or (row["last_id"],))[-1])
+            yield tile, (tx, max(row["last_id"], *unpack_ids(tile.ids)[-1:]))  # either may be altered
         first = rows[-1]["first"]
 
 

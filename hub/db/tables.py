@@ -71,8 +71,9 @@ work = Table(
     Column("channel", Text, nullable=False),
     Column("state", Text, nullable=False, default="queued"),  # queued | in_flight | uncertain | dead
     Column("barrier", Boolean, nullable=False, default=False),  # the second lane of a merge or move: goes when the first goes
+    Column("paired", Boolean, nullable=False, default=False),  # the first lane of such a message: waits for its barrier's lane
     Column("attempts", Integer, nullable=False, default=0),  # attempts that reached the target
-    Column("due", BigInteger, nullable=False, default=0),
+    Column("due", BigInteger, nullable=False, default=0),  # a row holds its lane back until then: retry, lease, or for ever
     Column("reason", Text, nullable=False, default=""),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("direction", "bucket", "message_id", "lane"),
@@ -248,12 +249,12 @@ link_key = Table(  # how a target names what is ours
 sent_field = Table(  # what we last told a system of one field: its echo is no news
     "sent_field",
     metadata,
-    Column("channel", Text, nullable=False),
+    Column("system", Text, nullable=False),
     Column("resource_id", Text, nullable=False),
     Column("field", Text, nullable=False),
     Column("value", Text, nullable=False),  # JSON
     Column("at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("channel", "resource_id", "field"),
+    PrimaryKeyConstraint("system", "resource_id", "field"),
 )
 
 entry = Table(  # the audit log: written in the transaction of the act, never changed

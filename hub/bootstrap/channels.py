@@ -1,0 +1,131 @@
+"""From configured channels to running parts: adapters found by name, settings read, policies handed to the core."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from hub.codecs.hl7v2 import parse, peek
+from hub.config import Channel, Config
+from hub.domain.errors import HubError
+from hub.domain.facts import Mapped
+from hub.domain.ports import Listener, Manifest, Target
+from hub.mapping import Context, MapSet
+from hub.sync.apply import InboundChannel
+from hub.sync.breaker import Breaker
+from hub.sync.deliver import OutboundChannel
+from hub.sync.intake import IntakePolicy
+from hub.sync.retry import RetryPolicy
+from hub.sync.routes import Route
+
+WEBHOOK_THREADS = 16
+RECORD_THREADS = 4
+
+
+def module_of(channel: Channel) -> ModuleType:
+    """The module behind `adapter = "ocs.hl7_in"`."""
+    try:
+        module = importlib.import_module(f"hub.adapters.{channel.adapter}")
+    except ModuleNotFoundError:
+        raise channel.error(f'there is no adapter "{channel.adapter}"', "see hub channel kinds", key="adapter") from None
+    return module
+
+
+def manifest_of(channel: Channel) -> Manifest:
+    manifest = module_of(channel).MANIFEST
+    assert isinstance(manifest, Manifest)
+    return manifest
+
+
+def settings_of(channel: Channel) -> Any:
+    """The adapter's Settings from the channel's table; ConfigError names the line."""
+    try:
+        return channel.read(module_of(channel).Settings)
+    except HubError as error:
+        raise channel.error(error.reason) from None
+
+
+def of_direction(config: Config, direction: str) -> dict[str, Channel]:
+    """The enabled channels of one direction."""
+    return {name: c for name, c in config.channels.items() if c.enabled and manifest_of(c).direction == direction}
+
+
+def build_listener(channel: Channel) -> Listener:
+    listener: Listener = module_of(channel).build(settings_of(channel), channel.name)
+    return listener
+
+
+def build_target(channel: Channel) -> Target:
+    try:
+        target: Target = module_of(channel).build(settings_of(channel))
+    except HubError as error:
+        raise channel.error(error.reason) from None
+    return target
+
+
+class Hl7Mapper:
+    """One channel's bytes -> facts: its charset, its default assigner, the maps in force."""
+
+    def __init__(self, channel: Channel, charset: str, maps: MapSet) -> None:
+        self.charset = charset
+        self._maps = maps
+        self._assigner = channel.assigner
+        self._system = channel.system
+        self._timezone = channel.timezone
+
+    def context(self, received_at: int) -> Context:
+        return Context(self._assigner, self._system, self._timezone, received_at)
+
+    def __call__(self, body: bytes, received_at: int) -> Mapped | None:
+        if not self._maps.handles(peek(body).type):
+            return None
+        return self._maps.map(parse(body, self.charset), self.context(received_at))
+
+
+def inbound(config: Config, maps: MapSet) -> dict[str, InboundChannel]:
+    """What apply needs of each inbound channel; disabled ones too, for what they still have queued."""
+    found = {}
+    for name, channel in config.channels.items():
+        if manifest_of(channel).direction == "in":
+            charset = getattr(settings_of(channel), "charset", "utf-8")
+            found[name] = InboundChannel(name, channel.system, Hl7Mapper(channel, charset, maps), channel.on_dead)
+    return found
+
+
+def policies(config: Config) -> dict[str, IntakePolicy]:
+    return {name: IntakePolicy(c.dedupe_days, c.on_reuse == "refuse") for name, c in config.channels.items()}
+
+
+def routes(config: Config) -> list[Route]:
+    """Outbound channels and the changes they take: their own `events`, else all that the adapter can carry."""
+    return [
+        Route(name, channel.system, channel.events or manifest_of(channel).handles)
+        for name, channel in of_direction(config, "out").items()
+    ]
+
+
+def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]]) -> dict[str, tuple[Channel, OutboundChannel]]:
+    """Targets by channel; one whose configuration did not change is kept with its connections and breaker."""
+    found = {}
+    for name, channel in of_direction(config, "out").items():
+        if name in known and known[name][0] == channel:
+            found[name] = known[name]
+            continue
+        webhook = manifest_of(channel).system == "crm"
+        retry = RetryPolicy(channel.retry.base_seconds, channel.retry.max_seconds, channel.max_attempts)
+        breaker = Breaker(channel.breaker_failures, channel.breaker_seconds)
+        threads = WEBHOOK_THREADS if webhook else RECORD_THREADS
+        built = OutboundChannel(name, channel.system, build_target(channel), webhook, channel.on_dead, retry, threads, breaker)
+        found[name] = (channel, built)
+    return found
+
+
+def check_all(config: Config) -> None:
+    """Every channel's adapter and settings, so that a reload with a mistake changes nothing. Raises ConfigError."""
+    for channel in config.channels.values():
+        settings_of(channel)
+        if manifest_of(channel).direction == "out" and channel.enabled:
+            build_target(channel).close()
+

@@ -1,0 +1,190 @@
+"""Roles of one process: listen, apply, deliver, keep, web; each a thread that ends when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hub import log
+from hub.audit.actions import Action
+from hub.bootstrap import channels
+from hub.bootstrap.assemble import Hub
+from hub.bootstrap.keeper import Keeper
+from hub.bootstrap.sweeper import Sweeper
+from hub.config import Channel
+from hub.domain.errors import HubError
+from hub.domain.ports import Listener
+from hub.sync.intake import IntakeService
+from hub.sync.loops import ApplyStepper, DeliverStepper, Loop, Stepper
+
+_log = log.get(__name__)
+ROLES = ("listen", "apply", "deliver", "keep", "web")
+
+
+class Listeners:
+    """All MLLP listeners of this process in one asyncio loop, so that one commit serves all that is ready."""
+
+    def __init__(self, hub: Hub, stored: Callable[[], None]) -> None:
+        self._hub = hub
+        self._stored = stored
+        self.intake: IntakeService = hub.intake()
+        self._running: dict[str, tuple[Channel, Listener]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        asyncio.run(self._main(stop))
+
+    async def _main(self, stop: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self.adopt()
+        flushed = time.monotonic()
+        while not stop.is_set():
+            await asyncio.sleep(0.1)
+            if time.monotonic() - flushed > 1:
+                self.intake.flush()
+                flushed = time.monotonic()
+        for name in list(self._running):
+            await self._end(name)
+        self.intake.flush()
+
+    async def adopt(self) -> None:
+        """Listeners of unchanged channels keep their connections; others end, begin, or begin anew."""
+        wanted = channels.of_direction(self._hub.config, "in")
+        for name, (channel, _) in list(self._running.items()):
+            if wanted.get(name) != channel:
+                await self._end(name)
+        for name, channel in wanted.items():
+            if name not in self._running:
+                await self._begin(name, channel)
+
+    async def _begin(self, name: str, channel: Channel) -> None:
+        try:
+            listener = channels.build_listener(channel)
+            await listener.start(_Waking(self.intake, self._stored))
+        except (HubError, OSError) as error:
+            reason = error.reason if isinstance(error, HubError) else f"cannot listen ({error.strerror or type(error).__name__})"
+            _log.error("listener not started", extra={"channel": name, "reason": reason})
+            self._hub.audit.append(Action.CHANNEL_STOPPED, actor="system", channel=name, detail={"code": "listen"})
+            return
+        self._running[name] = (channel, listener)
+        _log.info("listening", extra={"channel": name, "address": listener.health().address})
+
+    async def _end(self, name: str) -> None:
+        _, listener = self._running.pop(name)
+        await listener.stop()
+
+    def reload(self) -> None:
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.adopt(), self._loop)
+
+
+class _Waking:
+    """Intake, and a wake-up for apply after each commit."""
+
+    def __init__(self, intake: IntakeService, stored: Callable[[], None]) -> None:
+        self._intake = intake
+        self._stored = stored
+        self.answered = intake.answered
+
+    def store(self, batch: Any) -> Any:
+        receipts = self._intake.store(batch)
+        self._stored()
+        return receipts
+
+
+class Runtime:
+    """The roles of this process."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        roles: tuple[str, ...],
+        serve: Callable[[Hub, threading.Event], None] | None = None,
+        wake_workers: Callable[[str], None] | None = None,
+    ) -> None:
+        self._serve = serve
+        self.hub = hub
+        self.roles = roles
+        self._stop = threading.Event()
+        self._wake = {"in": threading.Event(), "out": threading.Event()}
+        self._wake_workers = wake_workers
+        self._threads: list[threading.Thread] = []
+        self.listeners: Listeners | None = None
+        self.keeper: Keeper | None = None
+        self.failed = threading.Event()
+
+    def start(self) -> None:
+        """Begins every role; returns at once."""
+        sys.setswitchinterval(0.001)  # the listener's thread must not wait 5 ms for the others on SQLite, where all are threads
+        parts: dict[str, Callable[[], None]] = {
+            "listen": self._listen, "apply": self._apply, "deliver": self._deliver, "keep": self._keep, "web": self._web,
+            "sweep": self._sweep,
+        }  # fmt: skip
+        for role in self.roles:
+            thread = threading.Thread(target=self._guarded, args=(role, parts[role]), name=role, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _guarded(self, role: str, part: Callable[[], None]) -> None:
+        try:
+            part()
+        except Exception:
+            _log.exception("role ended by an error", extra={"role": role})
+            self.failed.set()
+
+    def stop(self, seconds: float = 8.0) -> None:
+        """Ends every role; what was on its way is finished where that takes no longer than `seconds`."""
+        self._stop.set()
+        for wake in self._wake.values():
+            wake.set()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.1, deadline - time.monotonic()))
+
+    def reload(self) -> None:
+        """After `hub.reload`: listeners follow; targets were replaced already."""
+        if self.listeners is not None:
+            self.listeners.reload()
+
+    # -- roles ----------------------------------------------------------------------------------------------------
+
+    def _stored(self) -> None:
+        self._wake["in"].set()
+        if self._wake_workers is not None:
+            self._wake_workers("in")
+
+    def _listen(self) -> None:
+        self.listeners = Listeners(self.hub, self._stored)
+        if self.keeper is not None:
+            self.keeper.guards(self.listeners.intake)
+        self.listeners.run(self._stop)
+
+    def _apply(self) -> None:
+        self._loop(ApplyStepper(self.hub.applier()), self._wake["in"])
+
+    def _deliver(self) -> None:
+        self._loop(DeliverStepper(self.hub.courier()), self._wake["out"])
+
+    def _loop(self, stepper: Stepper, wake: threading.Event) -> None:
+        loop = Loop(self.hub.store, stepper, self.hub.buckets, self.hub.buckets, wake)
+        loop.run(self._stop.is_set, idle_seconds=0.05 if not self.hub.sqlite else 0.02)
+        self.hub.store.close()
+
+    def _keep(self) -> None:
+        self.keeper = Keeper(self.hub)
+        if self.listeners is not None:
+            self.keeper.guards(self.listeners.intake)
+        self.keeper.run(self._stop)
+
+    def _sweep(self) -> None:
+        """Whatever no wake-up brought to a worker is done here, so that Redis is dispensable."""
+        Sweeper(self.hub, self._wake_workers).run(self._stop)
+
+    def _web(self) -> None:
+        if self._serve is not None:
+            self._serve(self.hub, self._stop)

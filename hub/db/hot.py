@@ -1,0 +1,210 @@
+"""The hot path's connections: one raw driver connection a thread, statements prepared once, driver errors named once.
+
+Off SQLAlchemy's execution layer because of its cost a statement (design.md: ORM 1,400–2,500 µs a message, raw 50–100).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import orjson
+import psycopg
+from sqlalchemy.engine import URL
+
+from hub.db.engine import BUSY_MS, sqlite_pragmas
+from hub.db.setwise import SPECS, STATEMENTS, Spec, postgres_parameter, sqlite_rows
+from hub.domain.errors import TryAgain
+from hub.domain.rows import Row
+
+# What a busy, full, restarting or unreachable store raises: the row stays as it is and is tried again.
+SQLITE_PASSING = (sqlite3.OperationalError,)
+PG_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
+
+
+class Hot(Protocol):
+    """What both drivers can do."""
+
+    dialect: str
+
+    def begin(self) -> int:
+        """Opens a transaction; returns the database's clock in µs."""
+        ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int: ...
+
+    def write(self, groups: dict[type, list[Row]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def group(rows: Iterable[Row]) -> dict[type, list[Row]]:
+    """Rows by kind."""
+    groups: dict[type, list[Row]] = {}
+    for row in rows:
+        kind = type(row)
+        if kind in groups:
+            groups[kind].append(row)
+        else:
+            groups[kind] = [row]
+    return groups
+
+
+class SqliteHot:
+    """A connection of this thread to the SQLite file."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: URL) -> None:
+        self._connection = sqlite3.connect(
+            url.database or ":memory:", timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        sqlite_pragmas(self._connection)
+
+    def begin(self) -> int:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except SQLITE_PASSING as error:
+            raise TryAgain(f"the store is busy ({error.sqlite_errorname})") from error
+        return time.time_ns() // 1000
+
+    def commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except SQLITE_PASSING as error:
+            raise TryAgain(f"the store could not commit ({error.sqlite_errorname})") from error
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except SQLITE_PASSING as error:
+            raise _named(error) from error
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        try:
+            return self._connection.execute(sql, parameters).rowcount
+        except SQLITE_PASSING as error:
+            raise _named(error) from error
+
+    def write(self, groups: dict[type, list[Row]]) -> None:
+        statements = STATEMENTS["sqlite"]
+        try:
+            for spec in SPECS:
+                rows = groups.get(spec.row)
+                if rows:
+                    self._connection.executemany(statements[spec.row], sqlite_rows(spec, rows))
+        except SQLITE_PASSING as error:
+            raise _named(error) from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _named(error: sqlite3.Error) -> Exception:
+    """Busy, locked, full and I/O are passing; a wrong statement is our bug and stays what it is."""
+    name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    if name.split("_")[1] in {"BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "NOMEM", "PROTOCOL"}:
+        return TryAgain(f"the store is busy or full ({name})")
+    return error
+
+
+class PostgresHot:
+    """A connection of this thread to PostgreSQL; opened when first needed and anew after it was lost."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                connect_timeout=3,
+                prepare_threshold=1,
+                options="-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off",
+            )
+        return self._connection
+
+    def begin(self) -> int:
+        try:
+            connection = self._open()
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+        except PG_PASSING as error:
+            self._drop()
+            raise TryAgain(f"the store cannot be reached ({type(error).__name__})") from error
+        assert row is not None
+        return int(row[0])
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def commit(self) -> None:
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        if self._connection is None or self._connection.closed:
+            return
+        try:
+            if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self._drop()
+
+    def _run(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        assert self._connection is not None
+        try:
+            return self._connection.execute(sql.replace("?", "%s"), parameters)
+        except PG_PASSING as error:
+            raise _passing(error) from error
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._run(sql, parameters).fetchall()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self._run(sql, parameters).rowcount
+
+    def write(self, groups: dict[type, list[Row]]) -> None:
+        assert self._connection is not None
+        statements = STATEMENTS["postgresql"]
+        todo: list[tuple[Spec, list[Row]]] = [(s, groups[s.row]) for s in SPECS if groups.get(s.row)]
+        try:
+            with self._connection.pipeline():
+                for spec, rows in todo:
+                    self._connection.execute(statements[spec.row], (postgres_parameter(spec, rows).decode(),))
+        except PG_PASSING as error:
+            raise _passing(error) from error
+
+    def close(self) -> None:
+        self._drop()
+
+
+def _passing(error: psycopg.Error) -> TryAgain:
+    """Deadlock, serialization failure, lost connection, full disk, shutdown: tried again (PostgreSQL appendix A).
+
+    A unique violation too: another worker made the same thing first, and the next try finds it.
+    """
+    return TryAgain(f"the store is busy or was lost ({error.sqlstate or type(error).__name__})")
+
+
+def keys_json(keys: Sequence[Any]) -> str:
+    """A set of keys as the one JSON parameter that `hub/db/store.py` joins with."""
+    return orjson.dumps(keys).decode()

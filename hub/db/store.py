@@ -1,0 +1,295 @@
+"""The core's store on SQLite and PostgreSQL: one SQL text for both, sets of keys as one JSON parameter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from hub.db.engine import WriteTurn
+from hub.db.hot import Hot, PostgresHot, SqliteHot, group, keys_json
+from hub.domain.rows import Row
+from hub.domain.store import ChannelStateRow, InboundWork, Lease, LeaseLost, OutboundWork
+
+# A set of keys: json_each and json_array_elements both give a column `value`.
+KEYS = {"sqlite": "json_each(?) AS k", "postgresql": "json_array_elements(?::json) AS k(value)"}
+LOCK = {"sqlite": "", "postgresql": "FOR UPDATE"}
+CROSS = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}  # SQLite: CROSS JOIN keeps the keys as the outer loop
+
+# Whose turn it is in a lane: nothing earlier in it is waiting for its time, in flight, with a person, or a barrier; and
+# of a message in two lanes, nothing earlier is left in the other one.
+_TURN = """
+    w.state IN ({states}) AND w.due <= ? AND NOT w.barrier
+    AND NOT EXISTS (SELECT 1 FROM work e WHERE e.lane = w.lane AND e.message_id < w.message_id AND (e.due > ? OR e.barrier))
+    AND (NOT w.paired OR NOT EXISTS (
+        SELECT 1 FROM work b JOIN work e ON e.lane = b.lane AND e.message_id < b.message_id
+        WHERE b.message_id = w.message_id AND b.barrier))
+"""
+_RESOURCE = "r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, r.data, r.created_at"
+_IDENTIFIER = "i.kind, i.assigner, i.value, i.resource_id, i.home_id, i.type"
+_CHANNEL_COLUMNS = frozenset({"paused", "stopped", "breaker", "breaker_until", "failures"})
+
+
+class SqlTx:
+    """One open transaction (hub.domain.store.Tx)."""
+
+    def __init__(self, hot: Hot, now: int) -> None:
+        self._hot = hot
+        self.now = now
+        self._keys = KEYS[hot.dialect]
+        self._cross = CROSS[hot.dialect]
+
+    def _set(self, sql: str, keys: Sequence[Any], *more: Any) -> list[tuple[Any, ...]]:
+        """Runs `sql`, whose {keys} is the set of keys and {cross} how to join with it."""
+        if not keys:
+            return []
+        return self._hot.query(sql.format(keys=self._keys, cross=self._cross, lock=LOCK[self._hot.dialect]), (keys_json(keys), *more))
+
+    def ids(self, name: str, count: int) -> Sequence[int]:
+        if not count:
+            return ()
+        if self._hot.dialect == "sqlite":
+            rows = self._hot.query("UPDATE counter SET n = n + ? WHERE name = ? RETURNING n", (count, name))
+            last = int(rows[0][0])
+            return range(last - count + 1, last + 1)
+        return sorted(row[0] for row in self._hot.query(f"SELECT nextval('{name}_id_seq') FROM generate_series(1, ?)", (count,)))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        self._hot.write(group(rows))
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    def take(self, owner: str, direction: str, buckets: Sequence[int], most: int, seconds: float) -> Lease | None:
+        skip = "" if self._hot.dialect == "sqlite" else "FOR UPDATE OF l SKIP LOCKED"
+        free = self._set(
+            "SELECT l.name, l.token FROM {keys} {cross} lease l ON l.name = k.value->>0"
+            f" WHERE l.until <= ? OR l.owner = ? ORDER BY l.name LIMIT ? {skip}",
+            [[f"{direction}:{b}"] for b in buckets], self.now, owner, most,
+        )  # fmt: skip
+        if not free:
+            return None
+        token = max(int(row[1]) for row in free) + 1
+        mine = tuple(row[0] for row in free)
+        self._lease(mine, "owner = ?, token = ?, until = ?", owner, token, self.now + int(seconds * 1e6))
+        return Lease(owner, mine, token)
+
+    def _lease(self, names: Sequence[str], sets: str, *values: Any, where: str = "", more: Sequence[Any] = ()) -> int:
+        """How many of these leases were updated."""
+        marks = ", ".join("?" * len(names))
+        return self._hot.execute(f"UPDATE lease SET {sets} WHERE name IN ({marks}){where}", (*values, *names, *more))
+
+    def hold(self, lease: Lease, seconds: float) -> None:
+        """Written only when half of its time is over, so that an idle worker writes next to nothing."""
+        share = "" if self._hot.dialect == "sqlite" else "FOR SHARE"
+        marks = ", ".join("?" * len(lease.names))
+        rows = self._hot.query(
+            f"SELECT until FROM lease WHERE name IN ({marks}) AND token = ? AND owner = ? {share}", (*lease.names, lease.token, lease.owner)
+        )
+        if len(rows) != len(lease.names):
+            raise LeaseLost(f"{lease.owner} no longer holds {len(lease.names) - len(rows)} of its buckets")
+        if min(row[0] for row in rows) - self.now < seconds * 5e5:
+            self._lease(lease.names, "until = ?", self.now + int(seconds * 1e6))
+
+    def release(self, lease: Lease) -> None:
+        self._lease(lease.names, "until = 0, owner = ''", where=" AND token = ? AND owner = ?", more=(lease.token, lease.owner))
+
+    # -- intake ---------------------------------------------------------------------------------------------------
+
+    def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT d.channel, d.sender, d.control_id, d.digest, d.message_id, d.code FROM {keys} {cross} dedupe d"
+            " ON d.channel = k.value->>0 AND d.sender = k.value->>1 AND d.control_id = k.value->>2 WHERE d.at >= ?",
+            keys, since,
+        )  # fmt: skip
+
+    # -- work -----------------------------------------------------------------------------------------------------
+
+    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]:
+        rows: list[InboundWork] = []
+        each = max(1, limit // len(buckets))
+        barred = keys_json(list(paused))
+        for bucket in buckets:
+            found = self._hot.query(
+                "SELECT w.message_id, w.channel, w.lane, w.bucket, w.attempts, m.at, m.type, m.sender, m.control_id, m.body, w.paired"
+                " FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = 'in' AND w.bucket = ? AND "
+                + _TURN.format(states="'queued'") + self._barred(paused) + " ORDER BY w.message_id LIMIT ?",
+                (bucket, self.now, self.now, *([barred] if paused else []), each),
+            )  # fmt: skip
+            rows += [InboundWork(*row) for row in found]
+        return rows
+
+    def _barred(self, channels: Sequence[str]) -> str:
+        if not channels:
+            return ""
+        select = "SELECT value FROM json_each(?)" if self._hot.dialect == "sqlite" else "SELECT json_array_elements_text(?::json)"
+        return f" AND w.channel NOT IN ({select})"
+
+    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
+        rows: list[OutboundWork] = []
+        each = max(1, limit // len(buckets))
+        for bucket in buckets:
+            found = self._hot.query(
+                "SELECT w.message_id, w.channel, w.lane, w.bucket, w.attempts, w.state, m.type, m.at, m.change_id, m.resource_id"
+                " FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = 'out' AND w.bucket = ? AND "
+                + _TURN.format(states="'queued', 'in_flight'") + self._barred(barred) + " ORDER BY w.message_id LIMIT ?",
+                (bucket, self.now, self.now, *([keys_json(list(barred))] if barred else []), each),
+            )  # fmt: skip
+            rows += [OutboundWork(*row) for row in found]
+        return rows
+
+    def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
+        return [
+            b
+            for b in range(buckets)
+            if self._hot.query(
+                "SELECT 1 FROM work w WHERE w.direction = ? AND w.bucket = ? AND w.state IN ('queued', 'in_flight') AND w.due <= ?"
+                " AND NOT w.barrier LIMIT 1",
+                (direction, b, older_than),
+            )
+        ]
+
+    def work_of(self, message_id: int) -> tuple[str, str, str, int, int] | None:
+        rows = self._hot.query(
+            "SELECT w.direction, w.channel, w.state, w.attempts, 0 FROM work w WHERE w.message_id = ? AND NOT w.barrier"
+            + (" FOR UPDATE" if self._hot.dialect == "postgresql" else ""),
+            (message_id,),
+        )
+        return rows[0] if rows else None
+
+    def replay_lane_ready(self, message_id: int) -> bool:
+        return not self._hot.query(
+            "SELECT 1 FROM work w JOIN work e ON e.lane = w.lane AND e.message_id < w.message_id AND e.due > ?"
+            " WHERE w.message_id = ? AND NOT w.barrier LIMIT 1",
+            (self.now, message_id),
+        )
+
+    # -- canonical ------------------------------------------------------------------------------------------------
+
+    def identifiers(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            f"SELECT {_IDENTIFIER} FROM {{keys}} {{cross}} identifier i"
+            " ON i.kind = k.value->>0 AND i.assigner = k.value->>1 AND i.value = k.value->>2",
+            keys,
+        )
+
+    def identifiers_of(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        pairs = [[i] for i in resource_ids]
+        return self._set(
+            f"SELECT {_IDENTIFIER} FROM {{keys}} {{cross}} identifier i ON i.resource_id = k.value->>0"
+            f" UNION SELECT {_IDENTIFIER} FROM {{keys}} {{cross}} identifier i ON i.home_id = k.value->>0",
+            pairs, keys_json(pairs),
+        )  # fmt: skip
+
+    def resources(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        lock = "FOR UPDATE OF r" if self._hot.dialect == "postgresql" else ""
+        return self._set(
+            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.id = k.value->>0 ORDER BY r.id {lock}", [[i] for i in sorted(ids)]
+        )
+
+    def children(self, patient_ids: Sequence[str], kinds: Sequence[str]) -> list[tuple[Any, ...]]:
+        marks = ", ".join("?" * len(kinds))
+        return self._set(
+            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.patient_id = k.value->>0 WHERE r.kind IN ({marks}) ORDER BY r.id",
+            [[i] for i in patient_ids], *kinds,
+        )  # fmt: skip
+
+    def sources(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT s.kind, s.system, s.key, s.resource_id, s.patient_key, s.data, s.lineage, s.event_at, s.message_id, s.channel"
+            " FROM {keys} {cross} source_record s ON s.resource_id = k.value->>0",
+            [[i] for i in resource_ids],
+        )
+
+    def changes(self, ids: Sequence[int]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT c.id, c.at, c.type, c.kind, c.resource_id, c.patient_id, c.version, c.fields, c.data, c.message_id, c.origin"
+            " FROM {keys} {cross} change c ON c.id = CAST(k.value->>0 AS BIGINT)",
+            [[i] for i in ids],
+        )
+
+    def link_keys(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT l.channel, l.resource_id, l.peer_id, l.etag FROM {keys} {cross} link_key l"
+            " ON l.channel = k.value->>0 AND l.resource_id = k.value->>1",
+            pairs,
+        )
+
+    def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        if not resource_ids:
+            return []
+        marks = ", ".join("?" * len(resource_ids))
+        return self._hot.query(
+            f"SELECT system, resource_id, field, value, at FROM sent_field WHERE resource_id IN ({marks})",
+            list(resource_ids),
+        )
+
+    # -- channels -------------------------------------------------------------------------------------------------
+
+    def channel_states(self) -> list[ChannelStateRow]:
+        rows = self._hot.query("SELECT channel, paused, stopped, breaker, breaker_until, failures FROM channel_state")
+        return [ChannelStateRow(r[0], bool(r[1]), *r[2:]) for r in rows]
+
+    def set_channel_state(self, channel: str, **columns: Any) -> None:
+        if not set(columns) <= _CHANNEL_COLUMNS:
+            raise ValueError(f"channel_state has no column among {sorted(columns)}")
+        self._hot.execute(
+            "INSERT INTO channel_state (channel, paused, stopped, breaker, breaker_until, failures, updated_at)"
+            " VALUES (?, FALSE, '', 'closed', 0, 0, ?) ON CONFLICT (channel) DO NOTHING",
+            (channel, self.now),
+        )
+        sets = ", ".join(f"{name} = ?" for name in columns)
+        self._hot.execute(f"UPDATE channel_state SET {sets}, updated_at = ? WHERE channel = ?", (*columns.values(), self.now, channel))
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def one(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
+        rows = self._hot.query(sql, parameters)
+        return rows[0] if rows else None
+
+    def execute(self, sql: str, *parameters: Any) -> int:
+        return self._hot.execute(sql, parameters)
+
+
+class SqlStore:
+    """Transactions for the core (hub.domain.store.Store): a connection a thread, and SQLite's write turn."""
+
+    def __init__(self, url: URL, turn: WriteTurn | None = None) -> None:
+        self._url = url
+        self._sqlite = url.get_backend_name() == "sqlite"
+        self._turn = turn or WriteTurn()
+        self._local = threading.local()
+
+    def _hot(self) -> Hot:
+        hot: Hot | None = getattr(self._local, "hot", None)
+        if hot is None:
+            hot = SqliteHot(self._url) if self._sqlite else PostgresHot(self._url)
+            self._local.hot = hot
+        return hot
+
+    @contextmanager
+    def transaction(self, *, urgent: bool = False) -> Iterator[SqlTx]:
+        if self._sqlite:
+            with self._turn.take(urgent=urgent):
+                yield from self._open()
+        else:
+            yield from self._open()
+
+    def _open(self) -> Iterator[SqlTx]:
+        hot = self._hot()
+        now = hot.begin()
+        try:
+            yield SqlTx(hot, now)
+            hot.commit()
+        except BaseException:
+            hot.rollback()
+            raise
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        hot: Hot | None = getattr(self._local, "hot", None)
+        if hot is not None:
+            hot.close()
+            self._local.hot = None

@@ -1,0 +1,164 @@
+"""The store as the core sees it: transactions that read by sets of keys and write by sets of rows.
+
+`hub/db/store.py` fulfils it on SQLite and PostgreSQL. Everything in one `with store.transaction()` commits together or
+not at all; leaving the block by an exception rolls back. A store that is down, busy or full raises TryAgain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from hub.domain.rows import Row
+
+
+class Lease(NamedTuple):
+    """The right to work on some buckets of one direction, until a time by the database's clock; `token` fences it."""
+
+    owner: str
+    names: tuple[str, ...]
+    token: int
+
+
+class LeaseLost(Exception):
+    """Another worker holds these buckets now: whatever this transaction did must not stand."""
+
+
+class InboundWork(NamedTuple):
+    """One message whose turn it is."""
+
+    message_id: int
+    channel: str
+    lane: str
+    bucket: int
+    attempts: int
+    at: int
+    type: str
+    sender: str
+    control_id: str
+    body: bytes | None  # sealed; None once purged
+    paired: bool
+
+
+class OutboundWork(NamedTuple):
+    """One outbound message whose turn it is, with the change that it carries."""
+
+    message_id: int
+    channel: str
+    lane: str
+    bucket: int
+    attempts: int
+    state: str  # queued, or in_flight where a worker was lost on the way
+    type: str
+    at: int
+    change_id: int | None
+    resource_id: str | None
+
+
+class ChannelStateRow(NamedTuple):
+    channel: str
+    paused: bool
+    stopped: str
+    breaker: str
+    breaker_until: int
+    failures: int
+
+
+class Tx(Protocol):
+    """One open transaction. Rows come back as tuples in the order of the columns that the method names."""
+
+    @property
+    def now(self) -> int:
+        """The database's clock at the start of the transaction, µs."""
+        ...
+
+    def ids(self, name: str, count: int) -> Sequence[int]:
+        """`count` fresh ids of the counter `name` (message, change), ascending."""
+        ...
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Writes rows of any kinds, set-wise, in an order that does not depend on the caller."""
+        ...
+
+    def hold(self, lease: Lease, seconds: float) -> None:
+        """Extends the lease within this transaction; raises LeaseLost if somebody else has it."""
+        ...
+
+    def take(self, owner: str, direction: str, buckets: Sequence[int], most: int, seconds: float) -> Lease | None:
+        """Takes up to `most` buckets that are free or whose lease ran out; None where there is none."""
+        ...
+
+    def release(self, lease: Lease) -> None: ...
+
+    def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[str, str, str, bytes, int, str]]:
+        """(channel, sender, control id) -> rows with digest, message id and answer code, not older than `since`."""
+        ...
+
+    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]: ...
+
+    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
+        """Locks nothing: the caller holds the lease of the buckets and marks what it takes in this transaction."""
+        ...
+
+    def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
+        """Buckets that have something due since `older_than`."""
+        ...
+
+    def identifiers(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str, str, str, str]]:
+        """(kind, assigner, value) -> kind, assigner, value, resource id, home id, type."""
+        ...
+
+    def identifiers_of(self, resource_ids: Sequence[str]) -> list[tuple[str, str, str, str, str, str]]:
+        """All identifiers that point to, or are at home with, these resources."""
+        ...
+
+    def resources(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Locks them in key order. id, kind, patient_id, patient_key, version, status, sort_at, data, created_at."""
+        ...
+
+    def children(self, patient_ids: Sequence[str], kinds: Sequence[str]) -> list[tuple[Any, ...]]:
+        """What belongs to these patients, columns as `resources`."""
+        ...
+
+    def sources(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        """kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel."""
+        ...
+
+    def changes(self, ids: Sequence[int]) -> list[tuple[Any, ...]]:
+        """id, at, type, kind, resource_id, patient_id, version, fields, data, message_id, origin."""
+        ...
+
+    def link_keys(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
+        """(channel, resource id) -> channel, resource id, peer id, etag."""
+        ...
+
+    def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[str, str, str, str, int]]:
+        """system, resource id, field, value (JSON), at."""
+        ...
+
+    def channel_states(self) -> list[ChannelStateRow]: ...
+
+    def set_channel_state(self, channel: str, **columns: Any) -> None: ...
+
+    def work_of(self, message_id: int) -> tuple[str, str, str, int, int] | None:
+        """direction, channel, state, attempts, change id or 0 of the main work row; locked."""
+        ...
+
+    def replay_lane_ready(self, message_id: int) -> bool:
+        """False while an earlier message of its lane waits for a person."""
+        ...
+
+    def one(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
+        """A rare read in plain SQL with `?` marks, for what is not on the hot path."""
+        ...
+
+    def execute(self, sql: str, *parameters: Any) -> int:
+        """A rare write in plain SQL with `?` marks; returns the number of rows."""
+        ...
+
+
+class Store(Protocol):
+    def transaction(self, *, urgent: bool = False) -> AbstractContextManager[Tx]:
+        """`urgent`: intake goes first where there is only one writer (SQLite)."""
+        ...

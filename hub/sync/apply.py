@@ -1,0 +1,230 @@
+"""Apply: stored messages become canonical changes, many in one transaction (promises 2, 3 and 6).
+
+A batch is read, opened, parsed and mapped before the write transaction begins. If one message of it fails, the whole
+batch is rolled back and applied one by one, so that the bad one ends DEAD alone and costs its neighbours nothing. Effects,
+outbound work, audit entries and the end of the work commit together: a crash in between leaves the message queued.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import orjson
+
+from hub import log
+from hub.audit.actions import Action
+from hub.domain.errors import TryAgain, Unmappable, Unreadable
+from hub.domain.facts import Mapped
+from hub.domain.lifecycle import Outcome, State
+from hub.domain.ports import Keys
+from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
+from hub.domain.store import InboundWork, Lease, LeaseLost, Store, Tx
+from hub.sync.authority import Authority
+from hub.sync.canon import Applied, Canon, Changed, Origin
+from hub.sync.record import record, summary
+from hub.sync.routes import Route
+from hub.sync.structure import Structure, is_structural
+from hub.sync.workspace import Workspace
+
+_log = log.get(__name__)
+LEASE_SECONDS = 15.0
+
+
+class Mapper(Protocol):
+    """Bytes as received -> facts; None where no map wants them. Raises Unreadable or Unmappable."""
+
+    def __call__(self, body: bytes, received_at: int) -> Mapped | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InboundChannel:
+    """What apply needs to know of a channel."""
+
+    name: str
+    system: str
+    mapper: Mapper
+    on_dead: Literal["block", "skip"] = "block"
+
+
+@dataclass(slots=True)
+class Ready:
+    """A message, parsed and mapped, or the reason why that failed."""
+
+    work: InboundWork
+    mapped: Mapped | None = None
+    error: str = ""
+
+
+class Applier:
+    """Applies what is due in the buckets of a lease. One a worker thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        channels: Callable[[], Mapping[str, InboundChannel]],
+        routes: Callable[[], Sequence[Route]],
+        authority: Callable[[], Authority],
+        buckets: int,
+        batch: int = 100,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._channels = channels
+        self._routes = routes
+        self._authority = authority
+        self._buckets = buckets
+        self._batch = batch
+        self._shard = os.getpid() % 1024
+
+    def step(self, lease: Lease) -> int:
+        """Applies one batch; how many messages it dealt with (0: nothing is due). LeaseLost, TryAgain: nothing happened."""
+        numbers = [int(name.split(":")[1]) for name in lease.names]
+        with self._store.transaction() as tx:
+            tx.hold(lease, LEASE_SECONDS)
+            barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
+            due = tx.due_inbound(numbers, barred, self._batch)
+        if not due:
+            return 0
+        ready = [self._prepare(work) for work in due]
+        for run in _runs(ready):
+            self._apply_run(run, lease)
+        return len(due)
+
+    # -- before the transaction -----------------------------------------------------------------------------------
+
+    def _prepare(self, work: InboundWork) -> Ready:
+        channel = self._channels().get(work.channel)
+        if channel is None:
+            return Ready(work, error=f"channel {work.channel} is not configured any more")
+        if work.body is None:
+            return Ready(work, error="its body was purged")
+        try:
+            return Ready(work, channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at))
+        except (Unreadable, Unmappable) as error:
+            where = getattr(error, "where", "")
+            return Ready(work, error=f"{error.code}: {error.reason}" + (f" ({where})" if isinstance(error, Unreadable) and str(where) else ""))
+        except Exception as error:
+            _log.exception("mapping failed", extra={"channel": work.channel, "message_id": work.message_id})
+            return Ready(work, error=f"our bug: {type(error).__name__} while mapping")
+
+    # -- the transaction ------------------------------------------------------------------------------------------
+
+    def _apply_run(self, run: Sequence[Ready], lease: Lease) -> None:
+        try:
+            self._transaction(run, lease)
+        except (TryAgain, LeaseLost):
+            raise
+        except Exception as error:
+            if len(run) > 1:
+                for one in run:
+                    self._apply_run([one], lease)
+                return
+            work = run[0].work
+            _log.exception("apply failed", extra={"channel": work.channel, "message_id": work.message_id})
+            self._transaction([Ready(work, error=f"our bug: {type(error).__name__} while applying")], lease)
+
+    def _transaction(self, run: Sequence[Ready], lease: Lease) -> None:
+        with self._store.transaction() as tx:
+            tx.hold(lease, LEASE_SECONDS)
+            Transaction(self, tx).run(run)
+
+
+class Transaction:
+    """One run of messages in one transaction."""
+
+    def __init__(self, applier: Applier, tx: Tx) -> None:
+        self._applier = applier
+        self._tx = tx
+        self._rows: list[Row] = []
+        self._tally: Counter[tuple[str, str]] = Counter()
+
+    def run(self, run: Sequence[Ready]) -> None:
+        """Applies, then writes everything set-wise."""
+        tx = self._tx
+        work = Workspace(tx)
+        canon = Canon(work, self._applier._authority(), tx.now)
+        canon.load([fact for r in run if r.mapped is not None for fact in r.mapped.facts])
+        results: list[tuple[Ready, Applied]] = []
+        history: list[Row] = []
+        for ready in run:
+            if ready.error:
+                self._dead(ready)
+            elif ready.mapped is None:
+                self._done(ready.work, Outcome.IGNORED, Action.MESSAGE_IGNORED, "no map for this event", {})
+            else:
+                results.append((ready, self._apply(canon, ready, history)))
+        changes = [change for _, applied in results for change in applied.changes]
+        rows, ids = record(tx, changes, self._applier._routes(), self._applier._buckets)
+        for ready, applied in results:
+            self._finish(ready, applied, ids)
+        self._rows += [TallyRow(c, s, self._applier._shard, n) for (c, s), n in self._tally.items()]
+        tx.write([*work.rows(tx.now), *rows, *history, *self._rows])
+
+    def _apply(self, canon: Canon, ready: Ready, history: list[Row]) -> Applied:
+        mapped, work = ready.mapped, ready.work
+        assert mapped is not None
+        channel = self._applier._channels()[work.channel]
+        origin = Origin(channel.system, work.channel, work.message_id, mapped.event_at, mapped.map_version)
+        if not is_structural(mapped.facts):
+            return canon.apply(mapped.facts, origin)
+        structure = Structure(canon)
+        applied = structure.apply(mapped.facts, origin)
+        history += structure.history
+        return applied
+
+    def _finish(self, ready: Ready, applied: Applied, ids: Mapping[int, int]) -> None:
+        stale = bool(applied.stale) and not applied.changes
+        outcome = Outcome.STALE if stale else Outcome.APPLIED
+        detail: dict[str, object] = {}
+        if applied.changes:
+            detail["changes"] = summary(applied.changes, ids)
+        warnings = [*applied.notes, *(ready.mapped.warnings if ready.mapped else ())]
+        if warnings:
+            detail["notes"] = warnings
+        reason = "older than what its source said last" if stale else ", ".join(dict.fromkeys(applied.notes))
+        action = Action.MESSAGE_STALE if stale else Action.MESSAGE_APPLIED
+        self._done(ready.work, outcome, action, reason, detail, _patient(applied.changes))
+
+    def _done(
+        self, work: InboundWork, outcome: Outcome, action: Action, reason: str, detail: Mapping[str, object], patient: str | None = None
+    ) -> None:
+        now = self._tx.now
+        self._rows.append(WorkDone(work.message_id))
+        self._rows.append(OutcomeRow(work.message_id, State.DONE, outcome, reason, now))
+        self._entry(action, work, detail, patient)
+        self._tally[work.channel, outcome] += 1
+
+    def _dead(self, ready: Ready) -> None:
+        """Holds its lane back, or lets it go on, as the channel says."""
+        work = ready.work
+        channel = self._applier._channels().get(work.channel)
+        due = 0 if channel is not None and channel.on_dead == "skip" else FOREVER
+        self._rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, ready.error))
+        self._entry(Action.MESSAGE_DEAD, work, {"reason": ready.error, "lane": "skipped" if due == 0 else "blocked"}, None)
+
+    def _entry(self, action: Action, work: InboundWork, detail: Mapping[str, object], patient: str | None) -> None:
+        text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode() if detail else "{}"
+        self._rows.append(EntryDraft(self._tx.now, action, "system", work.channel, work.message_id, patient, text))
+
+
+def _runs(ready: Sequence[Ready]) -> list[list[Ready]]:
+    """Runs that may share a transaction: a structural message is alone, because what it moves others have loaded."""
+    runs: list[list[Ready]] = []
+    alone = True
+    for one in ready:
+        structural = one.mapped is not None and is_structural(one.mapped.facts)
+        if structural or alone or not runs:
+            runs.append([one])
+        else:
+            runs[-1].append(one)
+        alone = structural
+    return runs
+
+
+def _patient(changes: Sequence[Changed]) -> str | None:
+    return next((c.resource.patient_id for c in changes if c.resource.patient_id), None)

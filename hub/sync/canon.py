@@ -1,0 +1,368 @@
+"""Facts become canonical changes: source records, golden records, lineage, one change a new version.
+
+The rules of design.md: equal assigner and number link at once; a source's value competes only when that source changed
+it; an older message than the record it is about is stale; lists are snapshots. Nothing here knows a database or a codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from hub.domain.facts import AnyFact, Fact, Key, Snapshot
+from hub.domain.ids import new_id
+from hub.sync.authority import Authority, Claim
+from hub.sync.slots import assemble, explode, is_echo, same
+from hub.sync.workspace import Resource, Source, Workspace
+
+CLINICAL = ("Encounter", "Appointment")
+GONE = frozenset({"cancelled", "entered-in-error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where facts come from: one message of a channel, or a front-end's write."""
+
+    system: str
+    channel: str
+    message_id: int | None
+    event_at: int  # µs
+    map_version: str
+    actor: str = "system"
+
+
+@dataclass(slots=True)
+class Changed:
+    """One new version of one resource; `document` as it stood then (a batch may change it again)."""
+
+    resource: Resource
+    type: str
+    fields: list[str]
+    origin: Origin
+    version: int
+    document: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Applied:
+    """What came of one message."""
+
+    facts: int = 0
+    stale: int = 0
+    changes: list[Changed] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # codes for the audit entry
+
+
+class Canon:
+    """Applies facts to a workspace. One a transaction; `apply` once a message, in order."""
+
+    def __init__(self, work: Workspace, authority: Authority, now: int) -> None:
+        self.work = work
+        self.authority = authority
+        self.now = now
+        self._sent: dict[str, dict[tuple[str, str], Any]] = {}
+
+    def load(self, facts: Iterable[AnyFact]) -> None:
+        """Loads whatever these facts are about; call once for the whole batch."""
+        keys: list[tuple[str, str, str]] = []
+        for fact in facts:
+            if isinstance(fact, Fact):
+                keys += [(fact.kind, k.assigner, k.value) for k in (fact.key, *fact.other_keys)]
+                if fact.patient is not None:
+                    keys.append(("Patient", *fact.patient))
+                keys += [("Practitioner", *k) for k in _parties(fact.values)]
+            elif isinstance(fact, Snapshot):
+                keys.append(("Patient", *fact.patient))
+        self.work.load_keys(keys)
+
+    def apply(self, facts: Iterable[AnyFact], origin: Origin) -> Applied:
+        """Plain facts and snapshots of one message (structural ones: hub/sync/structure.py)."""
+        applied = Applied()
+        for fact in facts:
+            applied.facts += 1
+            if isinstance(fact, Fact):
+                self._fact(fact, origin, applied)
+            elif isinstance(fact, Snapshot):
+                self._snapshot(fact, origin, applied)
+        return applied
+
+    # -- one thing ------------------------------------------------------------------------------------------------
+
+    def _fact(self, fact: Fact, origin: Origin, applied: Applied) -> None:
+        resource = self._resolve(fact, applied)
+        if resource is None:
+            if not fact.create:
+                applied.notes.append(f"unknown_{fact.kind.lower()}")
+                return
+            resource = self._create(fact.kind, fact.key, self._owner(fact, origin, applied))
+        elif fact.patient is not None and fact.kind in CLINICAL:
+            self._follow_owner(resource, fact, origin, applied)
+        for key in (fact.key, *fact.other_keys):
+            self._claim_key(fact, key, resource, applied)
+        source = self.work.sources.get((fact.kind, origin.system, str(fact.key)))
+        if source is not None and origin.event_at < source.event_at:
+            applied.stale += 1
+            return
+        known = source.data if source else {}
+        values = explode(fact.values, known) if fact.kind == "Patient" else dict(fact.values)
+        changed = {n: v for n, v in values.items() if not (n in known and same(known[n], v)) and not (v is None and n not in known)}
+        if source is None:
+            source = Source(fact.kind, origin.system, str(fact.key), resource.id, _text(fact.patient), {}, {}, 0, None, "")
+            self.work.keep(source)
+            source.dirty = True
+        if changed:
+            self._heard(source, changed, fact.paths, origin)
+        if source.event_at != origin.event_at:
+            source.event_at, source.touched = origin.event_at, True
+        if changed or resource.new:
+            self.settle(resource, origin, applied, changed)
+
+    def _resolve(self, fact: Fact, applied: Applied) -> Resource | None:
+        for key in (fact.key, *fact.other_keys):
+            found = self.work.find(fact.kind, key)
+            if found is not None:
+                return found
+        return None
+
+    def _claim_key(self, fact: Fact, key: Key, resource: Resource, applied: Applied) -> None:
+        pointer = self.work.pointers.get((fact.kind, key.assigner, key.value))
+        if pointer is None:
+            self.work.point(fact.kind, key, resource.id, type_=_type_of(fact, key))
+        elif pointer.resource_id != resource.id:
+            applied.notes.append("identifier_points_elsewhere")  # two known persons in one PID-3: for a person, never a silent merge
+
+    def _create(self, kind: str, key: Key, owner: tuple[str | None, str | None]) -> Resource:
+        id_ = new_id()
+        patient_id, patient_key = (id_, str(key)) if kind == "Patient" else owner
+        resource = Resource(id_, kind, patient_id, patient_key, 0, "active", 0, {}, self.now, new=True)
+        self.work.point(kind, key, id_)
+        return self.work.add(resource)
+
+    def patient_for(self, key: Key, origin: Origin, applied: Applied) -> Resource:
+        """The patient behind a number; made on the spot if nobody told of him yet, so that nothing has to wait."""
+        found = self.work.find("Patient", key)
+        if found is not None:
+            return found
+        identifier = {"identifier": [{"assigner": key.assigner, "value": key.value}]}
+        self._fact(Fact("Patient", key, identifier, {"identifier": ""}), origin, applied)
+        made = self.work.find("Patient", key)
+        assert made is not None
+        return made
+
+    def _owner(self, fact: Fact, origin: Origin, applied: Applied) -> tuple[str | None, str | None]:
+        if fact.patient is None:
+            return None, None
+        return self.patient_for(fact.patient, origin, applied).id, str(fact.patient)
+
+    def _follow_owner(self, resource: Resource, fact: Fact, origin: Origin, applied: Applied) -> None:
+        """A visit first told under a number that is known by now (or was corrected) goes to that patient."""
+        assert fact.patient is not None
+        if resource.patient_key == str(fact.patient) and resource.patient_id:
+            return
+        owner = self.patient_for(fact.patient, origin, applied)
+        resource.patient_key = str(fact.patient)
+        if resource.patient_id != owner.id:
+            self.work.owned_by(resource, owner.id)
+
+    # -- a source's word ------------------------------------------------------------------------------------------
+
+    def _heard(self, source: Source, changed: Mapping[str, Any], paths: Mapping[str, str], origin: Origin) -> None:
+        for name, value in changed.items():
+            since = self._echo_since(source, name, value) if source.kind == "Patient" else None
+            source.lineage[name] = [
+                paths.get(name) or paths.get(name.split(".", 1)[0], ""), origin.message_id, origin.map_version,
+                origin.event_at if since is None else since,
+            ]  # fmt: skip
+            source.data[name] = value
+        source.message_id, source.channel, source.dirty = origin.message_id, origin.channel, True
+
+    def _echo_since(self, source: Source, name: str, value: Any) -> int | None:
+        """If this is what we last sent that system, the time of *that* change: an echo is no news. None: it is news."""
+        if source.resource_id not in self._sent:
+            known = self.work.resources.get(source.resource_id)
+            rows = self.work.tx.sent_fields([source.resource_id]) if known is not None and not known.new else []
+            self._sent[source.resource_id] = {(r[0], r[2]): (orjson.loads(r[3]), r[4]) for r in rows}
+        for (system, field_name), (sent, at) in self._sent[source.resource_id].items():
+            if system == source.system and field_name == name and is_echo(sent, value):
+                return int(at) - 1
+        return None
+
+    # -- golden record --------------------------------------------------------------------------------------------
+
+    def settle(self, resource: Resource, origin: Origin, applied: Applied, names: Iterable[str]) -> None:
+        """Computes the golden values of `names` anew; a difference is a new version and a change."""
+        sources = self.work.sources_of(resource.id, resource.kind)
+        flat = explode(resource.data, {}) if resource.kind == "Patient" else dict(resource.data)
+        for name in names:
+            value = self._golden(resource, name, sources)
+            if value is None:
+                flat.pop(name, None)
+            else:
+                flat[name] = value
+        document = assemble(flat) if resource.kind == "Patient" else flat
+        self._resolve_parties(document)
+        self.revise(resource, document, origin, applied)
+
+    def _golden(self, resource: Resource, name: str, sources: list[Source]) -> Any:
+        if name == "identifier":
+            return _union(s.data.get("identifier") or [] for s in sources) or None
+        if len(sources) == 1:
+            return sources[0].data.get(name)
+        claims = [
+            Claim(s.system, s.data[name], s.lineage[name][3], self._at_home(resource, s)) for s in sources if name in s.data and name in s.lineage
+        ]
+        return self.authority.decide(resource.kind, name, claims)
+
+    def _at_home(self, resource: Resource, source: Source) -> bool:
+        assigner, _, value = source.key.partition("|")
+        pointer = self.work.pointers.get((resource.kind, assigner, value))
+        return pointer is None or pointer.home_id == resource.id
+
+    def _resolve_parties(self, document: dict[str, Any]) -> None:
+        """Names the Practitioner resources; on copies, because the source record keeps what the source said."""
+        if "participant" in document:
+            document["participant"] = [self._resolved(party) for party in document["participant"]]
+
+    def _resolved(self, party: dict[str, Any]) -> dict[str, Any]:
+        identifier = party.get("identifier")
+        if not identifier:
+            return party
+        found = self.work.find("Practitioner", Key(identifier.get("assigner", ""), identifier["value"]))
+        return {**party, "reference": f"Practitioner/{found.id}"} if found is not None else party
+
+    def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
+        """The document becomes the resource's next version, if it differs."""
+        fields = sorted(n for n in {*document, *resource.data} if document.get(n) != resource.data.get(n))
+        if not fields and not resource.new and not type_:
+            return
+        if resource.before is None:
+            resource.before = resource.data
+        verb = _verb(resource, document)
+        resource.data = document
+        resource.version += 1
+        resource.sort_at = _sort_at(document) or resource.sort_at
+        applied.changes.append(Changed(resource, type_ or f"{resource.kind.lower()}.{verb}", fields, origin, resource.version, document))
+
+    # -- lists ----------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, snap: Snapshot, origin: Origin, applied: Applied) -> None:
+        patient = self.patient_for(snap.patient, origin, applied)
+        key = f"{snap.patient}#{snap.group}"
+        source = self.work.sources.get((snap.kind, origin.system, key))
+        if source is not None and origin.event_at < source.event_at:
+            applied.stale += 1
+            return
+        if source is None:
+            source = Source(snap.kind, origin.system, key, patient.id, str(snap.patient), {}, {}, 0, None, "", dirty=True)
+            self.work.keep(source)
+        if source.event_at != origin.event_at:
+            source.event_at, source.touched = origin.event_at, True
+        if same(source.data.get("items", []), snap.items):
+            return
+        self._heard(source, {"items": snap.items}, {"items": snap.path}, origin)
+        self._list(snap, patient, origin, applied)
+
+    def _list(self, snap: Snapshot, patient: Resource, origin: Origin, applied: Applied) -> None:
+        """Each item is matched with what stood in the list before; new ones are made, missing ones removed."""
+        tag = {"system": origin.system, "group": snap.group, "key": str(snap.patient)}
+        before = [c for c in self.work.children(patient.id, (snap.kind,)) if c.status == "active" and c.data.get("source") == tag]
+        unmatched = list(before)
+        for item in snap.items:
+            document = {k: v for k, v in item.items() if v is not None} | {"source": tag}
+            match = next((c for c in unmatched if _who(c.data) == _who(document)), None)
+            if match is not None:
+                unmatched.remove(match)
+            else:
+                match = self.work.add(
+                    Resource(new_id(), snap.kind, patient.id, str(snap.patient), 0, "active", 0, {}, self.now, new=True)
+                )
+            self.revise(match, document, origin, applied)
+            if snap.kind == "RelatedPerson":
+                self._relationship(match, patient, origin, applied)
+        for gone in unmatched:
+            self._remove(gone, origin, applied)
+
+    def _relationship(self, person: Resource, patient: Resource, origin: Origin, applied: Applied) -> None:
+        """RelatedPerson says who; Relationship says what they are to the patient."""
+        related = f"RelatedPerson/{person.id}"
+        known = next((r for r in self.work.children(patient.id, ("Relationship",)) if r.data.get("related") == related), None)
+        if known is None:
+            known = self.work.add(
+                Resource(new_id(), "Relationship", patient.id, person.patient_key, 0, "active", 0, {}, self.now, new=True)
+            )
+        document = {"patient": f"Patient/{patient.id}", "related": related}
+        code = (person.data.get("relationship") or {}).get("code")
+        document |= {k: v for k, v in (("code", code), ("role", person.data.get("role"))) if v}
+        self.revise(known, document, origin, applied)
+
+    def _remove(self, resource: Resource, origin: Origin, applied: Applied) -> None:
+        resource.status = "removed"
+        self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.removed")
+        related = f"RelatedPerson/{resource.id}"
+        for other in self.work.children(resource.patient_id or "", ("Relationship",)):
+            if other.data.get("related") == related and other.status == "active":
+                self._remove(other, origin, applied)
+
+
+def _parties(values: Mapping[str, Any]) -> list[Key]:
+    return [
+        Key(p["identifier"].get("assigner", ""), p["identifier"]["value"])
+        for p in values.get("participant") or ()
+        if p.get("identifier")
+    ]
+
+
+def _type_of(fact: Fact, key: Key) -> str:
+    for identifier in fact.values.get("identifier") or ():
+        if identifier.get("value") == key.value and identifier.get("assigner") == key.assigner:
+            return str(identifier.get("type", ""))
+    return ""
+
+
+def _union(lists: Iterable[list[Any]]) -> list[Any]:
+    """All identifiers once: of two with one assigner and value, the more telling (typed) one."""
+    found: dict[tuple[str, str], Any] = {}
+    for items in lists:
+        for item in items:
+            key = (item.get("assigner", ""), item["value"])
+            if key not in found or len(item) > len(found[key]):
+                found[key] = item
+    return list(found.values())
+
+
+def _who(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes two items of a list the same person or policy."""
+    names = "".join(str(n.get("text", "")) for n in data.get("name") or ()) if isinstance(data.get("name"), list) else ""
+    relation = (data.get("relationship") or {}).get("code", "") if isinstance(data.get("relationship"), Mapping) else ""
+    kind = (data.get("type") or {}).get("code", "") if isinstance(data.get("type"), Mapping) else ""
+    payor = data.get("payor") or {}
+    return ("".join(names.split()), relation, kind, str(payor.get("identifier") or payor.get("name") or ""), str(data.get("role", "")))
+
+
+def _verb(resource: Resource, document: Mapping[str, Any]) -> str:
+    """`created`, `cancelled` when the status becomes so, else `updated`."""
+    if resource.version == 0:
+        return "created"
+    if resource.kind in CLINICAL and document.get("status") in GONE and resource.data.get("status") not in GONE:
+        return "cancelled"
+    return "updated"
+
+
+def _sort_at(document: Mapping[str, Any]) -> int:
+    """Start of a visit or booking in µs, for the timeline; 0 where there is none that can be read."""
+    text = document.get("start") or (document.get("period") or {}).get("start")
+    if not isinstance(text, str) or len(text) < 4:
+        return 0
+    try:
+        full = text if len(text) >= 10 else f"{text}-01-01"[:10]
+        return int(datetime.fromisoformat(full).timestamp() * 1_000_000)
+    except ValueError:
+        return 0
+
+
+def _text(key: Key | None) -> str | None:
+    return str(key) if key is not None else None

@@ -1,0 +1,196 @@
+"""Intake: a batch of received messages becomes durable in one commit, before any of them is answered (promises 1, 2).
+
+Same channel, sender and control id with the same content within the window: the stored answer again, nothing else.
+Other content: control ids wrap in the field, so it is stored and an alert raised, or refused, as the channel says.
+Only messages that were stored replay their answer: a refused one is refused anew.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from hub.audit.actions import Action
+from hub.domain.errors import HubError, TryAgain
+from hub.domain.lifecycle import Outcome, State
+from hub.domain.ports import Keys, Receipt, Received, Verdict
+from hub.domain.rows import (
+    AlertRow,
+    AnsweredRow,
+    DedupeRow,
+    EntryDraft,
+    MessageRow,
+    OutcomeRow,
+    Row,
+    TallyRow,
+    WorkRow,
+)
+from hub.domain.store import Store, Tx
+from hub.sync.lanes import bucket_of, inbound_lane
+
+DAY_US = 86_400_000_000
+POSITIVE = frozenset({"AA", "CA"})
+
+
+@dataclass(frozen=True, slots=True)
+class IntakePolicy:
+    """What a channel says about intake."""
+
+    dedupe_days: int = 7
+    refuse_reuse: bool = False
+
+
+def _clean(text: str) -> str:
+    """Database text: PostgreSQL takes no NUL, and lone surrogates are no text."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()[:200]
+
+
+class IntakeService:
+    """Stores batches (hub.domain.ports.Intake). One a listening process; called from its loop, never concurrently."""
+
+    def __init__(self, store: Store, keys: Keys, policies: Mapping[str, IntakePolicy], buckets: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._policies = policies
+        self._buckets = buckets
+        self._shard = os.getpid() % 1024
+        self._answered: list[AnsweredRow] = []
+        self._guard = threading.Lock()
+        self.full: str = ""  # a reason to take nothing: disk nearly full, queue too long (set by the keeper)
+        self.stored_in: set[int] = set()  # buckets that got work since somebody last asked: whom to wake
+
+    def store(self, batch: Sequence[Received]) -> list[Receipt]:
+        """Receipts in the order of `batch`; all of one commit. A busy or full store gives TRY_AGAIN to all."""
+        if self.full:
+            return [Receipt(Verdict.TRY_AGAIN, reason=self.full) for _ in batch]
+        answered = self._take_answered()
+        try:
+            with self._store.transaction(urgent=True) as tx:
+                return _Batch(self, tx, answered).run(batch)
+        except TryAgain as error:
+            self._give_back(answered)
+            return [Receipt(Verdict.TRY_AGAIN, reason=error.reason) for _ in batch]
+
+    def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
+        """Recorded with the next commit, or by `flush` when none comes."""
+        with self._guard:
+            self._answered.append(AnsweredRow(first_id, last_id, orjson.dumps(list(undelivered)).decode()))
+
+    def flush(self) -> None:
+        """Writes what is known of answers where no message came to carry it. Called about once a second."""
+        answered = self._take_answered()
+        if not answered:
+            return
+        try:
+            with self._store.transaction() as tx:
+                tx.write(answered)
+        except HubError:
+            self._give_back(answered)
+
+    def _take_answered(self) -> list[AnsweredRow]:
+        with self._guard:
+            rows, self._answered = self._answered, []
+        return list({row.first_id: row for row in rows}.values())
+
+    def _give_back(self, rows: list[AnsweredRow]) -> None:
+        with self._guard:
+            self._answered = rows + self._answered
+
+    def policy(self, channel: str) -> IntakePolicy:
+        return self._policies.get(channel) or IntakePolicy()
+
+
+class _Batch:
+    """One batch in one transaction."""
+
+    def __init__(self, service: IntakeService, tx: Tx, rows: Sequence[Row]) -> None:
+        self._service = service
+        self._tx = tx
+        self._rows: list[Row] = list(rows)
+        self._tally: Counter[tuple[str, str]] = Counter()
+        self._dedupe: dict[tuple[str, str, str], DedupeRow] = {}
+
+    def run(self, batch: Sequence[Received]) -> list[Receipt]:
+        tx = self._tx
+        wanted = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
+        longest = max((self._service.policy(m.channel).dedupe_days for m in batch), default=7)
+        known = {(c, s, i): DedupeRow(c, s, i, bytes(d), mid, code, tx.now)
+                 for c, s, i, d, mid, code in tx.duplicates(wanted, tx.now - longest * DAY_US)}  # fmt: skip
+        ids = iter(tx.ids("message", len(batch)))
+        receipts = [self._one(message, known, next(ids)) for message in batch]
+        self._rows += self._dedupe.values()
+        self._rows += [TallyRow(c, s, self._service._shard, n) for (c, s), n in self._tally.items()]
+        tx.write(self._rows)
+        return receipts
+
+    def _one(self, message: Received, known: dict[tuple[str, str, str], DedupeRow], message_id: int) -> Receipt:
+        if message.refused is not None:
+            return self._refuse(message, message_id, message.refused)
+        key = (message.channel, _clean(message.sender), _clean(message.control_id))
+        digest = self._service._keys.digest(message.content or message.body)
+        first = known.get(key) if message.control_id else None
+        if first is not None and first.digest == digest:
+            self._tally[message.channel, "duplicate"] += 1
+            self._entry(Action.MESSAGE_DUPLICATE, message.channel, first.message_id, {"digest": digest.hex()})
+            return Receipt(Verdict.STORED, first.message_id, duplicate_of=first.message_id, code=first.code)
+        reused = first is not None
+        if reused:
+            self._alert_reuse(message.channel, message_id)
+            if self._service.policy(message.channel).refuse_reuse:
+                return self._refuse(message, message_id, "control id used again for other content", code="control_id_reused")
+        self._save(message, message_id, digest)
+        if message.control_id:
+            known[key] = self._dedupe[key] = DedupeRow(*key, digest, message_id, message.code, self._tx.now)
+        return Receipt(Verdict.STORED, message_id, code=message.code, reused=reused)
+
+    def _save(self, message: Received, message_id: int, digest: bytes) -> None:
+        lane = inbound_lane(message.channel, message.patient)
+        bucket = bucket_of(lane, self._service._buckets)
+        self._message(message, message_id, lane, bucket)
+        self._tally[message.channel, "received"] += 1
+        self._entry(Action.MESSAGE_STORED, message.channel, message_id, {"digest": digest.hex()})
+        now = self._tx.now
+        if message.filtered:
+            self._rows.append(OutcomeRow(message_id, State.DONE, Outcome.IGNORED, "filtered by the channel's accept list", now))
+            self._tally[message.channel, "ignored"] += 1
+            return
+        second = inbound_lane(message.channel, message.other_patient) if message.other_patient else lane
+        self._rows.append(
+            WorkRow("in", bucket, message_id, lane, message.channel, State.QUEUED, False, second != lane, 0, 0, "", now)
+        )
+        if second != lane:
+            other = bucket_of(second, self._service._buckets)
+            self._rows.append(WorkRow("in", other, message_id, second, message.channel, State.QUEUED, True, False, 0, 0, "", now))
+        self._service.stored_in.add(bucket)
+
+    def _refuse(self, message: Received, message_id: int, reason: str, code: str = "refused") -> Receipt:
+        self._message(message, message_id, "", 0)
+        self._rows.append(OutcomeRow(message_id, State.REFUSED, "", reason, self._tx.now))
+        self._tally[message.channel, "received"] += 1
+        self._tally[message.channel, "refused"] += 1
+        self._entry(Action.MESSAGE_REFUSED, message.channel, message_id, {"code": code, "reason": reason})
+        return Receipt(Verdict.NEVER, message_id, code=message.code, reason=reason)
+
+    def _message(self, m: Received, message_id: int, lane: str, bucket: int) -> None:
+        sealed = self._service._keys.seal("message", message_id, m.body)
+        self._rows.append(
+            MessageRow(
+                message_id, m.channel, "in", self._tx.now, _clean(m.sender), _clean(m.control_id), _clean(m.type),
+                _clean(m.patient.value) if m.patient else "", _clean(lane), bucket, sealed, m.charset, m.answer_owed,
+                m.code, None, None, None,
+            )
+        )  # fmt: skip
+
+    def _entry(self, action: Action, channel: str, message_id: int, detail: dict[str, str]) -> None:
+        text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
+        self._rows.append(EntryDraft(self._tx.now, action, "system", channel, message_id, None, text))
+
+    def _alert_reuse(self, channel: str, message_id: int) -> None:
+        text = f"message {message_id} carries a control id that stood for other content"
+        self._rows.append(AlertRow(self._tx.now, "control_id_reused", channel, text, None))
+        self._entry(Action.MESSAGE_CONTROL_ID_REUSED, channel, message_id, {})

@@ -1,0 +1,131 @@
+"""The loops that workers run: take a lease on some buckets, step while there is something to do, wait, give it back.
+
+A wake-up (an event in this process, a Celery task from another) only shortens the wait: the rows are the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from hub import log
+from hub.domain.errors import TryAgain
+from hub.domain.store import Lease, LeaseLost, Store
+from hub.sync.apply import Applier
+from hub.sync.deliver import Courier
+
+_log = log.get(__name__)
+LEASE_SECONDS = 20.0
+
+
+def owner_name(role: str) -> str:
+    """Who holds a lease: host, process and role, so that an operator finds the process."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident() % 100_000}:{role}"
+
+
+class Stepper(Protocol):
+    """Something that works on leased buckets."""
+
+    direction: str
+
+    def step(self, lease: Lease) -> int: ...
+
+    def busy(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class ApplyStepper:
+    direction = "in"
+
+    def __init__(self, applier: Applier) -> None:
+        self._applier = applier
+
+    def step(self, lease: Lease) -> int:
+        return self._applier.step(lease)
+
+    def busy(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        return
+
+
+class DeliverStepper:
+    direction = "out"
+
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
+
+    def step(self, lease: Lease) -> int:
+        return self._courier.step(lease)
+
+    def busy(self) -> bool:
+        return self._courier.busy
+
+    def close(self) -> None:
+        self._courier.close()
+
+
+class Loop:
+    """Drives a stepper over whatever buckets it can get, at most `most` at a time."""
+
+    def __init__(self, store: Store, stepper: Stepper, buckets: int, most: int, wake: threading.Event | None = None) -> None:
+        self._store = store
+        self._stepper = stepper
+        self._buckets = range(buckets)
+        self._most = most
+        self._wake = wake or threading.Event()
+        self._owner = owner_name(stepper.direction)
+        self._lease: Lease | None = None
+
+    def run(self, stop: Callable[[], bool], idle_seconds: float = 0.05) -> None:
+        """Until `stop`: works, and waits for a wake-up or `idle_seconds` where there is nothing to do."""
+        self.drain(lambda moved: stop(), wait=lambda: self._pause(idle_seconds))
+        self._stepper.close()
+
+    def drain(self, done: Callable[[int], bool], wait: Callable[[], None] | None = None) -> int:
+        """Steps until `done(moved in the last step)`; returns how many messages moved. Gives its lease back."""
+        total = 0
+        try:
+            while True:
+                moved = self._step()
+                total += moved
+                if done(moved) and not self._stepper.busy():
+                    return total
+                if not moved and not self._stepper.busy() and wait is not None:
+                    wait()
+        finally:
+            self._release()
+
+    def _pause(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def _step(self) -> int:
+        try:
+            if self._lease is None:
+                with self._store.transaction() as tx:
+                    self._lease = tx.take(self._owner, self._stepper.direction, self._buckets, self._most, LEASE_SECONDS)
+            return self._stepper.step(self._lease) if self._lease else 0
+        except LeaseLost as error:
+            _log.warning("lease lost", extra={"reason": str(error)})
+            self._lease = None
+        except TryAgain as error:
+            _log.warning("store busy", extra={"reason": error.reason})
+            time.sleep(0.2)
+        return 0
+
+    def _release(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        try:
+            with self._store.transaction() as tx:
+                tx.release(lease)
+        except TryAgain:
+            _log.warning("lease not given back; it runs out by itself")

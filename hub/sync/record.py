@@ -1,0 +1,37 @@
+"""Recording: what applying did becomes change rows, outbound work and audit details, all of the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from hub.domain.rows import ChangeRow, Row
+from hub.domain.store import Tx
+from hub.sync.canon import Changed
+from hub.sync.routes import Route, count, outbound_rows
+
+
+def record(tx: Tx, changes: Sequence[Changed], routes: Sequence[Route], buckets: int) -> tuple[list[Row], dict[int, int]]:
+    """Rows of all changes and their outbound messages; and id(change) -> change id, for the audit entries."""
+    if not changes:
+        return [], {}
+    numbered = list(zip(tx.ids("change", len(changes)), changes, strict=True))
+    rows: list[Row] = [_row(change_id, changed, tx.now) for change_id, changed in numbered]
+    rows += outbound_rows(numbered, routes, tx.ids("message", count(changes, routes)), tx.now, buckets)
+    return rows, {id(changed): change_id for change_id, changed in numbered}
+
+
+def _row(change_id: int, changed: Changed, now: int) -> ChangeRow:
+    resource, origin = changed.resource, changed.origin
+    return ChangeRow(
+        change_id, now, changed.type, resource.kind, resource.id, resource.patient_id, changed.version,
+        orjson.dumps(changed.fields).decode(), orjson.dumps(changed.document).decode(), origin.message_id,
+        origin.channel,
+    )  # fmt: skip
+
+
+def summary(changes: Sequence[Changed], ids: Mapping[int, int]) -> list[list[Any]]:
+    """For the audit entry: [change id, type, fields] each; field names only, never values."""
+    return [[ids[id(c)], c.type, c.fields] for c in changes]

@@ -1,0 +1,213 @@
+"""Results: what a target answered becomes the message's next state, audit entries, alerts and what we learnt of the peer.
+
+Table of the four errors (design.md, promise 4):
+
+    delivered        DONE
+    NotDelivered     QUEUED, later; DEAD after max_attempts that reached the target; not counted where it was not reached
+    OutcomeUnknown   QUEUED where a resend is safe (counted), else UNCERTAIN
+    Refused          DEAD
+    Misconfigured    QUEUED again, uncounted; the channel stops and says so once
+    anything else    UNCERTAIN: our bug, never an automatic retry
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hub.audit.actions import Action
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
+from hub.domain.lifecycle import Outcome, State
+from hub.domain.ports import Delivered, Keys, Outbound
+from hub.domain.rows import (
+    FOREVER,
+    AlertRow,
+    AttemptRow,
+    EntryDraft,
+    LinkKeyRow,
+    OutcomeRow,
+    Row,
+    SentFieldRow,
+    TallyRow,
+    WorkDone,
+    WorkState,
+)
+from hub.domain.store import OutboundWork, Tx
+from hub.sync.breaker import Signal
+
+if TYPE_CHECKING:
+    from hub.sync.deliver import OutboundChannel
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one claimed message. `released`: it was never tried, an earlier one of its lane failed."""
+
+    work: OutboundWork
+    message: Outbound
+    delivered: Delivered | None = None
+    error: HubError | None = None
+    released: bool = False
+    last_of_lane: bool = False
+
+    def lets_pass(self, channel: OutboundChannel) -> bool:
+        """Whether the next message of the lane may follow at once."""
+        return self.delivered is not None or (isinstance(self.error, Refused) and channel.on_dead == "skip")
+
+
+class Results:
+    """Rows for a batch of results."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._shard = os.getpid() % 1024
+
+    def rows(self, tx: Tx, results: Sequence[Result], channels: Mapping[str, OutboundChannel]) -> list[Row]:
+        """`channels` without a result's channel: it was removed meanwhile, its message waits."""
+        batch = _Batch(self._keys, tx, channels)
+        for result in results:
+            batch.one(result)
+        tally = [TallyRow(c, s, self._shard, n) for (c, s), n in batch.tally.items()]
+        return [*batch.rows, *{(r.channel, r.resource_id): r for r in batch.links}.values(), *batch.sent.values(), *tally]
+
+
+class _Batch:
+    def __init__(self, keys: Keys, tx: Tx, channels: Mapping[str, OutboundChannel]) -> None:
+        self._keys = keys
+        self._tx = tx
+        self._channels = channels
+        self.rows: list[Row] = []
+        self.links: list[LinkKeyRow] = []
+        self.sent: dict[tuple[str, str, str], SentFieldRow] = {}
+        self.tally: Counter[tuple[str, str]] = Counter()
+        self._stopped: set[str] = set()
+
+    def one(self, result: Result) -> None:
+        work, channel = result.work, self._channels.get(result.work.channel)
+        if result.released or channel is None:
+            self.rows.append(WorkState(work.message_id, State.QUEUED, work.attempts, 0, ""))
+        elif result.delivered is not None:
+            self._delivered(result, result.delivered, channel)
+        elif isinstance(result.error, NotDelivered):
+            self._not_delivered(result, result.error, channel)
+        elif isinstance(result.error, OutcomeUnknown):
+            self._unknown(result, result.error, channel)
+        elif isinstance(result.error, Refused):
+            self._refused(result, result.error, channel)
+        elif isinstance(result.error, Misconfigured):
+            self._misconfigured(result, result.error, channel)
+        elif result.error is not None:
+            self._uncertain(result, result.error)
+
+    # -- the four errors and success ------------------------------------------------------------------------------
+
+    def _delivered(self, result: Result, delivered: Delivered, channel: OutboundChannel) -> None:
+        work, now = result.work, self._tx.now
+        self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, "", now)]
+        self.tally[work.channel, "delivered"] += 1
+        self._entry(Action.MESSAGE_DELIVERED, result, {"detail": delivered.detail} if delivered.detail else {})
+        if delivered.sent or delivered.answer:
+            self._attempt(result, "delivered", delivered.detail, delivered.sent, delivered.answer)
+        if delivered.peer_id:
+            self.links.append(LinkKeyRow(work.channel, result.message.resource_id, delivered.peer_id, delivered.peer_etag or "", now))
+        for name, value in delivered.sent_fields.items():
+            key = (channel.system, result.message.resource_id, name)
+            self.sent[key] = SentFieldRow(*key, orjson.dumps(value).decode(), result.message.at)
+        self._signal(channel, channel.breaker.succeeded())
+
+    def _not_delivered(self, result: Result, error: NotDelivered, channel: OutboundChannel) -> None:
+        work = result.work
+        attempts = work.attempts + 1 if error.reached else work.attempts
+        self._attempt(result, "not_delivered", error.reason, *_bytes(error))
+        self._signal(channel, channel.breaker.failed(self._tx.now))
+        if attempts >= channel.retry.max_attempts:
+            self._dead(result, f"{attempts} attempts reached the target; the last: {error.reason}", channel)
+            return
+        self._later(result, attempts, error, channel, error.retry_after)
+
+    def _unknown(self, result: Result, error: OutcomeUnknown, channel: OutboundChannel) -> None:
+        attempts = result.work.attempts + 1
+        self._attempt(result, "outcome_unknown", error.reason, *_bytes(error))
+        self._signal(channel, channel.breaker.failed(self._tx.now))
+        if not channel.target.resend_is_safe:
+            self._uncertain(result, error)
+        elif attempts >= channel.retry.max_attempts:
+            self._dead(result, f"{attempts} attempts without a trustworthy answer; the last: {error.reason}", channel)
+        else:
+            self._later(result, attempts, error, channel, None)
+
+    def _refused(self, result: Result, error: Refused, channel: OutboundChannel) -> None:
+        self._attempt(result, "refused", error.reason, *_bytes(error))
+        self._signal(channel, channel.breaker.succeeded())
+        self._dead(result, error.reason, channel)
+
+    def _misconfigured(self, result: Result, error: Misconfigured, channel: OutboundChannel) -> None:
+        work = result.work
+        self._attempt(result, "misconfigured", error.reason, *_bytes(error))
+        self.rows.append(WorkState(work.message_id, State.QUEUED, work.attempts, 0, error.reason))
+        if work.channel not in self._stopped:
+            self._stopped.add(work.channel)
+            self._tx.set_channel_state(work.channel, stopped=error.reason)
+            self._alert("channel_stopped", work.channel, f"stopped: {error.reason}")
+            self._channel_entry(Action.CHANNEL_STOPPED, work.channel, {"code": error.code, "reason": error.reason})
+
+    def _uncertain(self, result: Result, error: HubError) -> None:
+        work = result.work
+        self.rows.append(WorkState(work.message_id, State.UNCERTAIN, work.attempts + 1, FOREVER, error.reason))
+        self._entry(Action.MESSAGE_UNCERTAIN, result, {"code": error.code, "reason": error.reason})
+
+    # -- what they share ------------------------------------------------------------------------------------------
+
+    def _later(self, result: Result, attempts: int, error: HubError, channel: OutboundChannel, retry_after: float | None) -> None:
+        wait = channel.retry.wait(max(attempts, 1), retry_after)
+        due = self._tx.now + int(wait * 1e6)
+        self.rows.append(WorkState(result.work.message_id, State.QUEUED, attempts, due, error.reason))
+        self._entry(Action.MESSAGE_NOT_DELIVERED, result, {"attempt": attempts, "code": error.code, "reason": error.reason})
+
+    def _dead(self, result: Result, reason: str, channel: OutboundChannel) -> None:
+        due = 0 if channel.on_dead == "skip" else FOREVER
+        work = result.work
+        self.rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, reason))
+        self._entry(Action.MESSAGE_DEAD, result, {"reason": reason, "lane": "skipped" if due == 0 else "blocked"})
+
+    def _attempt(self, result: Result, verdict: str, detail: str, sent: bytes, answer: bytes) -> None:
+        message_id = result.work.message_id
+        sealed = [self._keys.seal("attempt", message_id, b) if b else None for b in (sent, answer)]
+        self.rows.append(AttemptRow(message_id, result.work.attempts + 1, self._tx.now, verdict, detail, *sealed))
+
+    def _signal(self, channel: OutboundChannel, signal: Signal) -> None:
+        if signal is Signal.NOTHING:
+            return
+        breaker, name = channel.breaker, channel.name
+        self._tx.set_channel_state(name, breaker=str(breaker.state), breaker_until=breaker.until, failures=breaker.failures)
+        if signal is Signal.OPENED:
+            self._alert("breaker_open", name, f"{breaker.failures} failures in a row: waiting before the next attempt")
+            self._channel_entry(Action.CHANNEL_BREAKER_OPENED, name, {"failures": breaker.failures})
+        elif signal is Signal.CLOSED:
+            self._tx.execute(
+                "UPDATE alert SET cleared_at = ? WHERE channel = ? AND kind = 'breaker_open' AND cleared_at IS NULL", self._tx.now, name
+            )
+            self._alert("breaker_closed", name, "the target answers again", cleared=True)
+            self._channel_entry(Action.CHANNEL_BREAKER_CLOSED, name, {})
+
+    def _alert(self, kind: str, channel: str, text: str, *, cleared: bool = False) -> None:
+        self.rows.append(AlertRow(self._tx.now, kind, channel, text, self._tx.now if cleared else None))
+
+    def _entry(self, action: Action, result: Result, detail: dict[str, Any]) -> None:
+        text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode() if detail else "{}"
+        work = result.work
+        self.rows.append(EntryDraft(self._tx.now, action, "system", work.channel, work.message_id, work.resource_id, text))
+
+    def _channel_entry(self, action: Action, channel: str, detail: dict[str, Any]) -> None:
+        text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
+        self.rows.append(EntryDraft(self._tx.now, action, "system", channel, None, None, text))
+
+
+def _bytes(error: HubError) -> tuple[bytes, bytes]:
+    """What was sent and answered, where an adapter hung it on the error: kept sealed, never in its text."""
+    return getattr(error, "sent", b"") or b"", getattr(error, "answer", b"") or b""

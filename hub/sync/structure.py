@@ -1,0 +1,225 @@
+"""Structural facts: merges, moves, changed numbers, links. They move pointers, never data, so each can be taken back.
+
+A merge lets every number of the prior patient stand for the survivor and leaves each at its home; messages for the prior
+number keep feeding its own source record, which now speaks for the survivor; an unmerge sends the numbers home. Rare and
+wide, they run in a transaction of their own (hub/sync/apply.py).
+"""
+
+from __future__ import annotations
+
+from hub.domain.facts import AnyFact, ChangeIdentifier, Key, Link, Merge, Move
+from hub.domain.rows import LinkHistoryRow, Row
+from hub.sync.canon import Applied, Canon, Origin
+from hub.sync.workspace import Resource, Source
+
+STRUCTURAL = (Merge, Move, ChangeIdentifier, Link)
+KIND_OF = {"patient": "Patient", "visit": "Encounter"}
+OWNED = ("Encounter", "Appointment", "RelatedPerson", "Relationship", "Coverage")
+
+
+def is_structural(facts: list[AnyFact]) -> bool:
+    """Whether the message needs a transaction of its own."""
+    return any(isinstance(f, STRUCTURAL) for f in facts)
+
+
+class Structure:
+    """Applies structural facts through a Canon; `history` is what to write to link_history."""
+
+    def __init__(self, canon: Canon) -> None:
+        self.canon = canon
+        self.work = canon.work
+        self.history: list[Row] = []
+
+    def apply(self, facts: list[AnyFact], origin: Origin) -> Applied:
+        """All facts of one message, in order, plain ones too."""
+        total = Applied()
+        for fact in facts:
+            if isinstance(fact, Merge):
+                self._merge(fact, origin, total)
+            elif isinstance(fact, Move):
+                self._move(fact, origin, total)
+            elif isinstance(fact, ChangeIdentifier):
+                self._change_identifier(fact, origin, total)
+            elif isinstance(fact, Link):
+                self._link(fact, origin, total)
+            else:
+                self.canon.load([fact])
+                one = self.canon.apply([fact], origin)
+                total.changes += one.changes
+                total.stale += one.stale
+                total.notes += one.notes
+            total.facts += 1
+        return total
+
+    # -- merge ----------------------------------------------------------------------------------------------------
+
+    def _merge(self, fact: Merge, origin: Origin, applied: Applied) -> None:
+        if fact.scope == "account":
+            self._merge_accounts(fact, origin, applied)
+            return
+        kind = KIND_OF[fact.scope]
+        self.work.load_keys([(kind, *fact.survivor), (kind, *fact.prior)])
+        survivor, prior = self._known(kind, fact.survivor, origin, applied), self._known(kind, fact.prior, origin, applied)
+        if survivor is None or prior is None:
+            applied.notes.append("unknown_visit")
+            return
+        if survivor.id == prior.id:
+            applied.notes.append("already_one")
+            return
+        self._unite(kind, survivor, prior, "merge", origin, applied)
+
+    def _known(self, kind: str, key: Key, origin: Origin, applied: Applied) -> Resource | None:
+        """Patients are made where nobody told of them yet, so that a later message for the number finds its survivor."""
+        if kind == "Patient":
+            return self.canon.patient_for(key, origin, applied)
+        return self.work.find(kind, key)
+
+    def _unite(self, kind: str, survivor: Resource, prior: Resource, act: str, origin: Origin, applied: Applied) -> None:
+        self.work.load_pointers_of([survivor.id, prior.id])
+        for (k, assigner, value), pointer in list(self.work.pointers.items()):
+            if k == kind and pointer.resource_id == prior.id:
+                self.work.point(kind, Key(assigner, value), survivor.id)
+                self._remember(act, kind, Key(assigner, value), prior.id, survivor.id, origin)
+        for source in list(self.work.by_resource.get(prior.id, ())):
+            self.work.repoint_source(source, survivor.id)
+        if kind == "Patient":
+            for child in self.work.children(prior.id, OWNED):
+                self.work.owned_by(child, survivor.id)
+        prior.status, prior.moved = "merged", True
+        document = {**prior.data, "active": False, "replacedBy": survivor.id}
+        self.canon.revise(prior, document, origin, applied, type_=f"{kind.lower()}.merged")
+        self._settle_all(survivor, origin, applied)
+
+    def _settle_all(self, resource: Resource, origin: Origin, applied: Applied) -> None:
+        names = {n for s in self.work.sources_of(resource.id, resource.kind) for n in s.data} | {"identifier"}
+        names |= {n for n in resource.data if n not in ("telecom", "active", "replacedBy")}
+        self.canon.settle(resource, origin, applied, sorted(names))
+
+    def _merge_accounts(self, fact: Merge, origin: Origin, applied: Applied) -> None:
+        """An account is a number on visits: every visit on the prior account goes to the surviving one."""
+        self._rewrite_account(fact.prior, fact.survivor, origin, applied)
+
+    def _rewrite_account(self, old: Key, new: Key, origin: Origin, applied: Applied) -> None:
+        visits = self._visits_on(old)
+        if not visits:
+            applied.notes.append("unknown_account")
+        for visit in visits:
+            account = {**visit.data.get("account", {}), "assigner": new.assigner, "value": new.value}
+            self.canon.revise(visit, {**visit.data, "account": account}, origin, applied)
+            self._remember("change_identifier", "Account", old, visit.id, visit.id, origin)
+
+    def _visits_on(self, account: Key) -> list[Resource]:
+        """Visits on this account of the patients that the message names (its PID came first)."""
+        patients = [r.id for r in self.work.resources.values() if r.kind == "Patient"]
+        visits = [v for patient in patients for v in self.work.children(patient, ("Encounter",))]
+        return [v for v in visits if (v.data.get("account") or {}).get("value") == account.value]
+
+    # -- unmerge, link --------------------------------------------------------------------------------------------
+
+    def _link(self, fact: Link, origin: Origin, applied: Applied) -> None:
+        self.work.load_keys([("Patient", *fact.first), ("Patient", *fact.second)])
+        first, second = self.canon.patient_for(fact.first, origin, applied), self.canon.patient_for(fact.second, origin, applied)
+        if fact.linked and first.id != second.id:
+            self._unite("Patient", first, second, "link", origin, applied)
+        elif not fact.linked and first.id == second.id:
+            self.separate(fact.second, origin, applied, act="unlink")
+
+    def separate(self, key: Key, origin: Origin, applied: Applied, *, act: str = "unmerge") -> None:
+        """Sends home the number and whatever came with it: the opposite of a merge. Nothing to do where it is at home."""
+        pointer = self.work.pointers.get(("Patient", *key))
+        if pointer is None or pointer.resource_id == pointer.home_id:
+            applied.notes.append("already_apart")
+            return
+        self.work.load_resources([pointer.home_id])
+        home, current = self.work.resources[pointer.home_id], self.work.resources[pointer.resource_id]
+        self.work.load_pointers_of([home.id, current.id])
+        back: set[str] = set()
+        for (kind, assigner, value), p in list(self.work.pointers.items()):
+            if kind == "Patient" and p.home_id == home.id and p.resource_id == current.id:
+                self.work.point("Patient", Key(assigner, value), home.id)
+                self._remember(act, "Patient", Key(assigner, value), current.id, home.id, origin)
+                back.add(f"{assigner}|{value}")
+        for source in list(self.work.by_resource.get(current.id, ())):
+            if _patient_number(source) in back:
+                self.work.repoint_source(source, home.id)
+        for child in self.work.children(current.id, OWNED):
+            if child.patient_key in back:
+                self.work.owned_by(child, home.id)
+        home.status, home.moved = "active", True
+        document = {n: v for n, v in home.data.items() if n not in ("replacedBy", "active")}
+        self.canon.revise(home, document, origin, applied, type_="patient.unmerged")
+        self._settle_all(home, origin, applied)
+        self._settle_all(current, origin, applied)
+
+    # -- moves, changed numbers -----------------------------------------------------------------------------------
+
+    def _move(self, fact: Move, origin: Origin, applied: Applied) -> None:
+        self.work.load_keys([("Patient", *fact.to_patient), ("Patient", *fact.from_patient)])
+        target = self.canon.patient_for(fact.to_patient, origin, applied)
+        before = self.canon.patient_for(fact.from_patient, origin, applied)
+        if target.id == before.id:
+            applied.notes.append("already_one")
+            return
+        for child in self.work.children(before.id, ("Encounter", "Appointment")):
+            if not _concerns(child, fact):
+                continue
+            self.work.owned_by(child, target.id)
+            child.patient_key = str(fact.to_patient)
+            for source in self.work.by_resource.get(child.id, ()):
+                source.patient_key, source.dirty = str(fact.to_patient), True
+            self.canon.revise(child, child.data, origin, applied, type_=f"{child.kind.lower()}.updated")
+            self._remember("move", child.kind, fact.what or fact.from_patient, before.id, target.id, origin)
+
+    def _change_identifier(self, fact: ChangeIdentifier, origin: Origin, applied: Applied) -> None:
+        if fact.scope == "account":
+            self._rewrite_account(fact.old, fact.new, origin, applied)
+            return
+        kind = KIND_OF[fact.scope]
+        self.work.load_keys([(kind, *fact.new), (kind, *fact.old)])
+        old, new = self._known(kind, fact.old, origin, applied), self.work.find(kind, fact.new)
+        if old is None:
+            applied.notes.append("unknown_visit")
+            return
+        if new is not None and new.id != old.id:
+            self._unite(kind, new, old, "change_identifier", origin, applied)
+            return
+        self.work.point(kind, fact.new, old.id)
+        self._rename(kind, fact, old, origin)
+        identifiers = [i for i in old.data.get("identifier") or [] if i.get("value") != fact.new.value]
+        named = [{**i, "use": "old"} if i.get("value") == fact.old.value else i for i in identifiers]
+        current = {"assigner": fact.new.assigner, "value": fact.new.value}
+        self.canon.revise(old, {**old.data, "identifier": [current, *named]}, origin, applied)
+        self._remember("change_identifier", kind, fact.new, old.id, old.id, origin)
+
+    def _rename(self, kind: str, fact: ChangeIdentifier, resource: Resource, origin: Origin) -> None:
+        """The source records go on under the new number; their list of numbers keeps the old one, marked so."""
+        for source in list(self.work.by_resource.get(resource.id, ())):
+            if source.kind == kind and source.key == str(fact.old):
+                self.work.tx.execute(
+                    "DELETE FROM source_record WHERE kind = ? AND system = ? AND key = ?", source.kind, source.system, source.key
+                )
+                self.work.sources.pop((source.kind, source.system, source.key), None)
+                source.key, source.dirty = str(fact.new), True
+                known = [{**i, "use": "old"} if i.get("value") == fact.old.value else i for i in source.data.get("identifier") or []]
+                source.data["identifier"] = [{"assigner": fact.new.assigner, "value": fact.new.value}, *known]
+                source.lineage["identifier"] = ["MRG-1", origin.message_id, origin.map_version, origin.event_at]
+                self.work.sources[source.kind, source.system, source.key] = source
+
+    def _remember(self, act: str, kind: str, key: Key, from_id: str, to_id: str, origin: Origin) -> None:
+        self.history.append(
+            LinkHistoryRow(self.canon.now, act, kind, key.assigner, key.value, from_id, to_id, origin.message_id, origin.actor)
+        )
+
+
+def _patient_number(source: Source) -> str:
+    """The patient number a source record was told under."""
+    return source.key if source.kind == "Patient" else (source.patient_key or "")
+
+
+def _concerns(child: Resource, fact: Move) -> bool:
+    if fact.what is None:
+        return True
+    if fact.scope == "account":
+        return bool((child.data.get("account") or {}).get("value") == fact.what.value)
+    return any(i.get("value") == fact.what.value for i in child.data.get("identifier") or ())
+

@@ -1,0 +1,235 @@
+"""The workspace of one transaction: canonical records loaded by sets of keys, changed in memory, written back as rows.
+
+Loading is set-wise (three statements a batch, whatever its size): identifiers, then the resources they point to, locked
+in key order, then every source record of these. Whatever a batch touches is read once and written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from hub.domain.errors import TryAgain
+from hub.domain.facts import Key
+from hub.domain.rows import (
+    IdentifierNew,
+    IdentifierRow,
+    ResourceRow,
+    Row,
+    SourceRow,
+    SourceTouched,
+    TermRow,
+    TermsGone,
+)
+from hub.domain.search import terms
+from hub.domain.store import Tx
+
+
+@dataclass(slots=True)
+class Source:
+    """What one system says of one thing."""
+
+    kind: str
+    system: str
+    key: str
+    resource_id: str
+    patient_key: str | None
+    data: dict[str, Any]
+    lineage: dict[str, list[Any]]  # field -> [path, message id, map version, changed at µs]
+    event_at: int
+    message_id: int | None
+    channel: str
+    dirty: bool = False
+    touched: bool = False
+
+    def row(self) -> SourceRow:
+        return SourceRow(
+            self.kind, self.system, self.key, self.resource_id, self.patient_key, _json(self.data), _json(self.lineage),
+            self.event_at, self.message_id, self.channel,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Resource:
+    """A canonical resource."""
+
+    id: str
+    kind: str
+    patient_id: str | None
+    patient_key: str | None
+    version: int
+    status: str
+    sort_at: int
+    data: dict[str, Any]
+    created_at: int
+    before: dict[str, Any] | None = None  # as loaded, once it was changed; None: not changed in this transaction
+    new: bool = False
+    moved: bool = False  # owner or status changed, though the document did not
+
+
+@dataclass(slots=True)
+class Pointer:
+    """An identifier: which resource it stands for now, and where it was first given (its home)."""
+
+    resource_id: str
+    home_id: str
+    type: str
+    new: bool = False
+    dirty: bool = False
+
+
+@dataclass(slots=True)
+class Workspace:
+    """All that a transaction has loaded and made."""
+
+    tx: Tx
+    pointers: dict[tuple[str, str, str], Pointer] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
+    by_resource: dict[str, list[Source]] = field(default_factory=dict)
+    sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
+    _asked: set[tuple[str, str, str]] = field(default_factory=set)
+    _children: dict[str, list[Resource]] = field(default_factory=dict)
+
+    # -- loading --------------------------------------------------------------------------------------------------
+
+    def load_keys(self, keys: Iterable[tuple[str, str, str]]) -> None:
+        """Loads what these (kind, assigner, value) point to, with all its source records."""
+        fresh = [k for k in dict.fromkeys(keys) if k not in self._asked]
+        self._asked.update(fresh)
+        ids = []
+        for kind, assigner, value, resource_id, home_id, type_ in self.tx.identifiers(fresh):
+            self.pointers[kind, assigner, value] = Pointer(resource_id, home_id, type_)
+            ids.append(resource_id)
+        self.load_resources(ids)
+
+    def load_resources(self, ids: Iterable[str]) -> None:
+        """Loads and locks these resources and their source records."""
+        fresh = sorted({i for i in ids if i not in self.resources})
+        if not fresh:
+            return
+        for row in self.tx.resources(fresh):
+            self._add(row)
+        for kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel in self.tx.sources(fresh):
+            source = Source(
+                kind, system, key, resource_id, patient_key, orjson.loads(data), orjson.loads(lineage), event_at, message_id, channel
+            )
+            self.sources[kind, system, key] = source
+            self.by_resource.setdefault(resource_id, []).append(source)
+        self._followed_a_merge(fresh)
+
+    def _followed_a_merge(self, ids: Sequence[str]) -> None:
+        """A merge that committed between reading a pointer and locking what it pointed to: read again."""
+        for key, pointer in self.pointers.items():
+            if pointer.resource_id in ids and not pointer.dirty:
+                resource = self.resources.get(pointer.resource_id)
+                if resource is not None and resource.status == "merged" and key[0] == resource.kind:
+                    raise TryAgain("a merge was applied at the same time")
+
+    def _add(self, row: Sequence[Any]) -> Resource:
+        id_, kind, patient_id, patient_key, version, status, sort_at, data, created_at = row
+        known = self.resources.get(id_)
+        if known is not None:
+            return known
+        resource = Resource(id_, kind, patient_id, patient_key, version, status, sort_at, orjson.loads(data), created_at)
+        self.resources[id_] = resource
+        return resource
+
+    def load_pointers_of(self, resource_ids: Iterable[str]) -> None:
+        """Every identifier that points to, or is at home with, these resources."""
+        for kind, assigner, value, resource_id, home_id, type_ in self.tx.identifiers_of(list(resource_ids)):
+            key = (kind, assigner, value)
+            self._asked.add(key)
+            self.pointers.setdefault(key, Pointer(resource_id, home_id, type_))
+
+    def children(self, patient_id: str, kinds: Sequence[str]) -> list[Resource]:
+        """What belongs to a patient, of these kinds; loaded on demand because most messages do not need it."""
+        if patient_id not in self._children:
+            owned = [r for r in self.resources.values() if r.patient_id == patient_id and r.id != patient_id]
+            if not self._is_new(patient_id):
+                from_store = self.tx.children([patient_id], ["RelatedPerson", "Relationship", "Coverage", "Encounter", "Appointment"])
+                loaded = [self._add(row) for row in from_store]
+                owned = list({r.id: r for r in [*owned, *loaded] if r.patient_id == patient_id}.values())
+            self._children[patient_id] = owned
+        return [r for r in self._children[patient_id] if r.kind in kinds and r.patient_id == patient_id]
+
+    def _is_new(self, resource_id: str) -> bool:
+        resource = self.resources.get(resource_id)
+        return resource is not None and resource.new
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def find(self, kind: str, key: Key) -> Resource | None:
+        pointer = self.pointers.get((kind, key.assigner, key.value))
+        return self.resources.get(pointer.resource_id) if pointer else None
+
+    def point(self, kind: str, key: Key, resource_id: str, *, type_: str = "", home: str | None = None) -> None:
+        """The identifier stands for this resource from now on."""
+        full = (kind, key.assigner, key.value)
+        pointer = self.pointers.get(full)
+        if pointer is None:
+            self.pointers[full] = Pointer(resource_id, home or resource_id, type_, new=True)
+        elif pointer.resource_id != resource_id:
+            pointer.resource_id, pointer.dirty = resource_id, True
+
+    def add(self, resource: Resource) -> Resource:
+        self.resources[resource.id] = resource
+        if resource.patient_id in self._children and resource.patient_id != resource.id:
+            self._children[resource.patient_id].append(resource)
+        return resource
+
+    def owned_by(self, child: Resource, patient_id: str) -> None:
+        """The child goes to another patient."""
+        child.patient_id, child.moved = patient_id, True
+        if patient_id in self._children:
+            self._children[patient_id].append(child)
+
+    def keep(self, source: Source) -> None:
+        self.sources[source.kind, source.system, source.key] = source
+        self.by_resource.setdefault(source.resource_id, []).append(source)
+
+    def repoint_source(self, source: Source, resource_id: str) -> None:
+        self.by_resource[source.resource_id].remove(source)
+        source.resource_id, source.dirty = resource_id, True
+        self.by_resource.setdefault(resource_id, []).append(source)
+
+    def sources_of(self, resource_id: str, kind: str) -> list[Source]:
+        return [s for s in self.by_resource.get(resource_id, ()) if s.kind == kind]
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def rows(self, now: int) -> list[Row]:
+        """Everything that changed, as rows. Call once, at the end."""
+        rows: list[Row] = []
+        for r in self.resources.values():
+            if not (r.new or r.moved or r.before is not None):
+                continue
+            rows.append(ResourceRow(r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, _json(r.data), r.created_at, now))
+            if r.kind == "Patient":
+                rows += self._terms(r)
+        for (kind, assigner, value), p in self.pointers.items():
+            if p.new:
+                rows.append(IdentifierNew(kind, assigner, value, p.resource_id, p.home_id, p.type))
+            elif p.dirty:
+                rows.append(IdentifierRow(kind, assigner, value, p.resource_id, p.home_id, p.type))
+        for source in self.sources.values():
+            if source.dirty:
+                rows.append(source.row())
+            elif source.touched:
+                rows.append(SourceTouched(source.kind, source.system, source.key, source.event_at))
+        return rows
+
+    def _terms(self, patient: Resource) -> list[Row]:
+        """A merged patient is found by its survivor only."""
+        new = set(terms(patient.data)) if patient.status == "active" else set()
+        if patient.before is not None and not patient.moved and not patient.new and new == set(terms(patient.before)):
+            return []
+        found: list[Row] = [] if patient.new else [TermsGone(patient.id)]
+        found += [TermRow(kind, value, patient.id) for kind, value in sorted(new)]
+        return found
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

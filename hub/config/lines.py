@@ -6,6 +6,7 @@ Only for text that tomllib has read without complaint: so the scan may trust its
 from __future__ import annotations
 
 import re
+import tomllib
 
 Place = tuple[str | int, ...]
 BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -39,6 +40,8 @@ class _Scan:
         while not self.text.startswith(end, self.at):
             self.at += 2 if quote == '"' and self.text[self.at] == "\\" else 1
         inside = self.text[start : self.at]
+        if quote == '"' and not triple and "\\" in inside:
+            inside = str(tomllib.loads(f'x = "{inside}"')["x"])  # a key may be written with escapes
         self.at += len(end)
         while triple and self.text.startswith(quote, self.at):  # '''''' may end in quotes of its own
             self.at += 1

@@ -7,13 +7,12 @@ import importlib
 import pkgutil
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from hub import adapters
-from hub.config import Channel, Config, ConfigError, did_you_mean
+from hub.bootstrap import channels
+from hub.config import Channel, Config, ConfigError
 from hub.domain.errors import HubError
 from hub.domain.ports import Manifest
 from hub.mapping import load_maps
@@ -40,27 +39,6 @@ def kinds() -> list[Manifest]:
     return sorted(found, key=lambda manifest: manifest.name)
 
 
-def adapter(channel: Channel) -> ModuleType:
-    """The module that `adapter = "ocs.hl7_in"` names. ConfigError with the line where there is none."""
-    name = f"hub.adapters.{channel.adapter}"
-    package = name.rpartition(".")[0]
-    if find_spec(package) is not None and find_spec(name) is not None:
-        module = importlib.import_module(name)
-        if isinstance(getattr(module, "MANIFEST", None), Manifest):
-            return module
-    known = [manifest.name for manifest in kinds()]
-    raise channel.error(f'there is no adapter "{channel.adapter}"', did_you_mean(channel.adapter, known), key="adapter")
-
-
-def channel_settings(channel: Channel) -> Any:
-    """The channel's Settings, or ConfigError with the line of what is wrong."""
-    module = adapter(channel)
-    try:
-        return channel.read(module.Settings)
-    except HubError as error:
-        raise channel.error(error.reason) from None
-
-
 def offline(config: Config) -> list[Finding]:
     """Everything that needs neither network nor database."""
     return [
@@ -76,7 +54,7 @@ def offline(config: Config) -> list[Finding]:
 def _channel(channel: Channel) -> Finding:
     what = f"channel {channel.name}"
     try:
-        channel_settings(channel)
+        channels.settings_of(channel)
         if channel.overlay is not None and not channel.overlay.is_dir():
             raise channel.error(f"there is no folder {channel.overlay}", "name a folder of maps", key="overlay")
     except ConfigError as error:
@@ -97,13 +75,12 @@ def _ports(config: Config) -> Iterator[Finding]:
 
 
 def _maps(config: Config) -> Finding:
-    """Every combination of overlays, compiled."""
-    sets = {config.overlays(channel) for channel in config.channels.values()} | {()}
+    """The shipped maps and every overlay, compiled."""
     try:
-        compiled = [load_maps(folders) for folders in sorted(sets)]
+        maps = load_maps(sorted({channel.overlay for channel in config.channels.values() if channel.overlay}))
     except HubError as error:
         return Finding("maps", False, error.reason)
-    return Finding("maps", True, f"{len(compiled[0].events())} events; versions {', '.join(one.version for one in compiled)}")
+    return Finding("maps", True, f"{len(maps.events())} events, version {maps.version}")
 
 
 def _keys(config: Config) -> Finding:
@@ -163,9 +140,8 @@ def targets(config: Config) -> list[Finding]:
     found: list[Finding] = []
     for channel in config.channels.values():
         try:
-            module = adapter(channel)
-            if module.MANIFEST.direction == "out" and channel.enabled:
-                target = module.build(channel_settings(channel))
+            if channels.manifest_of(channel).direction == "out" and channel.enabled:
+                target = channels.build_target(channel)
                 try:
                     found.append(Finding(f"target {channel.name}", True, target.ping()))
                 finally:

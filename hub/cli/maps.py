@@ -76,15 +76,14 @@ def _set_up(config_file: Path, channel: str | None, overlays: list[Path], charse
     if channel is None and not config_file.exists():
         return load_maps(overlays), Context("HOSP", "ocs", received_at=now_us()), charset
     config = load(config_file)
+    maps = load_maps([*sorted({one.overlay for one in config.channels.values() if one.overlay}), *overlays])
     if channel is None:
-        folders = [config.hub.overlay] if config.hub.overlay else []
-        return load_maps([*folders, *overlays]), Context(config.hub.assigner, "ocs", config.hub.timezone, now_us()), charset
+        return maps, Context(config.hub.assigner, "ocs", config.hub.timezone, now_us()), charset
     one = config.channels.get(channel)
     if one is None:
         close = difflib.get_close_matches(channel, config.channels, n=1)
         hint = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(config.channels) or 'none'}"
         raise ConfigError(str(config_file), 0, f'has no channel "{channel}"', hint)
-    maps = load_maps([*config.overlays(one), *overlays])
     return maps, Context(one.assigner, one.system, one.timezone, now_us()), str(one.settings.get("charset", charset))
 
 

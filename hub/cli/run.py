@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,8 @@ class Role(StrEnum):
     APPLY = "apply"
     DELIVER = "deliver"
     WEB = "web"
-    WORKER = "worker"
+    KEEP = "keep"
+    SWEEP = "sweep"
 
 
 class LogForm(StrEnum):
@@ -63,9 +65,20 @@ def run(
         raise typer.BadParameter("write DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
     log.setup(level, log_format.value)
     from hub import bootstrap
+    from hub.web.serve import serve
 
     roles = [] if role is None or Role.ALL in role else [one.value for one in role]
-    raise typer.Exit(bootstrap.run(settings, roles=roles))
+    raise typer.Exit(bootstrap.run(settings, roles=roles, serve=serve, wake=_wake(settings)))
+
+
+def _wake(config: Config) -> Callable[[str], None] | None:
+    """How Celery's workers are told of new work, where there is a broker."""
+    if not config.broker.url:
+        return None
+    os.environ["HUB_CONFIG"] = str(config.path)
+    from hub.worker import Waker, app
+
+    return Waker.of(app)
 
 
 def reload(config: ConfigOption = DEFAULT_CONFIG) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 from hub.audit.actions import Action
 from hub.cli.backup import back_up
-from hub.cli.common import DEFAULT_CONFIG, DIM, GOOD, ConfigOption, JsonOption, database, print_json, record, say, told
-from hub.config import Config, load
+from hub.cli.common import DEFAULT_CONFIG, GOOD, ConfigOption, JsonOption, actor, database, opened, print_json, record, say, told
+from hub.config import load
 
 app = typer.Typer(no_args_is_help=True, help="The database's schema: upgrade, check.", rich_markup_mode=None)
 
@@ -85,33 +86,19 @@ def backup(
         say(f"{target}: {size:,} bytes", GOOD)
 
 
-def days_of(config: Config) -> dict[str, int]:
-    """[retention] by class, as `retention.purge` takes it."""
-    kept = config.retention
-    return {"done": kept.done_days, "ignored": kept.ignored_days, "refused": kept.refused_days, "discarded": kept.dead_days}
+def purge(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Delete message bodies that are older than [retention] says; hub run does so by itself. What is undelivered stays.
 
-
-def purge(
-    config: ConfigOption = DEFAULT_CONFIG,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Delete message bodies that are older than [retention] says; hub run does so every hour. What is undelivered stays.
-
-    Example:  hub purge --dry-run
+    Example:  hub purge
     """
-    from hub.db import retention
+    from hub.sync.retention import Retention
 
-    settings = load(config)
-    longest = max((channel.dedupe_days for channel in settings.channels.values()), default=7)
-    with database(settings) as engine:
-        gone = retention.purge(engine, days_of(settings), dedupe_days=longest, dry_run=dry_run)
-        if not dry_run:
-            record(engine, Action.PURGE_DONE, detail={**gone})
-    if as_json:
-        print_json({"dry_run": dry_run, "gone": gone})
-    else:
-        say(
-            f"{'would delete' if dry_run else 'deleted'}: " + ", ".join(f"{kind} {n:,}" for kind, n in gone.items()),
-            DIM if dry_run else GOOD,
+    with opened(config) as hub, Progress(disable=as_json, transient=True) as progress:
+        bar = progress.add_task("deleting", total=None)
+        gone = Retention(hub.store, hub.config.retention).purge(
+            actor=actor(), progress=lambda done: progress.update(bar, completed=done)
         )
+    if as_json:
+        print_json({"gone": gone})
+    else:
+        say("deleted: " + ", ".join(f"{kind} {n:,}" for kind, n in gone.items()), GOOD)

@@ -25,7 +25,6 @@ class HubSection:
     data_dir: Path = option(Path(), doc="where database, pid file and socket live; default: the folder of hub.toml")
     assigner: str = option("HOSP", doc="assigning authority of numbers that come without one")
     timezone: str = option("Asia/Seoul", doc="time zone of times that come without an offset")
-    overlay: Path | None = option(None, doc="a folder of maps (*.toml, codes/*.csv) laid over the shipped ones, for all channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,9 @@ class Common:
     enabled: bool = option(True, doc="false: configured, but not started")
     assigner: str = option("", doc="assigning authority of numbers that come without one; default: [hub] assigner")
     timezone: str = option("", doc="time zone of times without an offset; default: [hub] timezone")
-    overlay: Path | None = option(None, doc="in: a folder of maps (*.toml, codes/*.csv) laid over the shipped ones")
+    overlay: Path | None = option(
+        None, doc="in: a folder of maps (*.toml, codes/*.csv) laid over the shipped ones, for all channels"
+    )
     accept: tuple[str, ...] = option((), doc='in: events that are taken, ["ADT", "SIU^S12"]; others end ignored; default: all')
     events: tuple[str, ...] = option((), doc='out: changes that are sent, ["patient.*"]; default: all that the adapter can carry')
     on_reuse: Literal["accept_and_alert", "refuse"] = option("accept_and_alert", doc="in: same control id, other content")
@@ -193,10 +194,6 @@ class Config:
     apply: ApplySection
     authority: Mapping[str, FieldAuthority]
     channels: Mapping[str, Channel]
-
-    def overlays(self, channel: Channel) -> tuple[Path, ...]:
-        """The folders of maps to lay over the shipped ones for this channel, in that order."""
-        return tuple(folder for folder in (self.hub.overlay, channel.overlay) if folder is not None)
 
     @property
     def pid_file(self) -> Path:

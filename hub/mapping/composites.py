@@ -203,7 +203,7 @@ def _number_from_pieces(parts: list[str], reader: Reader) -> str:
 
 @function("xtn", "parts", "object")
 def as_xtn(parts: list[str], reader: Reader) -> dict[str, Any] | None:
-    """XTN -> ContactPoint: e-mail XTN.4, number XTN.12, else 5–8, else the text of XTN.1; use XTN.2, equipment XTN.3.
+    """XTN -> ContactPoint: e-mail XTN.4, number XTN.12, else the text of XTN.1, else the pieces 5–8; use XTN.2, equipment XTN.3.
 
     A phone is normalised (E.164 where it fits the Korean plan); `raw` keeps what came where that differs.
     """
@@ -214,10 +214,14 @@ def as_xtn(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     equipment = reader.text(parts[2]).upper() if count > 2 else ""
     text = reader.text(parts[0])
     mail = reader.text(parts[3]) if count > 3 else ""
-    if mail and (equipment in ("INTERNET", "X.400", "") or use == "NET") and "@" in mail:
+    if mail and "@" in mail and (equipment in ("INTERNET", "X.400", "") or use == "NET"):
         text, equipment = mail, "INTERNET"
-    elif count > 4 and not text:
-        text = (reader.text(parts[11]) if count > 11 else "") or _number_from_pieces(parts, reader)
+    elif count > 4:
+        whole = reader.text(parts[11]) if count > 11 else ""
+        if any(c.isdigit() for c in whole):
+            text = whole
+        elif not text:
+            text = _number_from_pieces(parts, reader)
     return contact_point(text or mail, use, equipment, reader)
 
 

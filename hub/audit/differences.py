@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ class Differences:
                 seen.add(digest)
                 found.append(leaf)
         self._missing.update((leaf.hash, leaf) for leaf in leaves if leaf.hash not in seen)
-        self._moved += [leaf for leaf, there in zip(found, sorted(found), strict=True) if leaf != there]
+        self._moved += _out_of_order(found)
 
     def look_for(self, rows: Sequence[tuple[Any, ...]], hashes: bytes) -> None:
         """Entries behind the last tile: signed ones may have been moved there."""
@@ -83,6 +84,21 @@ class Differences:
                 yield _finding(Kind.TRUNCATED, leaf, "the log's end is gone")
             else:
                 yield _finding(Kind.DELETED, leaf, "a signed entry is gone")
+
+
+def _out_of_order(leaves: list[Leaf]) -> list[Leaf]:
+    """The fewest leaves without which the rest is in order: those outside a longest increasing subsequence."""
+    tails: list[int] = []  # tails[n]: index of the smallest leaf that ends an increasing run of n + 1
+    before: list[int] = []  # the index that comes before each in its run
+    for i, leaf in enumerate(leaves):
+        n = bisect_left(tails, leaf, key=leaves.__getitem__)
+        before.append(tails[n - 1] if n else -1)
+        tails[n : n + 1] = [i]
+    kept, i = set(), tails[-1] if tails else -1
+    while i >= 0:
+        kept.add(i)
+        i = before[i]
+    return [leaf for i, leaf in enumerate(leaves) if i not in kept]
 
 
 def _swapped(by_id: dict[int, Leaf], extra: list[tuple[Any, ...]]) -> Iterator[Finding]:

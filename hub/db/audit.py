@@ -6,6 +6,7 @@ before transactions commit; on SQLite, with its one writer, it is the id (ADR 00
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,7 +33,6 @@ from hub.domain.ids import now_us
 _PG_TX = "pg_current_xact_id()::text::bigint"
 _PG_HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _PAGE = 5_000  # entries
-_TILES = 32  # tiles a page; one of 5,000 entries is 200 kB
 
 # Columns in the order of audit.entry.EntryRow, then the transaction.
 _SELECT = "SELECT id, at, action, actor, channel, message_id, resource_id, detail, tx FROM entry"
@@ -45,9 +45,14 @@ _READ_SETTLED = {
     "postgresql": text(f"{_SELECT} WHERE (tx, id) > (:tx, :id) AND tx < {_PG_HORIZON} ORDER BY tx, id LIMIT :n"),
 }
 _LAST = text(
-    "SELECT t.first + t.count, t.last_tx, t.last_id, c.size, c.root, c.frontier, c.note FROM tile t"
+    "SELECT t.last_tx, t.last_id, c.size, c.root, c.frontier, c.note FROM tile t"
     " LEFT JOIN checkpoint c ON c.size = t.first + t.count ORDER BY t.first DESC LIMIT 1"
 )
+_TILES = text(
+    "SELECT first, count, ids, hashes, last_tx, last_id FROM tile WHERE first > :after AND first <= :newest"
+    " ORDER BY first LIMIT 32"  # a tile of 5,000 entries has 200 kB
+)
+_CHECKPOINTS = text("SELECT size, root, frontier, note FROM checkpoint WHERE size > :after ORDER BY size LIMIT 1000")
 _NEW_ENTRY = table(  # without `id`, which the database fills in
     "entry", *(column(name) for name in ("tx", "at", "action", "actor", "channel", "message_id", "resource_id", "detail"))
 )
@@ -125,26 +130,26 @@ class Sequencer:
 
     def _resume(self, conn: Connection, published: Checkpoint | None) -> tuple[Tree, int, int]:
         """The tree so far and the (tx, id) of its last entry."""
-        row = conn.execute(_LAST).first()
-        if row is None:
+        rows = _rows(conn, _LAST)
+        if not rows:
             if published is not None:
                 raise _behind(self._file.path, published.size)
             return Tree(), *_FIRST
-        if self._known is None or row.note != self._known[0]:
+        last_tx, last_id, size, root, frontier, note = rows[0]
+        if self._known is None or note != self._known[0]:
             try:
-                if row.size is None:
-                    raise BadNote("the last tile has no checkpoint")
-                tree = resume(row.size, bytes(row.root), bytes(row.frontier), row.note, self._verifier)
+                tree = resume(_int(size), _blob(root), _blob(frontier), _str(note), self._verifier)
             except BadNote as error:
                 raise Misconfigured(f"audit log: {error}; run `hub audit verify`", code="audit_altered") from None
-            self._known = (row.note, tree)
+            self._known = (note, tree)
+        tree = self._known[1]
         if published is not None and (
-            row.size < published.size or (row.size == published.size and bytes(row.root) != published.root)
+            tree.size < published.size or (tree.size == published.size and tree.root() != published.root)
         ):
             raise _behind(self._file.path, published.size)
         if self._dialect == "postgresql":
-            self._check_clock(conn, row.last_tx)
-        return self._known[1], row.last_tx, row.last_id
+            self._check_clock(conn, last_tx)
+        return tree, last_tx, last_id
 
     def _check_clock(self, conn: Connection, last_tx: int) -> None:
         """A dump restored into a new PostgreSQL cluster begins to count transactions anew: what is written there would
@@ -250,25 +255,22 @@ def groups(conn: Connection) -> Iterator[tuple[Tile | None, list[tuple[Any, ...]
 
 def stored(conn: Connection) -> Iterator[Stored]:
     """The rows of `checkpoint` by size."""
-    columns = checkpoint_table.c
-    page = select(columns.size, columns.root, columns.frontier, columns.note).order_by(columns.size).limit(1000)
-    size = -1
-    while rows := conn.execute(page.where(columns.size > size)).all():
-        for row in rows:
-            yield Stored(row.size, bytes(row.root), bytes(row.frontier), row.note)
-        size = rows[-1].size
+    after = -1
+    while rows := _rows(conn, _CHECKPOINTS, after=after):
+        for size, root, frontier, note in rows:
+            yield Stored(_int(size), _blob(root), _blob(frontier), _str(note))
+        after = rows[-1][0]
 
 
 def _tiles(conn: Connection, newest: int) -> Iterator[tuple[Tile, tuple[int, int]]]:
     """Tiles up to `newest`, and the place in the log's order where each ends."""
-    page = select(tile_table).where(tile_table.c.first <= newest).order_by(tile_table.c.first).limit(_TILES)
-    first = -1
-    while rows := conn.execute(page.where(tile_table.c.first > first)).mappings().all():
-        for row in rows:
-            tile = Tile(row["first"], row["count"], bytes(row["ids"]), bytes(row["hashes"]))
-            tx = row["last_tx"] if conn.dialect.name == "postgresql" else 0
-            yield tile, (tx, max(row["last_id"], *unpack_ids(tile.ids)[-1:]))  # either may be altered
-        first = rows[-1]["first"]
+    after = -1
+    while rows := _rows(conn, _TILES, after=after, newest=newest):
+        for first, count, ids, hashes, last_tx, last_id in rows:
+            tile = Tile(_int(first), _int(count), _blob(ids), _blob(hashes))
+            tx = _int(last_tx) if conn.dialect.name == "postgresql" else 0
+            yield tile, (tx, max((_int(last_id), *unpack_ids(tile.ids)[-1:])))  # either may be altered
+        after = rows[-1][0]
 
 
 def _place(conn: Connection, row: tuple[Any, ...]) -> tuple[int, int]:
@@ -284,11 +286,34 @@ def _entries(conn: Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _page(conn: Connection, statements: dict[str, TextClause], tx: int, last_id: int, limit: int) -> list[tuple[Any, ...]]:
-    """Plain tuples from the driver's own cursor: SQLAlchemy's rows would add a third to the cost of an entry."""
-    postgres = conn.dialect.name == "postgresql"
-    values = {"id": last_id, "n": limit} | ({"tx": tx} if postgres else {})
-    result = conn.execute(statements[conn.dialect.name], values)
+    order = {"tx": tx} if conn.dialect.name == "postgresql" else {}
+    return _rows(conn, statements[conn.dialect.name], id=last_id, n=limit, **order)
+
+
+def _rows(conn: Connection, statement: TextClause, **values: int) -> list[tuple[Any, ...]]:
+    """Plain tuples from the driver's own cursor: SQLAlchemy's rows would add a third to the cost of an entry, and its types
+    would fail on what a tampered SQLite file may hold in any column, such as text that is not UTF-8."""
+    result = conn.execute(statement, values)
     try:
         return list(result.cursor.fetchall())
+    except sqlite3.OperationalError:
+        connection: Any = conn.connection.driver_connection
+        usual, connection.text_factory = connection.text_factory, lambda raw: raw.decode("utf-8", "surrogateescape")
+        try:
+            return list(conn.execute(statement, values).cursor.fetchall())
+        finally:
+            connection.text_factory = usual
     finally:
         result.close()
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else -1
+
+
+def _blob(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _str(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -147,7 +147,7 @@ def test_an_altered_head_is_not_signed_on(engine: Engine, file: Path) -> None:
     one.step()
     before = file.read_bytes()
     for sql in (
-        "UPDATE checkpoint SET root = frontier, frontier = root || root",
+        "UPDATE checkpoint SET root = ids FROM tile",
         "UPDATE checkpoint SET note = 'x'",
         "DELETE FROM checkpoint",
         "DELETE FROM tile",
@@ -188,8 +188,9 @@ def test_erasing_patients_and_bodies_does_not_touch_the_log(engine: Engine, file
     with engine.begin() as conn:
         conn.execute(
             text(
-                "INSERT INTO message (id, channel, direction, at, sender, control_id, type, patient_no, lane, bucket, body, charset,"
-                " answer_owed, code) VALUES (1, 'ocs-in', 'in', 1, '', '1', 'ADT^A08', '12345', '', 0, :body, '', :no, 'AA')"
+                "INSERT INTO message (id, channel, direction, at, sender, control_id, type, patient_no, lane, bucket, body,"
+                " charset, answer_owed, code)"
+                " VALUES (1, 'ocs-in', 'in', 1, '', '1', 'ADT^A08', '12345', '', 0, :body, '', :no, 'AA')"
             ),
             {"body": keys.seal("message", 1, f"PID|||12345||{name}".encode()), "no": False},
         )
@@ -295,8 +296,8 @@ def test_on_postgresql_tampers_are_located_too(postgres_url: str, file: Path) ->
         for sql, kind, count in (
             ("UPDATE entry SET actor = 'x' WHERE id = {}", "edited", 1),
             ("DELETE FROM entry WHERE id = {}", "deleted", 1),
-            ("INSERT INTO entry (id, tx, at, action, actor, channel, detail) SELECT 900001, tx, 1, 'patient.read', 'x', '', '{{}}'"
-             " FROM entry WHERE id = {}", "inserted", 1),
+            ("INSERT INTO entry (id, tx, at, action, actor, channel, detail)"
+             " SELECT 900001, tx, 1, 'patient.read', 'x', '', '{{}}' FROM entry WHERE id = {}", "inserted", 1),
             ("UPDATE entry SET tx = tx - 1 WHERE id = {}", "reordered", 1),
             ("UPDATE entry SET tx = 9000000000 WHERE id = {}", "reordered", 1),
             ("DELETE FROM entry WHERE id >= {}", "truncated", 1),

@@ -266,6 +266,44 @@ def test_altered_tiles_and_checkpoints_are_told_from_altered_entries(
     assert kinds == ({kind} if kind else set()), [str(f) for f in report.findings]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE entry SET {column} = CAST(x'ff41' AS TEXT)", "UPDATE entry SET {column} = x'ff'",
+        "UPDATE entry SET {column} = 1.5", "UPDATE entry SET {column} = 9e999",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("column", COLUMNS)
+def test_values_of_any_type_are_findings_and_no_crash(log: Log, tmp_path: Path, sql: str, column: str) -> None:
+    db = sqlite3.connect(log.path)
+    db.execute(sql.format(column=column) + " WHERE id = 1000")
+    db.commit()
+    db.close()
+    report = log.verified(tmp_path)
+    assert [(f.kind, f.entry_id) for f in report.findings] == [("edited", 1000)]
+
+
+@pytest.mark.parametrize("value", ["CAST(x'ff41' AS TEXT)", "'text'", "1.5", "x'ff'", "-5"])
+@pytest.mark.parametrize(("table", "column"), [
+    ("tile", "first"), ("tile", "count"), ("tile", "ids"), ("tile", "hashes"), ("tile", "last_tx"), ("tile", "last_id"),
+    ("checkpoint", "size"), ("checkpoint", "root"), ("checkpoint", "frontier"), ("checkpoint", "note"),
+])  # fmt: skip
+def test_nonsense_in_tiles_and_checkpoints_does_not_stop_verifying(log: Log, table: str, column: str, value: str) -> None:
+    db = sqlite3.connect(log.path)
+    try:
+        db.execute(f"UPDATE {table} SET {column} = {value} WHERE rowid = (SELECT rowid FROM {table} LIMIT 1 OFFSET 3)")
+    except sqlite3.IntegrityError:
+        return  # an integer key takes integers only
+    db.commit()
+    db.close()
+    engine = log.engine()
+    with engine.connect() as conn:
+        report = verify_database(conn, log.checkpoint_file, SIGNER.verifier)
+    engine.dispose()
+    assert report.covered == ENTRIES
+    assert report.ok == column.startswith("last_"), [str(f) for f in report.findings]
+
+
 def test_a_second_tamper_is_found_behind_a_hidden_one(log: Log, tmp_path: Path) -> None:
     """The right edge in the untouched checkpoint rows lets the log be judged on behind a rewritten range."""
     db = sqlite3.connect(log.path)

@@ -45,7 +45,11 @@ def _channels(hub: Hub) -> list[ChannelInfo]:
     found = []
     for name, channel in hub.config.channels.items():
         manifest = channels.manifest_of(channel)
-        found.append(ChannelInfo(name, channel.system, channel.adapter, manifest.direction, channel.on_dead, manifest.title, channel.enabled))
+        found.append(
+            ChannelInfo(
+                name, channel.system, channel.adapter, manifest.direction, channel.on_dead, manifest.title, channel.enabled
+            )
+        )
     return found
 
 

@@ -34,7 +34,6 @@ class Query:
     since: int | None = None
     until: int | None = None
     resource_id: str = ""
-    patient_digest: str = ""  # what stands in patient_no where the number itself may not
 
 
 @dataclass(slots=True)
@@ -223,9 +222,8 @@ def _with_state(statement: Select[Any], state: str) -> Select[Any]:
 
 def _of_patient(query: Query) -> Select[Any]:
     """Ids of messages that came for this number, and of those that went out for the patient who bears it."""
-    numbers = [query.patient_no] + ([query.patient_digest] if query.patient_digest else [])
-    patients = select(identifier.c.resource_id).where(identifier.c.kind == "Patient", identifier.c.value.in_(numbers))
+    patients = select(identifier.c.resource_id).where(identifier.c.kind == "Patient", identifier.c.value == query.patient_no)
     owned = select(resource.c.id).where(or_(resource.c.patient_id.in_(patients), resource.c.id.in_(patients)))
-    came = select(message.c.id).where(message.c.patient_no.in_(numbers))
+    came = select(message.c.id).where(message.c.patient_no == query.patient_no)
     went = select(message.c.id).where(message.c.resource_id.in_(owned))
     return select(came.union(went).subquery().c.id)

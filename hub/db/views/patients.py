@@ -127,21 +127,18 @@ def lineage(conn: Connection, one: ResourceRow) -> list[dict[str, Any]]:
 
     Values are shown as the source said them; path, message, map version and time say where each came from.
     """
-    sources = [
+    records = [
         (row, orjson.loads(row.data), orjson.loads(row.lineage))
         for row in conn.execute(
             select(source_record).where(source_record.c.resource_id == one.id).order_by(source_record.c.event_at.desc())
         )
     ]
-    fields = list(one.data) + sorted({name for _, data, _ in sources for name in data} - set(one.data))
-    return [
-        {
-            "field": name,
-            "value": one.data.get(name),
-            "sources": [_said(row, name, data, origin, one.data.get(name)) for row, data, origin in sources if name in data],
-        }
-        for name in fields
-    ]
+    told: dict[str, list[dict[str, Any]]] = {name: [] for name in one.data}
+    for row, data, origin in records:
+        for name in sorted(data):
+            field = name.partition(".")[0]  # contact points are told slot by slot: telecom.mobile
+            told.setdefault(field, []).append(_said(row, name, data[name], origin, one.data.get(field)))
+    return [{"field": field, "value": one.data.get(field), "sources": said} for field, said in told.items()]
 
 
 def sources(conn: Connection, resource_id: str) -> list[dict[str, Any]]:
@@ -189,21 +186,23 @@ def as_resource(row: Row[Any]) -> ResourceRow:
     )
 
 
-def _said(row: Row[Any], name: str, data: dict[str, Any], origin: dict[str, Any], golden: Any) -> dict[str, Any]:
-    """What one source said of one field."""
+def _said(row: Row[Any], name: str, value: Any, origin: dict[str, Any], golden: Any) -> dict[str, Any]:
+    """What one source said of one field or slot."""
     path, message_id, map_version, at = (*origin.get(name, ()), None, None, None, None)[:4]
-    value = data[name]
     return {
-        "system": row.system, "key": row.key, "channel": row.channel, "value": value, "chosen": _holds(golden, value),
-        "path": path, "messageId": message_id, "mapVersion": map_version, "at": at if at is not None else row.event_at,
+        "system": row.system, "key": row.key, "channel": row.channel, "slot": name, "value": value,
+        "chosen": _holds(golden, value), "path": path, "messageId": message_id, "mapVersion": map_version,
+        "at": at if at is not None else row.event_at,
     }  # fmt: skip
 
 
 def _holds(golden: Any, said: Any) -> bool:
-    """The document's value is, or (for lists) contains part of, what this source said."""
-    if isinstance(golden, list) and isinstance(said, list):
-        return any(item in golden for item in said)
-    return golden is not None and bool(golden == said)
+    """The document's value is, or (for lists) has a part of, what this source said."""
+    if said is None or golden is None:
+        return False
+    if isinstance(golden, list):
+        return any(item in golden for item in (said if isinstance(said, list) else [said]))
+    return bool(golden == said)
 
 
 def _bearers(conn: Connection, kind: str, prefix: str) -> Any:

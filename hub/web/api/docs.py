@@ -1,0 +1,103 @@
+"""The API's documentation: openapi.json completed with roles and problems, and a page of our own that shows it.
+
+No Swagger, no CDN: hospital networks are closed. The page is public, since it holds no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from hub.web.auth import SecureRoute, public
+from hub.web.errors import PROBLEM_JSON
+
+router = APIRouter(route_class=SecureRoute, include_in_schema=False)
+STATIC = Path(__file__).parent.parent / "console" / "static"
+
+DESCRIPTION = """One API for CRM front-ends: patients and what belongs to them, as the hospital's systems together know them.
+
+Send `Authorization: Bearer hub_…`. Every error is `application/problem+json` (RFC 9457) with a `code` for machines and,
+where a field is wrong, `errors` with a pointer to it. Lists come in pages: repeat the call with `cursor` = `next` until
+`next` is null. Reads carry an `ETag`; changes need it as `If-Match`. Times are ISO 8601. Every read of a patient leaves
+an access record."""
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "for machines: not_found, stale, invalid, not_allowed …"},
+        "detail": {"type": "string"},
+        "current": {"type": "integer", "description": "412: the version that stands"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "in": {"enum": ["body", "query", "path", "header"]},
+                    "pointer": {"type": "string", "description": "JSON pointer: #/telecom/0/value"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+_PROBLEMS = {
+    "400": "The body is no JSON, or the cursor is none of this list", "401": "No valid token", "403": "The role may not do this",
+    "404": "There is no such thing", "412": "Somebody was faster: read again", "422": "Something sent is wrong; see `errors`",
+    "428": "If-Match is missing",
+}  # fmt: skip
+
+
+@router.get("/api/v1/openapi.json")
+@public
+def openapi_json(request: Request) -> Response:
+    """The machine-readable description."""
+    return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
+
+
+@router.get("/docs")
+@public
+def docs_page() -> Response:
+    """The same for people."""
+    return FileResponse(STATIC / "docs.html", media_type="text/html; charset=utf-8")
+
+
+def complete(schema: dict[str, Any], routers: Iterable[APIRouter]) -> dict[str, Any]:
+    """Adds to FastAPI's schema what it does not know: the token, who may call what, and how errors look."""
+    components = schema.setdefault("components", {})
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "hub_…"}}
+    schemas = components.setdefault("schemas", {})
+    schemas["Problem"] = PROBLEM_SCHEMA
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schema["security"] = [{"token": []}]
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                for method in route.methods or ():
+                    _complete_call(schema["paths"][route.path_format][method.lower()], route, method)
+    return schema
+
+
+def _complete_call(call: dict[str, Any], route: APIRoute, method: str) -> None:
+    call["x-roles"] = sorted(route.endpoint.hub_roles)  # type: ignore[attr-defined]
+    with_body = "requestBody" in call
+    if method == "PATCH" and with_body:
+        content = call["requestBody"]["content"]
+        content["application/merge-patch+json"] = content.pop("application/json")
+    wanted = {"401", "403", "422"} | ({"400"} if with_body else set()) | ({"404"} if "{" in route.path else set())
+    if any(one["name"] == "If-Match" for one in call.get("parameters", ())):
+        wanted |= {"412", "428"}
+    problem = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for status in sorted(wanted):
+        call["responses"][status] = {"description": _PROBLEMS[status], **problem}

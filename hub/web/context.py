@@ -1,0 +1,71 @@
+"""What the web layer is given by bootstrap: engines, ports and the few facts of the configuration that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from sqlalchemy import Engine
+from starlette.requests import Request
+
+from hub.db.auth import AccessStore
+from hub.domain.ids import now_us
+from hub.domain.ports import AuditWriter, FrontOffice, Keys, Operations
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """One configured channel, as the console names it. `on_dead`: block | skip."""
+
+    name: str
+    system: str
+    adapter: str
+    direction: str
+    on_dead: str = "block"
+    title: str = ""
+    enabled: bool = True
+
+
+Explain = Callable[[str, bytes], list[dict[str, Any]]]
+"""(channel, bytes as received) -> one row a rule, as MapSet.explain gives them: path, to, result, function, fact, warning."""
+
+
+def _nothing_wrong() -> str:
+    return ""
+
+
+@dataclass(slots=True)
+class WebHub:
+    """The hub as the web layer sees it.
+
+    `channels` is asked anew each time, so that a reload shows. `ready` returns "" or what is wrong, for /readyz.
+    `explain` reads a stored message with its channel's map; None where no maps are at hand. `https`: cookies are Secure.
+    """
+
+    name: str
+    engine: Engine
+    write_engine: Engine
+    front_office: FrontOffice
+    operations: Operations
+    audit: AuditWriter
+    keys: Keys
+    channels: Callable[[], Sequence[ChannelInfo]]
+    explain: Explain | None = None
+    ready: Callable[[], str] = _nothing_wrong
+    https: bool = False
+    timezone: str = "Asia/Seoul"  # what the console shows times in
+    clock: Callable[[], int] = now_us
+    access: AccessStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.access = AccessStore(self.engine, self.write_engine)
+
+    def skipping(self) -> list[str]:
+        """Channels whose policy is to skip a dead message."""
+        return [channel.name for channel in self.channels() if channel.on_dead == "skip"]
+
+
+def hub_of(request: Request) -> WebHub:
+    """The hub that this request is for."""
+    return cast(WebHub, request.app.state.hub)

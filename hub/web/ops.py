@@ -1,0 +1,61 @@
+"""/healthz, /readyz and /metrics: for machines that watch the hub. No data of a patient, so no token is asked for."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub import metrics
+from hub.db.views import channels
+from hub.web import render
+from hub.web.auth import SecureRoute, public
+from hub.web.context import WebHub, hub_of
+from hub.web.errors import ProblemError
+
+router = APIRouter(route_class=SecureRoute, include_in_schema=False)
+
+
+@router.get("/healthz")
+@public
+def health() -> Response:
+    """This process answers."""
+    return render.answer({"status": "ok"})
+
+
+@router.get("/readyz")
+@public
+def ready(request: Request) -> Response:
+    """The database answers and nothing keeps the hub from taking messages; 503 with the reason otherwise."""
+    hub = hub_of(request)
+    try:
+        with hub.engine.connect() as conn:
+            conn.execute(text("SELECT 1"))
+    except DBAPIError:
+        raise ProblemError(503, "the database does not answer", code="database_unavailable") from None
+    reason = hub.ready()
+    if reason:
+        raise ProblemError(503, reason, code="not_ready")
+    return render.answer({"status": "ready"})
+
+
+@router.get("/metrics")
+@public
+def prometheus(request: Request) -> Response:
+    """Prometheus' text format; what stands in the database is looked up now."""
+    _look_up(hub_of(request))
+    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+
+def _look_up(hub: WebHub) -> None:
+    """Sets the gauges of waiting messages, lag, blocked lanes and breakers."""
+    with hub.engine.connect() as conn:
+        names = [one.name for one in hub.channels()]
+        for row in channels.status(conn, names, skipping=hub.skipping(), now=hub.clock()):
+            for state in ("queued", "in_flight", "uncertain", "dead"):
+                metrics.WORK.labels(row.channel, state).set(getattr(row, state))
+            metrics.LAG.labels(row.channel).set(row.lag / 1_000_000)
+            metrics.BLOCKED.labels(row.channel).set(row.blocked)
+            metrics.BREAKER.labels(row.channel).set(row.breaker != "closed")

@@ -65,8 +65,14 @@ def dump(document: Mapping[str, Any]) -> bytes:
             return f"{mark}{value}{mark}"
         raise TypeError(f"{type(value).__name__} is no JSON")
 
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=literal, allow_nan=False)
-    return re.sub(f'"{mark}([^"]*){mark}"', r"\1", text).encode()
+    def written(*, ascii_only: bool) -> bytes:
+        text = json.dumps(document, ensure_ascii=ascii_only, separators=(",", ":"), default=literal, allow_nan=False)
+        return re.sub(f'"{mark}([^"]*){mark}"', r"\1", text).encode()
+
+    try:
+        return written(ascii_only=False)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say and UTF-8 cannot
+        return written(ascii_only=True)
 
 
 def _no_constant(_name: str) -> None:

@@ -105,7 +105,8 @@ def _name_places(places: list[Document], one: Mapping[str, Any]) -> list[int]:
 def _telecom(merged: Merged, patient: Mapping[str, Any], slots: Mapping[str, int]) -> None:
     """Slot by slot: what says the same stays, what says something else is replaced at its place, what is new is appended.
 
-    Points there that the hub does not know stay, but for as many as the message says were deleted.
+    Points there that the hub does not know stay, unless the message says that one of the slot was deleted: which one, only
+    what is left can tell, and a resend must not take away one more each time.
     """
     places = fhir.objects(merged.document.get("telecom"))
     for slot, touched in slots.items():
@@ -129,7 +130,7 @@ def _telecom(merged: Merged, patient: Mapping[str, Any], slots: Mapping[str, int
             else:
                 places.append(fhir.telecom_to_fhir(one))
                 sent[number] = _said(places[-1])
-        gone = set(free[: max(0, touched - len(wanted))])
+        gone = set(free) if touched > len(wanted) else set()
         places = [one for at, one in enumerate(places) if at not in gone]
         for number in range(max(touched, len(wanted))):
             name = f"telecom.{slot}" if number == 0 else f"telecom.{slot}.{number + 1}"

@@ -21,7 +21,8 @@ from typing import Any, Literal
 FIELDS = frozenset({
     "channel", "message_id", "change_id", "bucket", "state", "outcome", "event", "code", "reason", "role", "pid", "attempt",
     "count", "bytes", "seconds", "rate", "peer", "port", "host", "path", "address", "method", "status", "request_id",
-    "token_name", "adapter", "database", "version", "size", "kind", "worker", "signal", "file", "line", "listener", "connections", "due",
+    "token_name",
+    "adapter", "database", "version", "size", "kind", "worker", "signal", "file", "line", "listener", "connections", "due",
     "until",
 })  # fmt: skip
 # Libraries that log URLs, headers or SQL parameters at INFO or DEBUG.

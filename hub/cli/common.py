@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.config import Config, load
-from hub.domain.errors import Misconfigured
+from hub.domain.errors import Misconfigured, NotFound
 from hub.domain.ids import now_us
 
 if TYPE_CHECKING:  # SQLAlchemy and all adapters: 0.3 s that `hub --help` need not wait for
@@ -103,6 +103,14 @@ def parse_moment(text: str | None) -> int | None:
     except ValueError:
         raise typer.BadParameter(f'"{text}" is no time: write 15m, 2h, 3d, 2026-11-22 or 2026-11-22T09:00') from None
     return int(when.astimezone().timestamp() * 1_000_000)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that the user named. NotFound."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFound(f"cannot read {path}: {error.strerror}") from None
 
 
 @contextmanager

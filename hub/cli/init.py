@@ -12,7 +12,8 @@ import typer
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from hub.cli.common import BAD, GOOD, JsonOption, print_json, say, told
+from hub.audit.actions import Action
+from hub.cli.common import BAD, GOOD, JsonOption, print_json, record, say, told
 from hub.cli.template import quoted, render
 from hub.config import Config, ConfigError, load
 from hub.db import schema
@@ -134,6 +135,8 @@ def prepare_database(config: Config) -> str | None:
             store = AccessStore(engine)
             if any(token.name == FIRST_TOKEN for token in store.tokens()):
                 return None
-            return store.create_token(FIRST_TOKEN, "admin", now=now_us())[1]
+            token, secret = store.create_token(FIRST_TOKEN, "admin", now=now_us())
+            record(engine, Action.TOKEN_CREATED, detail={"token": token.name, "role": token.role})
+            return secret
     finally:
         engine.dispose()

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, WARN, ConfigOption, JsonOption, print_json, print_table, say
+from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, WARN, ConfigOption, JsonOption, print_json, print_table, read_file, say
 from hub.cli.send import messages_in
 from hub.codecs.hl7v2 import parse, peek
 from hub.config import ConfigError, load
-from hub.domain.errors import HubError, NotFound
+from hub.domain.errors import HubError
 from hub.domain.ids import now_us
 from hub.mapping import Context, MapSet, load_maps
 
@@ -47,7 +47,7 @@ def try_(
       hub map try admission.hl7 --channel ocs-in --all
     """
     maps, context, charset = _set_up(config, channel, overlay or [], charset)
-    data = sys.stdin.buffer.read() if str(file) == "-" else _read(file)
+    data = sys.stdin.buffer.read() if str(file) == "-" else read_file(file)
     results = [_explained(maps, context, body, charset) for body in messages_in(data)]
     if as_json:
         print_json(results)
@@ -85,13 +85,6 @@ def _set_up(config_file: Path, channel: str | None, overlays: list[Path], charse
         hint = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(config.channels) or 'none'}"
         raise ConfigError(str(config_file), 0, f'has no channel "{channel}"', hint)
     return maps, Context(one.assigner, one.system, one.timezone, now_us()), str(one.settings.get("charset", charset))
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise NotFound(f"cannot read {file}: {error.strerror}") from None
 
 
 def _explained(maps: MapSet, context: Context, body: bytes, charset: str) -> dict[str, Any]:

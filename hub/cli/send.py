@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.progress import Progress
 
-from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, ConfigOption, JsonOption, print_json, say
+from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, ConfigOption, JsonOption, print_json, read_file, say
 from hub.codecs.hl7v2.batch import split
 from hub.codecs.hl7v2.peek import peek
 from hub.codecs.mllp import FS, VT, Splitter
@@ -56,7 +56,7 @@ def send(
     if port is None:
         port = _port_of(config, channel)
     client = MllpClient(host, port, answer_seconds=wait)
-    pieces = [(str(file), n, body) for file in files for n, body in enumerate(messages_in(file.read_bytes()), 1)]
+    pieces = [(str(file), n, body) for file in files for n, body in enumerate(messages_in(read_file(file)), 1)]
     results: list[Sent] = []
     try:
         with Progress(disable=as_json, transient=True) as progress:

@@ -91,6 +91,7 @@ MORE = """
 # adapter = "erp.business_partner"
 # system = "erp"
 # url = "https://sap.example.org/sap/opu/odata/sap/API_BUSINESS_PARTNER"
+# identification_type = "ZMRN"   # BPIdentificationType under which SAP keeps the patient number
 # user = "HUB"
 # password = {{ file = "secrets/erp.password" }}
 """

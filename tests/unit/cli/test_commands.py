@@ -1,0 +1,206 @@
+"""The command line as a whole: help that teaches, errors in one sentence with the right exit code, JSON that parses."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hub.cli import app
+from hub.cli.common import parse_moment
+from hub.domain.ids import now_us
+
+Run = Any  # tests/unit/cli/conftest.py
+
+
+def commands(command: Any, name: str = "hub") -> Iterator[tuple[str, Any]]:
+    if hasattr(command, "commands"):
+        for child, what in command.commands.items():
+            yield from commands(what, f"{name} {child}")
+    else:
+        yield name, command
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+def test_every_command_of_the_issue_is_there() -> None:
+    wanted = ["init", "check", "run", "reload", "demo", "status", "messages", "show"]
+    wanted += ["send", "replay", "discard", "backup", "purge", "bench"]
+    groups = ["map try", "audit verify", "token create", "db upgrade", "channel pause", "channel resume"]
+    assert {f"hub {name}" for name in [*wanted, *groups]} <= set(ALL)
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_help_teaches_by_example(name: str, run: Run) -> None:
+    ran = run(*name.split()[1:], "--help")
+    assert ran.code == 0
+    assert "Example" in ran.out
+    assert f"hub {name.split(' ', 1)[1]}" in ran.out
+
+
+@pytest.mark.parametrize("name", ["status", "messages", "check", "audit log", "token list", "channel list", "db check"])
+def test_json_parses_and_a_table_is_not_json(name: str, run: Run, hub_toml: Path) -> None:
+    plain = run(*name.split(), "-c", hub_toml, "--json")
+    assert plain.code == 0, plain.err
+    assert plain.json is not None
+    assert run(*name.split(), "--config", hub_toml).code == 0
+
+
+def test_status_holds_the_counts_of_each_channel(run: Run, hub_toml: Path) -> None:
+    status = run("status", "-c", hub_toml, "--json").json
+    assert set(status["channels"]) == {"ocs-in", "crm-webhook"}
+    for channel in status["channels"].values():
+        counts = {name: channel[name] for name in ("queued", "in_flight", "done", "ignored", "uncertain", "dead", "refused")}
+        assert counts == dict.fromkeys(counts, 0)
+        assert (channel["lag_seconds"], channel["blocked_lanes"]) == (0, 0)
+    assert status["running"] is False
+
+
+def test_a_running_hub_is_seen_by_its_pid_file(run: Run, hub_toml: Path) -> None:
+    (hub_toml.parent / "hub.pid").write_text(f"{os.getpid()}\n")
+    assert run("status", "-c", hub_toml, "--json").json["pid"] == os.getpid()
+    (hub_toml.parent / "hub.pid").write_text("nonsense")
+    assert run("status", "-c", hub_toml, "--json").json["pid"] is None
+    assert run("reload", "-c", hub_toml).code == 1
+
+
+def test_a_configuration_error_is_one_line_and_exit_2(run: Run, hub_toml: Path) -> None:
+    text = hub_toml.read_text().replace("port = 8080", "prot = 8080")
+    hub_toml.write_text(text)
+    line = text[: text.index("prot")].count("\n") + 1
+    for command in ("run", "check", "status", "reload"):
+        ran = run(command, "-c", hub_toml)
+        assert ran.code == 2
+        assert ran.err == f'hub: {hub_toml}:{line}: unknown key "prot" in [web]; did you mean "port"?\n'
+
+
+def test_an_adapters_error_has_its_line_too(run: Run, hub_toml: Path) -> None:
+    text = hub_toml.read_text().replace("port = 2575", "port = 2575\nchrset = 'cp949'")
+    hub_toml.write_text(text)
+    line = text[: text.index("chrset")].count("\n") + 1
+    ran = run("check", "-c", hub_toml)
+    assert ran.code == 2
+    assert f"hub.toml:{line}:" in ran.out
+    assert "charset" in ran.out
+    left = run("reload", "-c", hub_toml)
+    assert left.code == 2
+    assert "left as it is" in left.err
+
+
+def test_two_listeners_on_one_port(run: Run, hub_toml: Path) -> None:
+    hub_toml.write_text(hub_toml.read_text() + '\n[channels.second]\nadapter = "ocs.hl7_in"\nsystem = "ocs"\nport = 2575\n')
+    ran = run("check", "-c", hub_toml)
+    assert ran.code == 2
+    assert '"port" 2575 is taken by [channels.ocs-in]' in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("show", 7), 1, "there is no message 7"),
+        (("replay", 7, "--reason", "x"), 1, "there is no message"),
+        (("discard", 7, "--reason", "x"), 1, "there is no message"),
+        (("channel", "pause", "osc-in", "--reason", "x"), 1, 'no channel "osc-in"'),
+        (("token", "revoke", "nobody"), 1, "no such token"),
+        (("token", "create", "first-admin", "--role", "crm"), 1, "token of that name"),
+        (("messages", "--since", "yesterday"), 2, "15m, 2h, 3d"),
+        (("send", "/nowhere.hl7"), 1, "/nowhere.hl7"),
+        (("map", "try", "/nowhere.hl7"), 1, "/nowhere.hl7"),
+        (("backup", "/nowhere/x.db"), 2, "no folder /nowhere"),
+        (("status", "--nonsense"), 2, "--nonsense"),
+        (("channel", "kinds", "ocs.none"), 1, "hub channel kinds"),
+    ],
+)
+def test_what_cannot_be_done_is_said(run: Run, hub_toml: Path, arguments: tuple[object, ...], code: int, text: str) -> None:
+    config = () if arguments[:2] == ("channel", "kinds") else ("-c", hub_toml)
+    ran = run(*arguments, *config)
+    assert ran.code == code, ran
+    assert text in ran.err.replace("\n", "")
+    assert "Traceback" not in ran.err
+
+
+def test_a_missing_configuration_says_how_to_make_one(run: Run, tmp_path: Path) -> None:
+    ran = run("status", "-c", tmp_path / "none.toml")
+    assert ran.code == 2
+    assert "hub init DIR" in ran.err
+
+
+def test_tokens_live_and_end(run: Run, hub_toml: Path) -> None:
+    made = run("token", "create", "night", "--role", "operator", "--days", 30, "-c", hub_toml, "--json").json
+    assert made["token"].startswith("hub_")
+    assert made["expires_at"] - now_us() > 29 * 86400 * 1_000_000
+    assert run("token", "revoke", "night", "-c", hub_toml).code == 0
+    listed = {one["name"]: one for one in run("token", "list", "-c", hub_toml, "--json").json}
+    assert listed["night"]["revoked_at"]
+    actions = [one["action"] for one in run("audit", "log", "-c", hub_toml, "--json").json]
+    assert actions[:2] == ["token.revoked", "token.created"]
+    assert actions.count("token.created") == 2  # init's own is one too
+
+
+def test_a_backup_is_a_whole_database(run: Run, hub_toml: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    with sqlite3.connect(hub_toml.parent / "hub.db") as writer:
+        writer.execute("BEGIN IMMEDIATE")  # somebody writes meanwhile: nobody waits for the other
+        writer.execute("INSERT INTO counter VALUES ('x', 1)")
+        ran = run_backup(hub_toml, target)
+        writer.rollback()
+    assert ran > 0
+    assert target.stat().st_mode & 0o077 == 0
+    with sqlite3.connect(target) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT name FROM token").fetchall() == [("first-admin",)]
+    assert run("backup", target, "-c", hub_toml).code == 2  # never written over
+
+
+def run_backup(hub_toml: Path, target: Path) -> int:
+    from hub.cli.backup import back_up
+    from hub.config import load
+
+    return back_up(load(hub_toml).database.url, target)
+
+
+MESSAGE = (
+    "MSH|^~\\&|OCS|HOSP|HUB|HOSP|20261122090000||ADT^A08^ADT_A01|C1|P|2.5\rEVN|A08|20261122090000\r"
+    "PID|1||00012345^^^HOSP^MR||홍^길동^^^^^L^I||19800131|M\rPV1|1|O\r"
+)
+
+
+def test_map_try_shows_field_by_field(run: Run, hub_toml: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a08.hl7"
+    file.write_bytes(MESSAGE.encode())
+    (result,) = run("map", "try", file, "-c", hub_toml, "--channel", "ocs-in", "--json").json
+    assert result["error"] == ""
+    assert result["event"] == "ADT^A08"
+    assert {"path": "PID-7", "to": "birthDate", "result": "1980-01-31"}.items() <= next(
+        row for row in result["rows"] if row["path"] == "PID-7"
+    ).items()
+    assert "Fact Patient" in result["facts"]
+    shown = run("map", "try", file)
+    assert shown.code == 0
+    assert "1980-01-31" in shown.out
+
+
+def test_map_try_says_what_has_no_map(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "oru.hl7"
+    file.write_bytes(MESSAGE.replace("ADT^A08^ADT_A01", "ORU^R01").encode())
+    ran = run("map", "try", file)
+    assert ran.code == 1
+    assert "there is no map for ORU^R01" in ran.out
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("15m", 900), ("2h", 7200), ("3 d", 259200), ("30s", 30)])
+def test_a_span_is_counted_back(text: str, seconds: int) -> None:
+    found = parse_moment(text)
+    assert found is not None
+    assert abs(now_us() - seconds * 1_000_000 - found) < 2_000_000
+
+
+def test_a_time_is_a_time() -> None:
+    assert parse_moment("2026-11-22T09:00:00+09:00") == 1795305600000000
+    assert parse_moment(None) is None

@@ -1,0 +1,74 @@
+"""What `hub send` finds in a file, and what it says of answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.cli import send
+from hub.domain.errors import NotDelivered, OutcomeUnknown
+
+Run = Any  # tests/unit/cli/conftest.py
+ONE = b"MSH|^~\\&|OCS|HOSP|||20261122||ADT^A08|%s|P|2.5\rPID|1||1^^^HOSP\r"
+
+
+@pytest.mark.parametrize(
+    ("data", "ids"),
+    [
+        (ONE % b"A", [b"A"]),
+        ((ONE % b"A") + (ONE % b"B"), [b"A", b"B"]),
+        ((ONE % b"A").replace(b"\r", b"\n") + b"\n" + (ONE % b"B").replace(b"\r", b"\r\n"), [b"A", b"B"]),
+        (b"\x0b" + (ONE % b"A") + b"\x1c\r\x0b" + (ONE % b"B") + b"\x1c\r", [b"A", b"B"]),
+        (b"FHS|^~\\&\rBHS|^~\\&\r" + (ONE % b"A") + (ONE % b"B") + b"BTS|2\rFTS|1\r", [b"A", b"B"]),
+        (b"\xef\xbb\xbf" + (ONE % b"A"), [b"A"]),
+        (b"\r\n  ", []),
+    ],
+)
+def test_messages_in_a_file(data: bytes, ids: list[bytes]) -> None:
+    assert [message.split(b"|")[9] for message in send.messages_in(data)] == ids
+
+
+class FakeClient:
+    """Answers by control id."""
+
+    def __init__(self, host: str, port: int, *, answer_seconds: float) -> None:
+        assert (host, port) == ("127.0.0.1", 2575)
+
+    def send(self, body: bytes, control_id: str) -> bytes:
+        if control_id == "DOWN":
+            raise NotDelivered("no connection (ConnectionRefusedError)", reached=False)
+        if control_id == "MUTE":
+            raise OutcomeUnknown("no answer in time")
+        return f"MSH|^~\\&|HUB\rMSA|{'AE' if control_id == 'BAD' else 'AA'}|{control_id}\r".encode()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_every_answer_is_told(run: Run, tmp_path: Path, hub_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send, "MllpClient", FakeClient)
+    good, mixed = tmp_path / "good.hl7", tmp_path / "mixed.hl7"
+    good.write_bytes((ONE % b"A") * 3)
+    mixed.write_bytes(b"".join(ONE % name for name in (b"A", b"BAD", b"MUTE", b"DOWN")))
+    ran = run("send", good, "--channel", "ocs-in", "-c", hub_toml)
+    assert ran.code == 0
+    assert "3 sent: AA 3" in ran.out
+    ran = run("send", mixed, "--port", 2575, "--json")
+    assert ran.code == 1
+    assert [one["code"] for one in json.loads(ran.out)["messages"]] == [
+        "AA",
+        "AE",
+        "unknown: no answer in time",
+        "no connection (ConnectionRefusedError)",
+    ]
+
+
+def test_a_channel_that_does_not_listen(run: Run, hub_toml: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.hl7"
+    file.write_bytes(ONE % b"A")
+    ran = run("send", file, "--channel", "crm-webhook", "-c", hub_toml)
+    assert ran.code == 2
+    assert "ocs-in" in ran.err

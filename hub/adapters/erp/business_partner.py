@@ -10,7 +10,6 @@ such number unique, so a create that SAP finishes only after the next attempt ha
 between attempts (retry.base_seconds) cover that, and two partners with one number are refused as ambiguous from then on.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -308,14 +307,12 @@ class BusinessPartner:
         body, sent = self._new_partner(message.resource, number)
         try:
             answer = self._sap.create("/A_BusinessPartner", body)
-        except OutcomeUnknown as unknown:
+            if answer.status != 201:
+                raise self._sap.error(answer)
+        except (OutcomeUnknown, Refused) as error:  # Refused: a duplicate is a 400 at SAP, a 409 elsewhere
             if self._stands(message):
                 return None
-            raise unknown from None
-        if answer.status in (400, 409, 422) and self._find(message) is not None:
-            return None  # a duplicate: SAP answers 400, others 409
-        if answer.status != 201:
-            raise self._sap.error(answer)
+            raise error from None
         try:
             made = odata.parse_entity(answer.body)
         except Unreadable:

@@ -151,7 +151,7 @@ def address_fields(address: Mapping[str, Any], default_country: str) -> Entity:
     state, city = str(address.get("state") or ""), str(address.get("city") or "")
     region = state if _REGION.match(state) else ""
     if state and not region:
-        city = f"{state} {city}" if city and not city.startswith(state) else state
+        city = city if city.startswith(state) else f"{state} {city}".strip()
     fields = {
         **_street(" ".join(address.get("line") or ()) or ("" if city else address["text"])),
         "CityName": city,

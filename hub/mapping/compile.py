@@ -70,8 +70,15 @@ def condition(when: When) -> Callable[[Group, Reader], bool]:
 
 def rule_runner(rule: Rule, codes: Mapping[str, CodeMap], fallback: bool) -> Run:
     """The closure of one rule over the raw field. `fallback`: an earlier rule has the same target; it goes first."""
-    convert = _converter(rule, codes)
-    run = _each(rule, convert) if rule.each else _once(rule, convert, fallback)
+    table = codes.get(rule.codes) if rule.codes else None
+    if rule.each:
+        run = _each(rule, table)
+    elif _is_plain(rule):
+        run = _once_text(rule, table, fallback)
+    else:
+        run = _once(rule, table, fallback)
+    if rule.function.pure and not rule.each and len(rule.to) == 1 and len(rule.paths) == 1 and rule.value is None:
+        run = _remembering(rule, run)
     if rule.when is None:
         return run
     holds = condition(rule.when)
@@ -83,13 +90,20 @@ def rule_runner(rule: Rule, codes: Mapping[str, CodeMap], fallback: bool) -> Run
     return guarded
 
 
+def _is_plain(rule: Rule) -> bool:
+    """The most frequent rule: one text, first component of the first repetition, into a field of its own."""
+    path = rule.paths[0]
+    first = not path.repetition and path.component < 2 and path.subcomponent < 2
+    return first and rule.function.takes == "text" and len(rule.to) == 1 and len(rule.paths) == 1 and rule.value is None
+
+
 Convert = Callable[[str, Reader], Any]
 
 
-def _converter(rule: Rule, codes: Mapping[str, CodeMap]) -> Convert:
+def _converter(rule: Rule, table: CodeMap | None) -> Convert:
     """One repetition (still escaped) -> the canonical value, or None."""
     read = _reading(rule)
-    table, extra, path = codes.get(rule.codes) if rule.codes else None, dict(rule.extra), rule.path
+    extra, path = dict(rule.extra), rule.path
     if rule.value is not None:
         constant = rule.value
         return lambda raw, reader: constant
@@ -115,27 +129,15 @@ def _reading(rule: Rule) -> Convert:
     if len(rule.paths) > 1:
         return _joined(rule)
     if takes == "field":
-        return lambda raw, reader: call(raw, reader)
+        return call
     if takes == "parts":
         return lambda raw, reader: call(raw.split(reader.component), reader)
-    if empty:
 
-        def read_unless_empty(raw: str, reader: Reader) -> Any:
-            text = reader.text(narrow(raw, path, reader))
-            return None if text in empty else call(text, reader)
+    def read(raw: str, reader: Reader) -> Any:
+        text = reader.text(narrow(raw, path, reader))
+        return None if text in empty else call(text, reader)
 
-        return read_unless_empty
-    if path.component < 2 and path.subcomponent < 2:
-
-        def read_first(raw: str, reader: Reader) -> Any:
-            if reader.component in raw:
-                raw = raw.split(reader.component, 1)[0]
-            if reader.subcomponent in raw:
-                raw = raw.split(reader.subcomponent, 1)[0]
-            return call(reader.text(raw), reader)
-
-        return read_first
-    return lambda raw, reader: call(reader.text(narrow(raw, path, reader)), reader)
+    return read
 
 
 def _joined(rule: Rule) -> Convert:
@@ -151,7 +153,8 @@ def _joined(rule: Rule) -> Convert:
 
 def _coded(value: Any, table: CodeMap, default: str | None, reader: Reader, path: str) -> Any:
     """The value under the value map: a plain code, or an object with `code`. Unknown: warned of; the default, or nothing."""
-    code = value.get("code") or value.get("display") if isinstance(value, dict) else str(value)
+    plain = not isinstance(value, dict)
+    code = str(value) if plain else value.get("code") or value.get("display")
     if not code:
         return value
     hit = table.get(code)
@@ -162,7 +165,7 @@ def _coded(value: Any, table: CodeMap, default: str | None, reader: Reader, path
         if default == KEEP:
             return value
     new = hit.value if hit else default
-    if not isinstance(value, dict):
+    if plain:
         return new
     if "display" not in value and hit and hit.text:
         value["display"] = hit.text
@@ -170,7 +173,70 @@ def _coded(value: Any, table: CodeMap, default: str | None, reader: Reader, path
     return value
 
 
-def _once(rule: Rule, convert: Convert, fallback: bool) -> Run:
+MEMORY = 4096  # fields remembered by a rule
+
+
+def _remembering(rule: Rule, run: Run) -> Run:
+    """Codes, dates, departments and places come again and again: the value of a raw field is kept where it is immutable."""
+    label, target = rule.path, rule.to[0]
+    known: dict[str, Any] = {}
+
+    def recall(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        if not reader.common or target in values:
+            run(raw, reader, values, paths)
+            return
+        value = known.get(raw)
+        if value is not None:
+            values[target] = value
+            paths[target] = label
+            return
+        warned = len(reader.warnings)
+        run(raw, reader, values, paths)
+        value = values.get(target)
+        if value is not None and len(reader.warnings) == warned:
+            if len(known) >= MEMORY:
+                known.clear()
+            known[raw] = value
+
+    return recall
+
+
+def _once_text(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
+    label, target, call, empty, default = rule.path, rule.to[0], rule.function.call, rule.empty, rule.default
+
+    def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        if target in values:
+            return
+        if reader.repetition in raw:
+            raw = raw.split(reader.repetition, 1)[0]
+        if reader.component in raw:
+            raw = raw.split(reader.component, 1)[0]
+        if reader.subcomponent in raw:
+            raw = raw.split(reader.subcomponent, 1)[0]
+        if raw == NULL:
+            if not fallback:
+                values[target] = None
+                paths[target] = label
+            return
+        text = reader.text(raw)
+        if not text or text in empty:
+            return
+        try:
+            value = call(text, reader)
+        except BadValue as bad:
+            reader.warn(label, bad.code)
+            return
+        if table is not None:
+            value = _coded(value, table, default, reader, label)
+        if value is not None:
+            values[target] = value
+            paths[target] = label
+
+    return run
+
+
+def _once(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
+    convert = _converter(rule, table)
     label, path, target = rule.path, rule.paths[0], rule.to[0]
     inner = rule.to[1] if len(rule.to) > 1 else None
     whole = rule.function.takes == "field" or len(rule.paths) > 1
@@ -206,39 +272,48 @@ def _once(rule: Rule, convert: Convert, fallback: bool) -> Run:
     return run
 
 
-def _each(rule: Rule, convert: Convert) -> Run:
+def _each(rule: Rule, table: CodeMap | None) -> Run:
+    """Every repetition, appended to the list. `""` says that the list was said, and is empty unless something follows."""
     label, target, only = rule.path, rule.to[0], rule.paths[0].repetition
-
-    def add(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
-        if raw == NULL:
-            if target not in values:
-                values[target] = []
-                paths[target] = label
-            return
-        try:
-            value = convert(raw, reader)
-        except BadValue as bad:
-            reader.warn(label, bad.code)
-            return
-        if value is None:
-            return
-        found = values.get(target)
-        if found is None:
-            values[target] = [value]
-            paths[target] = label
-        elif value not in found:
-            found.append(value)
-            if label not in paths[target]:
-                paths[target] = f"{paths[target]}, {label}"
+    direct = rule.function.takes == "parts" and table is None and len(rule.paths) == 1 and rule.value is None
+    call, extra = rule.function.call, tuple(rule.extra.items())
+    convert = _converter(rule, table)
 
     def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
-        if reader.repetition not in raw:
-            add(raw, reader, values, paths)
-            return
-        reps = raw.split(reader.repetition)
-        for rep in reps[only - 1 : only] if only else reps:
-            if rep:
-                add(rep, reader, values, paths)
+        reps = raw.split(reader.repetition) if reader.repetition in raw else [raw]
+        if only:
+            reps = reps[only - 1 : only]
+        for rep in reps:
+            if not rep:
+                continue
+            if rep == NULL:
+                if target not in values:
+                    values[target] = []
+                    paths[target] = label
+                continue
+            try:
+                if direct:
+                    value = call(rep.split(reader.component), reader)
+                    if value is None:
+                        continue
+                    for key, constant in extra:
+                        if key not in value:
+                            value[key] = constant
+                else:
+                    value = convert(rep, reader)
+                    if value is None:
+                        continue
+            except BadValue as bad:
+                reader.warn(label, bad.code)
+                continue
+            found = values.get(target)
+            if found is None:
+                values[target] = [value]
+                paths[target] = label
+            elif value not in found:
+                found.append(value)
+                if label not in paths[target]:
+                    paths[target] = f"{paths[target]}, {label}"
 
     return run
 
@@ -249,32 +324,41 @@ FindKeys = Callable[[Group, Reader], list[Key]]
 def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
     """Keys of a spec: `every` True all the numbers of all its paths, else those of the first path that gives one."""
     finders = [_key_path(path) for path in spec]
+    if every:
+
+        def find_all(group: Group, reader: Reader) -> list[Key]:
+            found: list[Key] = []
+            for finder in finders:
+                found += [key for key in finder(group, reader) if key not in found]
+            return found
+
+        return find_all
 
     def find(group: Group, reader: Reader) -> list[Key]:
-        found: list[Key] = []
         for finder in finders:
-            for key in finder(group, reader):
-                if key not in found:
-                    found.append(key)
-            if found and not every:
+            found = finder(group, reader)
+            if found:
                 return found
-        return found
+        return []
 
     return find
 
 
 def _key_path(key: KeyPath) -> FindKeys:
-    path, rest, function = key.paths[0], key.paths[1:], key.function
-    call = function.call
+    path, rest, call = key.paths[0], key.paths[1:], key.function.call
 
     def find(group: Group, reader: Reader) -> list[Key]:
         raw = fetch(path, group)
         if not raw or raw == NULL:
             return []
-        reps = [raw] if reader.repetition not in raw else raw.split(reader.repetition)
-        if path.repetition:
-            reps = reps[path.repetition - 1 : path.repetition]
-        found = [made for rep in reps if rep and rep != NULL and (made := call(rep.split(reader.component), reader))]
+        if reader.repetition not in raw:
+            made = call(raw.split(reader.component), reader)
+            found = [made] if made else []
+        else:
+            reps = raw.split(reader.repetition)
+            if path.repetition:
+                reps = reps[path.repetition - 1 : path.repetition]
+            found = [made for rep in reps if rep and rep != NULL and (made := call(rep.split(reader.component), reader))]
         if not rest or not found:
             return found
         parts = [reader.text(narrow(repetition(fetch(other, group), other, reader), other, reader)) for other in rest]
@@ -287,9 +371,7 @@ def _key_path(key: KeyPath) -> FindKeys:
 
 def describe(function: Function, rule: Rule) -> str:
     """How `hub map try` names what a rule does."""
-    text = function.name
+    text = "constant" if rule.value is not None else function.name
     if rule.codes:
         text += f", codes {rule.codes}"
-    if rule.value is not None:
-        text = "constant"
     return text + (", each" if rule.each else "")

@@ -306,7 +306,7 @@ def as_xon(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     return party or None
 
 
-@function("pl", "parts")
+@function("pl", "parts", pure=True)
 def as_pl(parts: list[str], reader: Reader) -> str | None:
     """PL -> one line: point of care, room, bed; else facility, building, floor, else the description of PL.9."""
     place = [text for part in parts[:3] if (text := reader.first(part))]
@@ -343,7 +343,7 @@ def as_cwe(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     return coding or None
 
 
-@function("cwe_code", "parts")
+@function("cwe_code", "parts", pure=True)
 def as_cwe_code(parts: list[str], reader: Reader) -> str | None:
     """CE/CWE -> its code alone, else its text."""
     return reader.first(parts[0]) or (reader.text(parts[1]) if len(parts) > 1 else "") or None

@@ -9,10 +9,10 @@ from hub.codecs.hl7v2 import Delimiters, Message
 from hub.domain.errors import Unmappable
 from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Snapshot
 from hub.mapping.codes import CodeMap
-from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, describe, keys_finder, rule_runner
+from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, describe, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
-from hub.mapping.hl7v2_source import event_at, event_of, groups_of, items_of, segments_by_name
-from hub.mapping.language import ITEM, Block, Event, Maps, PathSpec, Rule
+from hub.mapping.hl7v2_source import event_at, event_of, groups_of, is_clean, items_of
+from hub.mapping.language import ITEM, Block, Event, Maps, Rule
 
 _PLAIN = Delimiters("", "", "", "", "")
 
@@ -29,16 +29,25 @@ class Context(NamedTuple):
 class CompiledBlock:
     """A block with its closures."""
 
-    __slots__ = ("block", "each_local", "holds", "keys", "lists", "patient", "runs")
+    __slots__ = ("block", "each_local", "holds", "key", "keys", "lists", "others", "patient", "runs")
 
     def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
         self.block = block
         self.runs = _runs(block.rules, codes)
         self.keys: dict[str, FindKeys] = {name: keys_finder(spec, name == "other_keys") for name, spec in block.keys.items()}
+        self.key = self.keys.get("key")
+        self.others = self.keys.get("other_keys")
         self.patient = keys_finder(block.patient, False) if block.patient else None
         self.holds = condition(block.when) if block.when else None
         self.lists = tuple({rule.to[0] for rule in block.rules if rule.each})
         self.each_local = _is_local(block)
+
+    def has_others(self, group: Group, reader: Reader) -> bool:
+        """Whether `other_keys` can give more than the key: a repetition of its first path, or anything at another one."""
+        first, *rest = self.block.keys["other_keys"]
+        if any(fetch(key.paths[0], group) for key in rest):
+            return True
+        return first.paths[0] != self.block.keys["key"][0].paths[0] or reader.repetition in fetch(first.paths[0], group)
 
     def read(self, group: Group, reader: Reader, values: Values, paths: Paths) -> None:
         """Run the rules over a group. What is a list and empty was deleted (`""`)."""
@@ -132,7 +141,9 @@ class Engine:
         """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID."""
         name = event_of(message)
         event = self.event(name)
-        reader = Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
+        reader = Reader(
+            message.delimiters, message.charset, context.assigner, context.system, context.timezone, is_clean(message)
+        )  # fmt: skip
         facts: list[AnyFact] = []
         for group, segments in groups_of(message, event.event.each):
             self._group(event.blocks, group, segments, reader, facts)
@@ -205,7 +216,9 @@ class Engine:
                 paths[name] = "MSH-9"
         if label:
             paths = dict.fromkeys(values, label)
-        others = tuple(other for other in block.keys["other_keys"](item, reader) if other != key) if "other_keys" in block.keys else ()
+        others = ()
+        if block.others is not None and block.has_others(item, reader):
+            others = tuple(other for other in block.others(item, reader) if other != key)
         facts.append(Fact(cast("Any", spec.kind), key, values, paths, patient, others))
 
     def _patient(self, block: CompiledBlock, group: Group, reader: Reader) -> Key | None:
@@ -393,4 +406,4 @@ _MAKERS: dict[str, Callable[[CompiledBlock, Group, Reader], list[AnyFact]]] = {
     "unlink": _links(False),
 }
 
-__all__ = ["CompiledBlock", "Context", "Engine", "PathSpec", "segments_by_name"]
+__all__ = ["Context", "Engine"]

@@ -15,8 +15,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from hub.codecs.hl7v2 import Delimiters, unescape
-from hub.codecs.korean import looks_like_rrn, scrub
+from hub.codecs.hl7v2 import DEFAULT_DELIMITERS, Delimiters, unescape
+from hub.codecs.korean import looks_like_rrn, rrn_gender, scrub
 from hub.mapping.times import BadValue, iso_date, iso_time, later
 
 NULL = '""'
@@ -25,14 +25,18 @@ GROUP = "hub.map_functions"
 
 
 class Reader:
-    """Delimiters, charset, zone and default assigner of the message being read; every text passes through `text`."""
+    """Delimiters, charset, zone and default assigner of the message being read; every text passes through `text`.
+
+    `text(raw)` is a leaf as people read it: escapes resolved, blanks around it gone, registration numbers removed, `""` empty.
+    `clean` says that the message holds no escape, no `""` and no registration number, so that taking blanks off is all.
+    """
 
     __slots__ = (
-        "assigner", "codec", "component", "delimiters", "escape", "group", "keys", "repetition", "subcomponent", "system", "warnings",
-        "zone",
+        "assigner", "codec", "common", "component", "delimiters", "escape", "group", "keys", "repetition", "subcomponent", "system",
+        "text", "warnings", "zone",
     )  # fmt: skip
 
-    def __init__(self, delimiters: Delimiters, codec: str, assigner: str, system: str, zone: str) -> None:
+    def __init__(self, delimiters: Delimiters, codec: str, assigner: str, system: str, zone: str, clean: bool = False) -> None:
         self.delimiters = delimiters
         self.component = delimiters.component or _NEVER
         self.subcomponent = delimiters.subcomponent or _NEVER
@@ -45,9 +49,10 @@ class Reader:
         self.warnings: list[str] = []
         self.group: dict[str, list[list[str]]] = {}  # what the rule that runs now sees
         self.keys: dict[Any, Any] = {}  # keys found already in this group
+        self.text: Callable[[str], str] = str.strip if clean else self._careful
+        self.common = clean and delimiters[:5] == DEFAULT_DELIMITERS[:5]  # what was remembered of others holds for this one
 
-    def text(self, raw: str) -> str:
-        """A leaf as people read it: escapes resolved, blanks around it gone, resident registration numbers removed; `""` is empty."""
+    def _careful(self, raw: str) -> str:
         if raw == NULL:
             return ""
         if self.escape in raw:
@@ -75,22 +80,28 @@ Takes = Literal["text", "parts", "field"]
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function: `takes` text, parts or field; `gives` a value, an object or a key, for the checks of the language."""
+    """A named function: `takes` text, parts or field; `gives` a value, an object or a key, for the checks of the language.
+
+    `pure`: what it gives is immutable and depends on nothing but what it takes, so that the engine may remember it.
+    """
 
     name: str
     takes: Takes
     call: Callable[[Any, Reader], Any]
     gives: Literal["value", "object", "key"] = "value"
+    pure: bool = False
 
 
 _SHIPPED: dict[str, Function] = {}
 
 
-def function(name: str, takes: Takes, gives: Literal["value", "object", "key"] = "value") -> Callable[[Any], Any]:
+def function(
+    name: str, takes: Takes, gives: Literal["value", "object", "key"] = "value", pure: bool = False
+) -> Callable[[Any], Any]:
     """Register a shipped function."""
 
     def register(call: Callable[[Any, Reader], Any]) -> Callable[[Any, Reader], Any]:
-        _SHIPPED[name] = Function(name, takes, call, gives)
+        _SHIPPED[name] = Function(name, takes, call, gives, pure)
         return call
 
     return register
@@ -109,22 +120,22 @@ def functions() -> dict[str, Function]:
     return found
 
 
-@function("text", "text")
+@function("text", "text", pure=True)
 def as_text(text: str, reader: Reader) -> str | None:
     return text or None
 
 
-@function("lower", "text")
+@function("lower", "text", pure=True)
 def as_lower(text: str, reader: Reader) -> str | None:
     return text.lower() or None
 
 
-@function("upper", "text")
+@function("upper", "text", pure=True)
 def as_upper(text: str, reader: Reader) -> str | None:
     return text.upper() or None
 
 
-@function("latin1_cp949", "text")
+@function("latin1_cp949", "text", pure=True)
 def as_latin1_cp949(text: str, reader: Reader) -> str | None:
     """cp949 bytes that a driver read as latin-1: put right. Text that is not so (plain ASCII, real Hangul) stays."""
     if text.isascii():
@@ -137,7 +148,7 @@ def as_latin1_cp949(text: str, reader: Reader) -> str | None:
         raise BadValue("not cp949") from None
 
 
-@function("date", "text")
+@function("date", "text", pure=True)
 def as_date(text: str, reader: Reader) -> str | None:
     return iso_date(text) if text else None
 
@@ -147,7 +158,7 @@ def as_time(text: str, reader: Reader) -> str | None:
     return iso_time(text, reader.zone) if text else None
 
 
-@function("yn", "text")
+@function("yn", "text", pure=True)
 def as_yn(text: str, reader: Reader) -> bool | None:
     """Y/N (table 0136) and what old databases write for it."""
     match text.upper():
@@ -160,7 +171,7 @@ def as_yn(text: str, reader: Reader) -> bool | None:
     raise BadValue("not yes or no")
 
 
-@function("number", "text")
+@function("number", "text", pure=True)
 def as_number(text: str, reader: Reader) -> int | None:
     if not text:
         return None
@@ -213,10 +224,13 @@ def as_join(parts: list[str], reader: Reader) -> str | None:
 
 
 def registration_number(raw: str, reader: Reader) -> str | None:
-    """The first resident registration number among the repetitions of a field, or None. For deriving, never for keeping."""
+    """The first resident registration number among the repetitions of a field, or None. For deriving, never for keeping.
+
+    A masked one (`800101-1******`) tells as much.
+    """
     for rep in raw.split(reader.repetition):
         if len(rep) >= 13:
             text = reader.plain(rep.split(reader.component, 1)[0])
-            if looks_like_rrn(text):
+            if looks_like_rrn(text) or (text.endswith("******") and rrn_gender(text)):
                 return text
     return None

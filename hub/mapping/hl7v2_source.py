@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from hub.codecs.hl7v2 import Message
@@ -36,7 +37,9 @@ def event_at(message: Message, reader: Reader, received_at: int) -> int:
     for segment, field in ((evn, 2), (message.segments[0], 7)):
         if segment is None:
             continue
-        text = segment.value(field)
+        text = segment.raw(field)
+        if len(text) > 14:
+            text = segment.value(field) or ""
         if not text or text == NULL:
             continue
         try:
@@ -45,6 +48,25 @@ def event_at(message: Message, reader: Reader, received_at: int) -> int:
         except BadValue as bad:
             reader.warn(f"{segment.name}-{field}", bad.code)
     return received_at
+
+
+_SUSPECT = re.compile(r"[0-9]{6}(?:[- ][0-9]{7}|(?<![0-9]{7})[0-9]{7}(?![0-9]))")  # wider than a registration number on purpose
+
+
+def is_clean(message: Message) -> bool:
+    """Whether no segment but the header holds an escape, a `""` or what may be a registration number.
+
+    PID-19 is left out: it is read by functions that keep nothing of it.
+    """
+    lines = []
+    for segment in message.segments[1:]:
+        fields = segment.fields
+        if segment.name == "PID" and len(fields) > 19 and fields[19]:
+            fields = fields[:19] + fields[20:]
+        lines.append("|".join(fields))
+    text = "\r".join(lines)
+    escape = message.delimiters.escape
+    return not ((escape and escape in text) or NULL in text or _SUSPECT.search(text))
 
 
 def segments_by_name(message: Message) -> Group:

@@ -118,8 +118,20 @@ def _moment(match: re.Match[str], zone_name: str) -> datetime:
         raise BadValue("not a time") from None
 
 
+@lru_cache(maxsize=1024)
+def _midnight(day: str, zone_name: str) -> int | None:
+    """µs of the first moment of a day (YYYYMMDD) that has one offset throughout; None where it has two, or is no day."""
+    if not _is_day(day) or _offset_of_day(day, zone_name) is None:
+        return None
+    return (datetime(int(day[:4]), int(day[4:6]), int(day[6:8]), tzinfo=zone(zone_name)) - _EPOCH) // _MICROSECOND
+
+
 def micros(text: str, zone_name: str) -> int:
     """A TS as µs since 1970 UTC; what it does not say (month … second) counts as the first. Raises BadValue."""
+    if len(text) == 14 and text.isdecimal() and text.isascii() and text[8:10] < "24" and text[10:12] < "60" and text[12:] < "60":
+        midnight = _midnight(text[:8], zone_name)
+        if midnight is not None:
+            return midnight + (int(text[8:10]) * 3600 + int(text[10:12]) * 60 + int(text[12:])) * 1_000_000
     match = _TS.match(text) or _ISO.match(text)
     if match is None:
         raise BadValue("not a time")

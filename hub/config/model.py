@@ -22,7 +22,7 @@ class HubSection:
     """[hub]"""
 
     name: str = option("Hospital Hub", doc="shown in the console and in alerts")
-    data_dir: Path = option(Path(), doc="where database, pid file and socket live; default: the folder of hub.toml")
+    data_dir: Path = option(Path(), doc="where database and pid file live; default: the folder of hub.toml")
     assigner: str = option("HOSP", doc="assigning authority of numbers that come without one")
     timezone: str = option("Asia/Seoul", doc="time zone of times that come without an offset")
 
@@ -133,7 +133,7 @@ class Common:
     events: tuple[str, ...] = option((), doc='out: changes that are sent, ["patient.*"]; default: all that the adapter can carry')
     on_reuse: Literal["accept_and_alert", "refuse"] = option("accept_and_alert", doc="in: same control id, other content")
     dedupe_days: int = option(7, doc="in: how long a control id is remembered", low=1, high=400)
-    on_dead: Literal["block", "skip"] = option("block", doc="out: a dead message blocks its lane, or is skipped")
+    on_dead: Literal["block", "skip"] = option("block", doc="a dead message blocks its lane, or is skipped")
     max_attempts: int = option(8, doc="out: attempts that reached the target before a message is dead", low=1, high=1000)
     retry: Retry = option(Retry, doc="out: waits between attempts")
     breaker_failures: int = option(5, doc="out: failures in a row that open the breaker", low=1, high=1000)

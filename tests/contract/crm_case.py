@@ -24,7 +24,7 @@ def _table(peer: CrmPeer) -> dict[str, Any]:
 
 def _message(n: int) -> Outbound:
     message = patient_updated(n)
-    data = {**message.resource, "id": message.resource_id, "version": message.version, "changed": message.changed}
+    data = {"id": message.resource_id, "version": message.version, "changed": message.changed, "resource": message.resource}
     message.event = {"type": message.type, "timestamp": "2026-11-22T00:00:00.000Z", "data": data}
     return message
 

@@ -51,7 +51,7 @@ class Settings:
 
     url: str = option(doc="where events are posted: https://crm.example.org/hooks/hub")
     secrets: tuple[Secret, ...] = option(doc='signing secrets: [{ file = "secrets/crm" }], two while rotating')
-    timeout_seconds: float = option(15.0, doc="seconds for sending one event and reading the answer", low=0.1, high=120)
+    timeout_seconds: float = option(15.0, doc="seconds for sending one event and reading the answer", low=0.1, high=60)
     ca_file: Path | None = option(None, doc="authorities trusted for this URL (PEM); default: the system's")
 
     def __post_init__(self) -> None:
@@ -72,19 +72,19 @@ class Settings:
 def event_body(message: Outbound) -> bytes:
     """The event as sent: JSON with sorted keys, so that one stored event is always the same bytes.
 
-    Without a stored event it is made of the resource: `data` = the whole resource with id, version, kind, patientId, changed.
+    Without a stored event it is made of the message, in the shape of docs/webhooks.md.
     """
     event = message.event
     if event is None:
+        at = datetime.fromtimestamp(message.at / 1_000_000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         data = {
-            **message.resource,
             "id": message.resource_id,
-            "version": message.version,
             "kind": message.kind,
             "patientId": message.patient_id,
+            "version": message.version,
             "changed": message.changed,
+            "resource": message.resource,
         }
-        at = datetime.fromtimestamp(message.at / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         event = {"type": message.type, "timestamp": at, "data": data}
     return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
 

@@ -82,7 +82,7 @@ def test_without_a_stored_event_the_body_is_made_of_the_resource() -> None:
     assert body["data"]["changed"] == ["telecom.mobile"]
     assert body["data"]["kind"] == "Patient"
     assert body["data"]["id"] == body["data"]["patientId"]
-    assert body["data"]["name"][0]["text"] == "홍길동"
+    assert body["data"]["resource"]["name"][0]["text"] == "홍길동"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_without_a_stored_event_the_body_is_made_of_the_resource() -> None:
         ({"secrets": [SECRET] * 3}, "one secret, or two"),
         ({"secrets": [Secret("hunter2")]}, "whsec_"),
         ({"secrets": ["whsec_x"]}, "must not stand in this file"),
-        ({"timeout_seconds": 0}, "0.1 to 120"),
+        ({"timeout_seconds": 0}, "0.1 to 60"),
         ({"timeout_seconds": "fast"}, "number"),
         ({"ulr": "x"}, "url"),
     ],

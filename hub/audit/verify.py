@@ -76,7 +76,7 @@ class _Verification:
         self.tiles: list[tuple[int, bytes]] = []  # since then: first leaf, hashes
         self.rows: list[tuple[int, bytes]] = []
         self.next = 0  # leaves seen, going by tiles
-        self.ids: list[tuple[int, int, int]] = []  # since the last head: first leaf, first id, last id; for naming a range
+        self.ids: list[tuple[int, int, Rows]] = []  # since the last head: first and last leaf, entries; for naming a range
         self.unequal: list[tuple[Tile, Rows, bytes]] = []  # since the last head: tiles that their entries do not agree with
         self.lost = False  # a range was altered: what follows may only be its consequence
         self.heads = self._heads(notes, iter(stored))
@@ -113,9 +113,19 @@ class _Verification:
         self.tiles, self.rows, self.ids, self.unequal = [], [], [], []
 
     def _find(self, kind: Kind, text: str, leaf: int | None = None, last_leaf: int | None = None) -> None:
-        ids = [i for i in self.ids if leaf is not None and last_leaf is not None and leaf <= i[0] <= last_leaf]
-        first, last = (ids[0][1], ids[-1][2]) if ids else (None, None)
+        ids = self._named(leaf, last_leaf) if leaf is not None and last_leaf is not None else []
+        first, last = (ids[0], ids[-1]) if ids else (None, None)
         self.report.findings.append(Finding(kind, text, leaf, last_leaf, first, last))
+
+    def _named(self, leaf: int, last_leaf: int) -> list[int]:
+        """Ids of the entries that stand there now, as far as they are still at hand."""
+        return [
+            row[0]
+            for first, last, rows in self.ids
+            if first <= last_leaf and last >= leaf
+            for i, row in enumerate(rows)
+            if leaf <= min(first + i, last) <= last_leaf
+        ]
 
     # Entries and tiles
 
@@ -133,17 +143,19 @@ class _Verification:
         if gap:
             self._find(Kind.TILE_ALTERED, "a tile is missing", self.next, tile.first - 1)
         self.tiles.append((tile.first, want))
-        self._place(tile.first, rows, hashes)
+        self._place(tile.first, rows, hashes, tile.count)
         self.next = tile.first + tile.count
         if hashes != want:
             self.unequal.append((tile, rows, hashes))
         elif tile.ids != pack_ids([row[0] for row in rows]):
             self._find(Kind.TILE_ALTERED, "a tile names other entries than it hashes", tile.first, self.next - 1)
 
-    def _place(self, first: int, rows: Rows, hashes: bytes) -> None:
+    def _place(self, first: int, rows: Rows, hashes: bytes, most: int | None = None) -> None:
+        """Entries from leaf `first` on; what is more than `most` was inserted and has no leaf."""
         if rows:
-            self.rows.append((first, hashes))
-            self.ids.append((first, rows[0][0], rows[-1][0]))
+            count = len(rows) if most is None else min(most, len(rows))
+            self.rows.append((first, hashes[: count * HASH]))
+            self.ids.append((first, first + (most or count) - 1, rows))
 
     def _compare(self, end: int) -> None:
         """Name what differs in the tiles that begin before leaf `end`."""
@@ -189,7 +201,7 @@ class _Verification:
         """Go on behind `head`."""
         self.judged = self.report.covered = head.size
         self.tiles, self.rows = _after(self.tiles, head.size), _after(self.rows, head.size)
-        self.ids = [i for i in self.ids if i[0] >= head.size]
+        self.ids = [i for i in self.ids if i[1] >= head.size]
         self.unequal = [u for u in self.unequal if u[0].first >= head.size]
         self.head = next(self.heads, None)
 
@@ -197,8 +209,9 @@ class _Verification:
         """Heads that reach beyond what there is."""
         while self.head is not None:
             self._compare(self.head.size)
-            text = "there are fewer entries than were signed" if self.lost else "the log's end is gone"
-            self._find(Kind.TRUNCATED, text, min(max(have, self.judged), self.head.size - 1), self.head.size - 1)
+            gone = have <= self.judged and not self.lost
+            text = "the log's end is gone" if gone else "there are fewer entries than were signed between two checkpoints"
+            self._find(Kind.TRUNCATED, text, self.judged, self.head.size - 1)
             self._pass(self.head)
 
     def _heads(self, notes: Iterable[str], stored: Iterator[Stored]) -> Iterator[Head]:

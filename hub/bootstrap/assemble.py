@@ -12,7 +12,7 @@ from hub.config import Channel, Config
 from hub.db import audit, schema
 from hub.db.audit_writer import AuditLog
 from hub.db.crypt import KeyRing
-from hub.db.engine import WriteTurn, make_engine, make_write_engine, parse_url
+from hub.db.engine import make_engine, make_write_engine, parse_url, write_turn
 from hub.db.store import SqlStore
 from hub.domain.ports import Target
 from hub.mapping import MapSet, load_maps
@@ -33,7 +33,7 @@ class Hub:
         self.config = config
         self.url = parse_url(config.database.url, config.hub.data_dir)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self.turn = WriteTurn()
+        self.turn = write_turn(self.url)
         self.engine = make_engine(self.url)
         schema.check(self.engine)
         self.keys = KeyRing.load(config.keys.folder)
@@ -98,8 +98,7 @@ class Hub:
         return Courier(self.store, self.keys, self.targets)
 
     def sequencer(self) -> audit.Sequencer:
-        turn = self.turn if self.sqlite else None
-        return audit.Sequencer(self.engine, self.keys.signer, self.config.audit.checkpoint_file, self.config.hub.name, turn)
+        return audit.Sequencer(self.engine, self.keys.signer, self.config.audit.checkpoint_file, self.config.hub.name, self.turn)
 
     def close(self) -> None:
         for _, built in self._targets.values():

@@ -1,7 +1,7 @@
-"""`hub run`: every role, in one process on SQLite, in processes of their own on PostgreSQL; children that die come back.
+"""`hub run`: every role in a process of its own, so that no role waits for another's interpreter; children that die come back.
 
-SQLite has one writer, so one process owns all writing. On PostgreSQL listen, apply and deliver run side by side (measured:
-1.4 times faster), and with a broker Celery workers apply and deliver. SIGTERM ends all, SIGHUP reads hub.toml again.
+On SQLite they take turns at writing (hub/db/engine.py, ADR 0002). With a broker Celery workers apply and deliver instead,
+and a sweeper here does what no wake-up brought to them. SIGTERM ends all, SIGHUP reads hub.toml again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import FrameType
 from hub import log, metrics
 from hub.audit.actions import Action
 from hub.bootstrap.assemble import Hub, open_hub
-from hub.bootstrap.runtime import ROLES, Runtime
+from hub.bootstrap.runtime import Runtime
 from hub.config import Config, ConfigError, load
 
 _log = log.get(__name__)
@@ -59,8 +59,6 @@ def split(hub: Hub, roles: Sequence[str]) -> tuple[tuple[str, ...], list[list[st
     """Roles of this process, and the commands of its children."""
     if roles:
         return tuple(roles), []
-    if hub.sqlite:
-        return ROLES, []
     base = [sys.executable, "-m", "hub"]
     config = ["--config", str(hub.config.path)]
     children = [[*base, "run", *config, "--role", "listen"], [*base, "run", *config, "--role", "web"]]
@@ -140,7 +138,7 @@ def _signals(stop: threading.Event, reload_: threading.Event) -> None:
 def _die_with_parent() -> None:
     """A supervisor that was killed must not leave children behind that hold its ports (prctl(2), Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != int(os.environ[CHILD]):
             raise SystemExit(0)
 

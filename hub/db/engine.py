@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,28 +20,37 @@ BUSY_MS = 5_000
 
 
 class WriteTurn:
-    """Whose turn it is to write, in this process: first come, first served, but intake before all others.
+    """Whose turn it is to write to the SQLite file, among all threads and processes of this host (ADR 0002).
 
-    SQLite has one writer; its own way of waiting (sleep and try again) was measured to starve the listener.
+    SQLite has one writer, and its own way of waiting (sleep, try again) was measured to starve the listener to one row a
+    second. flock(2) wakes its waiters in order and is given back by the kernel when a process dies. Whoever is not
+    urgent queues at the gate first, so that intake waits for two short transactions at most.
     """
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._busy = False
-        self._urgent = 0
+    def __init__(self, folder: Path) -> None:
+        self._paths = (folder / "hub.write-gate", folder / "hub.write-turn")
+        self._local = threading.local()
+
+    def _files(self) -> tuple[int, int]:
+        files: tuple[int, int] | None = getattr(self._local, "files", None)
+        if files is None:
+            gate, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in self._paths)
+            files = self._local.files = (gate, turn)
+        return files
 
     def acquire(self, *, urgent: bool = False) -> None:
-        with self._changed:
-            self._urgent += urgent
-            while self._busy or (self._urgent and not urgent):
-                self._changed.wait()
-            self._urgent -= urgent
-            self._busy = True
+        gate, turn = self._files()
+        if urgent:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            return
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        finally:
+            fcntl.flock(gate, fcntl.LOCK_UN)
 
     def release(self) -> None:
-        with self._changed:
-            self._busy = False
-            self._changed.notify_all()
+        fcntl.flock(self._files()[1], fcntl.LOCK_UN)
 
     @contextmanager
     def take(self, *, urgent: bool = False) -> Iterator[None]:
@@ -48,6 +59,13 @@ class WriteTurn:
             yield
         finally:
             self.release()
+
+
+def write_turn(url: URL) -> WriteTurn | None:
+    """The turn for a SQLite file; PostgreSQL needs none."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return WriteTurn(Path(url.database).parent)
 
 
 def parse_url(text: str, base: Path | None = None) -> URL:
@@ -62,20 +80,23 @@ def parse_url(text: str, base: Path | None = None) -> URL:
     raise Misconfigured(f"database {url.get_backend_name()} is not known: use sqlite:///hub.db or postgresql+psycopg://user@host/name")
 
 
-def sqlite_pragmas(connection: Any) -> None:
-    """WAL for readers beside the writer; FULL because NORMAL loses acknowledged commits on power loss (reliability.md L)."""
+def sqlite_pragmas(connection: Any, synchronous: str = "FULL") -> None:
+    """WAL for readers beside the writer; FULL because NORMAL loses acknowledged commits on power loss (reliability.md L).
+
+    The hot path says NORMAL and syncs the log itself where it must (hub/db/hot.py).
+    """
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}", "cache_size=-65536", "temp_store=MEMORY"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", f"busy_timeout={BUSY_MS}", "cache_size=-65536", "temp_store=MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def make_write_engine(url: URL, turn: WriteTurn, engine: Engine) -> Engine:
+def make_write_engine(url: URL, turn: WriteTurn | None, engine: Engine) -> Engine:
     """For the rare write beside the hot path (tokens, sessions, access records): it waits for its turn on SQLite.
 
     PostgreSQL needs no turn: there it is `engine` itself.
     """
-    if url.get_backend_name() != "sqlite":
+    if turn is None:
         return engine
     writing = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False})
 

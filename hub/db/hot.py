@@ -5,6 +5,7 @@ Off SQLAlchemy's execution layer because of its cost a statement (design.md: ORM
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -29,8 +30,12 @@ class Hot(Protocol):
 
     dialect: str
 
-    def begin(self) -> int:
-        """Opens a transaction; returns the database's clock in µs."""
+    def begin(self, *, durable: bool) -> int:
+        """Opens a transaction; returns the database's clock in µs. `durable`: its commit will wait for the disk."""
+        ...
+
+    def sync(self) -> None:
+        """Waits for the disk where the commit did not."""
         ...
 
     def commit(self) -> None: ...
@@ -59,7 +64,11 @@ def group(rows: Iterable[Row]) -> dict[type, list[Row]]:
 
 
 class SqliteHot:
-    """A connection of this thread to the SQLite file."""
+    """A connection of this thread to the SQLite file.
+
+    Commits do not wait for the disk (synchronous=NORMAL); `sync` does, after the write turn was given back, so that
+    nobody else waits for our disk. What is in the log before a synced commit is synced with it (ADR 0002).
+    """
 
     dialect = "sqlite"
 
@@ -67,9 +76,20 @@ class SqliteHot:
         self._connection = sqlite3.connect(
             url.database or ":memory:", timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=512
         )
-        sqlite_pragmas(self._connection)
+        sqlite_pragmas(self._connection, "NORMAL")
+        self._wal = f"{url.database}-wal"
+        self._wal_file: int | None = None
 
-    def begin(self) -> int:
+    def sync(self) -> None:
+        """Everything committed so far is on the disk when this returns."""
+        try:
+            if self._wal_file is None:
+                self._wal_file = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
+            os.fdatasync(self._wal_file)
+        except OSError as error:
+            raise TryAgain(f"the store could not be synced ({error.strerror})") from error
+
+    def begin(self, *, durable: bool) -> int:  # noqa: ARG002 - `sync` waits for the disk, once the turn was given back
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except SQLITE_PASSING as error:
@@ -110,6 +130,9 @@ class SqliteHot:
 
     def close(self) -> None:
         self._connection.close()
+        if self._wal_file is not None:
+            os.close(self._wal_file)
+            self._wal_file = None
 
 
 def _named(error: sqlite3.Error) -> Exception:
@@ -140,11 +163,16 @@ class PostgresHot:
             )
         return self._connection
 
-    def begin(self) -> int:
+    def sync(self) -> None:
+        """COMMIT did."""
+
+    def begin(self, *, durable: bool) -> int:
         try:
             connection = self._open()
             with connection.pipeline():
                 connection.execute("BEGIN")
+                if not durable:  # never inconsistent; a crash of the server may lose the last moments (PostgreSQL 30.4)
+                    connection.execute("SET LOCAL synchronous_commit = off")
                 row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
         except PG_PASSING as error:
             self._drop()

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from hub.db.engine import WriteTurn
+from hub.db.engine import WriteTurn, write_turn
 from hub.db.hot import Hot, PostgresHot, SqliteHot, group, keys_json
 from hub.domain.rows import Row
 from hub.domain.store import ChannelStateRow, InboundWork, Lease, LeaseLost, OutboundWork
@@ -259,7 +259,7 @@ class SqlStore:
     def __init__(self, url: URL, turn: WriteTurn | None = None) -> None:
         self._url = url
         self._sqlite = url.get_backend_name() == "sqlite"
-        self._turn = turn or WriteTurn()
+        self._turn = turn or write_turn(url)
         self._local = threading.local()
 
     def _hot(self) -> Hot:
@@ -270,16 +270,18 @@ class SqlStore:
         return hot
 
     @contextmanager
-    def transaction(self, *, urgent: bool = False) -> Iterator[SqlTx]:
-        if self._sqlite:
+    def transaction(self, *, urgent: bool = False, durable: bool = True) -> Iterator[SqlTx]:
+        if self._turn is not None:
             with self._turn.take(urgent=urgent):
-                yield from self._open()
+                yield from self._open(durable)
+            if durable:
+                self._hot().sync()
         else:
-            yield from self._open()
+            yield from self._open(durable)
 
-    def _open(self) -> Iterator[SqlTx]:
+    def _open(self, durable: bool) -> Iterator[SqlTx]:
         hot = self._hot()
-        now = hot.begin()
+        now = hot.begin(durable=durable)
         try:
             yield SqlTx(hot, now)
             hot.commit()

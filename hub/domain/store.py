@@ -159,6 +159,10 @@ class Tx(Protocol):
 
 
 class Store(Protocol):
-    def transaction(self, *, urgent: bool = False) -> AbstractContextManager[Tx]:
-        """`urgent`: intake goes first where there is only one writer (SQLite)."""
+    def transaction(self, *, urgent: bool = False, durable: bool = True) -> AbstractContextManager[Tx]:
+        """`urgent`: intake goes first where there is only one writer (SQLite).
+
+        `durable`: leaving the block waits for the disk. Needed before anything is said to the outside: an answer, a
+        delivery. Without it a power cut may take back the last moments, never leave them half done.
+        """
         ...

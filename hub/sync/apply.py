@@ -84,7 +84,7 @@ class Applier:
     def step(self, lease: Lease) -> int:
         """Applies one batch; how many messages it dealt with (0: nothing is due). LeaseLost, TryAgain: nothing happened."""
         numbers = [int(name.split(":")[1]) for name in lease.names]
-        with self._store.transaction() as tx:
+        with self._store.transaction(durable=False) as tx:
             tx.hold(lease, LEASE_SECONDS)
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
             due = tx.due_inbound(numbers, barred, self._batch)
@@ -129,7 +129,8 @@ class Applier:
             self._transaction([Ready(work, error=f"our bug: {type(error).__name__} while applying")], lease)
 
     def _transaction(self, run: Sequence[Ready], lease: Lease) -> None:
-        with self._store.transaction() as tx:
+        # Not durable by itself: what it makes leaves the house only after a delivery's claim, which is.
+        with self._store.transaction(durable=False) as tx:
             tx.hold(lease, LEASE_SECONDS)
             Transaction(self, tx).run(run)
 

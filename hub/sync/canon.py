@@ -109,9 +109,9 @@ class Canon:
             return
         known = source.data if source else {}
         values = explode(fact.values, known) if fact.kind == "Patient" else dict(fact.values)
-        changed = {n: v for n, v in values.items() if not (n in known and same(known[n], v)) and not (v is None and n not in known)}
+        changed = {n: v for n, v in values.items() if (not same(known[n], v) if n in known else v is not None)}
         if source is None:
-            source = Source(fact.kind, origin.system, str(fact.key), resource.id, _text(fact.patient), {}, {}, 0, None, "")
+            source = Source(fact.kind, origin.system, str(fact.key), resource.id, _text(fact.patient), {}, "{}", 0, None, "")
             self.work.keep(source)
             source.dirty = True
         if changed:
@@ -257,7 +257,7 @@ class Canon:
             applied.stale += 1
             return
         if source is None:
-            source = Source(snap.kind, origin.system, key, patient.id, str(snap.patient), {}, {}, 0, None, "", dirty=True)
+            source = Source(snap.kind, origin.system, key, patient.id, str(snap.patient), {}, "{}", 0, None, "", dirty=True)
             self.work.keep(source)
         if source.event_at != origin.event_at:
             source.event_at, source.touched = origin.event_at, True

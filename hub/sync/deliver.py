@@ -8,8 +8,9 @@ outcome is unknown. What is sent is built at send time from the current state, e
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -55,7 +56,7 @@ class Courier:
         self._results = Results(keys)
         self._compose = Compose()
         self._back: queue.SimpleQueue[list[Result]] = queue.SimpleQueue()
-        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._crews: dict[str, Crew] = {}
         self._in_flight: dict[str, int] = {}  # messages with the threads, by channel
         self._lanes: dict[str, int] = {}  # lanes on trial or in flight, by channel
 
@@ -64,7 +65,7 @@ class Courier:
         """Whether something is with the threads or waits to be written."""
         return any(self._in_flight.values()) or not self._back.empty()
 
-    def step(self, lease: Lease, wait: float = 0.02) -> int:
+    def step(self, lease: Lease, wait: float = 0.01) -> int:
         """Writes results, claims and sends; how many messages moved. Waits up to `wait` seconds for results when busy."""
         results = self._collect(wait if any(self._in_flight.values()) else 0)
         try:
@@ -89,11 +90,15 @@ class Courier:
     # -- results --------------------------------------------------------------------------------------------------
 
     def _collect(self, wait: float) -> list[Result]:
+        """What came back within `wait` seconds: results that come together are written together."""
         results: list[Result] = []
+        ends = time.monotonic() + wait
         try:
-            results += self._back.get(timeout=wait) if wait else self._back.get_nowait()
             while True:
-                results += self._back.get_nowait()
+                left = ends - time.monotonic()
+                results += self._back.get(timeout=left) if left > 0 else self._back.get_nowait()
+                if len(results) >= sum(self._in_flight.values()):
+                    return results  # nothing else is on its way
         except queue.Empty:
             return results
 
@@ -147,10 +152,12 @@ class Courier:
         channel = self._channels()[name]
         self._in_flight[name] = self._in_flight.get(name, 0) + len(lane)
         self._lanes[name] = self._lanes.get(name, 0) + 1
-        pool = self._pools.get(name)
-        if pool is None:
-            pool = self._pools[name] = ThreadPoolExecutor(channel.threads, thread_name_prefix=f"deliver-{name}")
-        pool.submit(self._lane, channel, lane)
+        crew = self._crews.get(name)
+        if crew is None or crew.channel is not channel:
+            if crew is not None:
+                crew.dismiss()
+            crew = self._crews[name] = Crew(channel, self._lane)
+        crew.jobs.put(lane)
 
     def _lane(self, channel: OutboundChannel, lane: list[tuple[OutboundWork, Outbound]]) -> None:
         """One lane, in order; what comes after a failure goes back untouched."""
@@ -164,16 +171,33 @@ class Courier:
         results[-1].last_of_lane = True
         self._back.put(results)
 
-    def forget(self, channel: str) -> None:
-        """The channel's settings changed: its threads finish what they have and end."""
-        pool = self._pools.pop(channel, None)
-        if pool is not None:
-            pool.shutdown(wait=False)
+    def close(self) -> None:
+        """No more is sent; threads end with what they have in hand."""
+        for crew in self._crews.values():
+            crew.dismiss()
+        self._crews.clear()
 
-    def close(self, wait: bool = True) -> None:
-        for pool in self._pools.values():
-            pool.shutdown(wait=wait)
-        self._pools.clear()
+
+Lane = list[tuple[OutboundWork, Outbound]]
+
+
+class Crew:
+    """The threads that send for one channel. Plain threads on a queue: an executor's future costs more than a send."""
+
+    def __init__(self, channel: OutboundChannel, act: Callable[[OutboundChannel, Lane], None]) -> None:
+        self.channel = channel
+        self.jobs: queue.SimpleQueue[Lane | None] = queue.SimpleQueue()
+        self._act = act
+        for number in range(channel.threads):
+            threading.Thread(target=self._work, name=f"deliver-{channel.name}-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        while (lane := self.jobs.get()) is not None:
+            self._act(self.channel, lane)
+
+    def dismiss(self) -> None:
+        for _ in range(self.channel.threads):
+            self.jobs.put(None)
 
 
 def attempt(channel: OutboundChannel, work: OutboundWork, message: Outbound) -> Result:

@@ -20,6 +20,7 @@ from hub.sync.deliver import Courier
 
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
+FULL_STEP = 20  # with fewer it pays to wait a little: a transaction of 20 costs little more than one of 1
 
 
 def owner_name(role: str) -> str:
@@ -97,7 +98,7 @@ class Loop:
                 total += moved
                 if done(moved) and not self._stepper.busy():
                     return total
-                if not moved and not self._stepper.busy() and wait is not None:
+                if moved < FULL_STEP and not self._stepper.busy() and wait is not None:
                     wait()
         finally:
             self._release()

@@ -60,7 +60,7 @@ def _slot_order(name: str) -> tuple[int, str]:
 
 def same(left: Any, right: Any) -> bool:
     """Whether two values of a field say the same, however they are written (raw forms and spacing aside)."""
-    return bool(_plain(left) == _plain(right))
+    return left == right or bool(_plain(left) == _plain(right))
 
 
 def is_echo(sent: Any, heard: Any) -> bool:
@@ -72,7 +72,7 @@ def is_echo(sent: Any, heard: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items() if k != "raw" and v is not None}
     if isinstance(value, list):
         return [_plain(v) for v in value]

@@ -38,17 +38,25 @@ class Source:
     resource_id: str
     patient_key: str | None
     data: dict[str, Any]
-    lineage: dict[str, list[Any]]  # field -> [path, message id, map version, changed at µs]
+    lineage_text: str  # JSON, read only where it is needed: most messages change nothing of it
     event_at: int
     message_id: int | None
     channel: str
     dirty: bool = False
     touched: bool = False
+    _lineage: dict[str, list[Any]] | None = None
+
+    @property
+    def lineage(self) -> dict[str, list[Any]]:
+        """field -> [path, message id, map version, changed at µs]."""
+        if self._lineage is None:
+            self._lineage = orjson.loads(self.lineage_text)
+        return self._lineage
 
     def row(self) -> SourceRow:
+        lineage = self.lineage_text if self._lineage is None else _json(self._lineage)
         return SourceRow(
-            self.kind, self.system, self.key, self.resource_id, self.patient_key, _json(self.data), _json(self.lineage),
-            self.event_at, self.message_id, self.channel,
+            self.kind, self.system, self.key, self.resource_id, self.patient_key, _json(self.data), lineage, self.event_at, self.message_id, self.channel,
         )  # fmt: skip
 
 
@@ -113,9 +121,7 @@ class Workspace:
         for row in self.tx.resources(fresh):
             self._add(row)
         for kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel in self.tx.sources(fresh):
-            source = Source(
-                kind, system, key, resource_id, patient_key, orjson.loads(data), orjson.loads(lineage), event_at, message_id, channel
-            )
+            source = Source(kind, system, key, resource_id, patient_key, orjson.loads(data), lineage, event_at, message_id, channel)
             self.sources[kind, system, key] = source
             self.by_resource.setdefault(resource_id, []).append(source)
         self._followed_a_merge(fresh)

@@ -50,11 +50,13 @@ def prometheus(request: Request) -> Response:
 
 
 def _look_up(hub: WebHub) -> None:
-    """Sets the gauges of waiting messages, lag, blocked lanes and breakers."""
+    """Sets the gauges of messages so far and waiting, lag, blocked lanes and breakers."""
     with hub.engine.connect() as conn:
         names = [one.name for one in hub.channels()]
         for row in channels.status(conn, names, skipping=hub.skipping(), now=hub.clock()):
-            for state in ("queued", "in_flight", "uncertain", "dead"):
+            for total in metrics.TOTALS:
+                metrics.TOTAL.labels(row.channel, total).set(getattr(row, total))
+            for state in metrics.STATES:
                 metrics.WORK.labels(row.channel, state).set(getattr(row, state))
             metrics.LAG.labels(row.channel).set(row.lag / 1_000_000)
             metrics.BLOCKED.labels(row.channel).set(row.blocked)

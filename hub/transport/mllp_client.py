@@ -38,7 +38,8 @@ class MllpClient:
 
         Raises NotDelivered(reached=False): no connection could be had, nothing was sent. OutcomeUnknown: it was sent (or
         partly) and no answer to it came in time; the socket is closed, so that a late answer finds nobody. Misconfigured: the
-        peer's certificate is not the one that this channel is bound to, or it does not take ours. Refused: the body itself cannot be framed.
+        peer's certificate is not the one that this channel is bound to, or it does not take ours.
+        Refused: the body itself cannot be framed.
         """
         try:
             framed = frame(body)

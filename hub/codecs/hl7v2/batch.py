@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-_MARK = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))[ \t\r\n\0]*(MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]|[\r\n]|\Z)")
+_MARK = re.compile(
+    rb"(?:\A(?:\xef\xbb\xbf)?[ \t\r\n\0]*|[\r\n][ \t\0]*)(MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]|[\r\n]|\Z)"
+)  # each blank is looked at once: linear on any input
 _BLANK = b" \t\r\n\0\xef\xbb\xbf\x1a"
 
 
@@ -24,8 +26,8 @@ def split(body: bytes) -> list[bytes]:
     if not marks:
         return [body]
     pieces: list[bytes] = []
-    if body[: marks[0].start()].strip(_BLANK):
-        pieces.append(body[: marks[0].start()])
+    if body[: marks[0].start(1)].strip(_BLANK):
+        pieces.append(body[: marks[0].start(1)])
     for mark, following in zip(marks, [*marks[1:], None], strict=True):
         if mark[1] == b"MSH":
             pieces.append(body[mark.start(1) : following.start(1) if following else len(body)])

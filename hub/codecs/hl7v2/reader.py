@@ -182,7 +182,7 @@ def unify_line_ends(text: str, mark: str) -> str:
     if "\r" not in text:
         return text.replace("\n", "\r")
     text = text.replace("\r\n", "\r")
-    return re.sub(rf"\n+(?=[A-Z][A-Z0-9]{{2}}{re.escape(mark)}|\r|$)", "\r", text)
+    return re.sub(rf"(?<!\n)\n++(?=[A-Z][A-Z0-9]{{2}}{re.escape(mark)}|\r|$)", "\r", text)
 
 
 def _odd_name(name: str, number: int, line: str) -> str:

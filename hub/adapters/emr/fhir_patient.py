@@ -10,11 +10,12 @@ answer is safe: what arrived already shows up in the read and leaves nothing to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from hub.adapters.emr import merge
+from hub.adapters.first import is_first, is_unnumbered_prospect
 from hub.adapters.settings import read_table
 from hub.codecs import fhir
 from hub.config import option
@@ -101,6 +102,8 @@ class FhirPatient:
             return self._merged(message)
         for _ in range(ROUNDS):
             found = self._find(message)
+            if found is None and is_unnumbered_prospect(message.resource):
+                return Delivered(detail="nothing to do: a prospect without a number")
             delivered = self._change(message, found) if found else self._create(message)
             if delivered is not None:
                 return delivered
@@ -161,8 +164,8 @@ class FhirPatient:
 
     def _changed(self, message: Outbound) -> list[str]:
         """The fields this message is about; a new patient is about all that is known of it."""
-        if message.type == "patient.created" or not message.changed:
-            return [name for name in merge.FIELDS if name in message.resource]
+        if is_first(message):
+            return [name for name in (*merge.FIELDS, "deceasedAt") if name in message.resource]
         return message.changed
 
     def _change(self, message: Outbound, found: Found) -> Delivered | None:
@@ -221,10 +224,10 @@ class FhirPatient:
 
     def _merged(self, message: Outbound) -> Delivered:
         """`patient.merged`: this patient's document there becomes inactive and points at its survivor, where both are known."""
-        survivor = message.patient_peer_id
         for _ in range(ROUNDS):
             prior = self._read(message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
-            if prior is None or not message.resource.get("replacedBy") or not fhir.is_id(survivor) or survivor == prior.id:
+            survivor = self._survivor(message)
+            if prior is None or not message.resource.get("replacedBy") or survivor in (None, prior.id):
                 return Delivered(message.peer_id, message.peer_etag, detail="nothing to do")
             link = {"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}
             if link in fhir.objects(prior.document.get("link")) and prior.document.get("active") is False:
@@ -234,6 +237,15 @@ class FhirPatient:
             if answer.status not in (409, 412):
                 return self._delivered(answer, prior.id, {})
         raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
+
+    def _survivor(self, message: Outbound) -> str | None:
+        """The survivor's id there: as learnt, else by the numbers of the golden record that the prior one belongs to now."""
+        if message.patient_peer_id and message.patient_peer_id != message.peer_id and fhir.is_id(message.patient_peer_id):
+            return message.patient_peer_id
+        if message.patient == message.resource:
+            return None
+        found = self._find(replace(message, resource=message.patient, peer_id=None))
+        return found.id if found else None
 
     # answers
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from hub.adapters.erp import fields as bp
 from hub.adapters.erp.odata_client import ODataClient
+from hub.adapters.first import is_first, is_unnumbered_prospect
 from hub.adapters.settings import read_table
 from hub.adapters.slots import changed_slots, in_slot, same_contact
 from hub.codecs.sap import odata
@@ -133,6 +134,8 @@ class BusinessPartner:
         while idle < ROUNDS:
             before = len(written)
             found = self._find(message)
+            if found is None and is_unnumbered_prospect(message.resource):
+                return Delivered(detail="nothing to do: a prospect without a number")
             delivered = self._change(message, found, written) if found else self._create(message)
             if delivered is not None:
                 return delivered
@@ -189,7 +192,7 @@ class BusinessPartner:
 
     def _heads(self, message: Outbound) -> set[str]:
         """The fields this message is about; a new patient is about all that is known of it."""
-        if message.type == "patient.created" or not message.changed:
+        if is_first(message):
             return {name for name in FIELDS if name in message.resource}
         return {"deceasedAt" if name == "deceased" else name.partition(".")[0] for name in message.changed}
 
@@ -199,11 +202,7 @@ class BusinessPartner:
             return []
         telecom = message.resource.get("telecom")
         named = [name for name in message.changed if name.startswith("telecom")] or ["telecom"]
-        slots = [
-            slot
-            for slot in changed_slots(["telecom"] if message.type == "patient.created" else named, telecom)
-            if slot in _CONTACTS
-        ]
+        slots = [slot for slot in changed_slots(["telecom"] if is_first(message) else named, telecom) if slot in _CONTACTS]
         if "home" in slots or in_slot(telecom, "home"):
             slots = [slot for slot in slots if slot != "phone"]
         return slots

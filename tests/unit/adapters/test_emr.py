@@ -321,6 +321,32 @@ def test_a_merge_points_the_prior_one_at_its_survivor(mock: respx.MockRouter) ->
     assert sent["link"] == [{"other": {"reference": "Patient/p9"}, "type": "replaced-by"}]
 
 
+def test_the_survivor_of_a_merge_is_found_by_its_numbers(mock: respx.MockRouter) -> None:
+    mock.get("/Patient/p1").mock(return_value=shown())
+    mock.post("/Patient/_search").mock(return_value=bundle(document(id="p9")))
+    mock.get("/Patient/p9").mock(return_value=httpx.Response(200, json=document(id="p9"), headers={"ETag": 'W/"1"'}))
+    put = mock.put("/Patient/p1").mock(return_value=shown())
+    survivor = {"identifier": [{"assigner": "HOSP", "value": "0009"}]}
+    target().send(message(type="patient.merged", resource={"replacedBy": "s"}, patient=survivor))
+    assert json.loads(put.calls.last.request.content)["link"][0]["other"] == {"reference": "Patient/p9"}
+
+
+def test_a_prospect_without_a_number_is_not_the_emrs_business(mock: respx.MockRouter) -> None:
+    done = target(create=True).send(
+        message(type="patient.created", peer_id=None, resource={"prospect": True, "name": [{"text": "뷁"}]})
+    )
+    assert done.detail.startswith("nothing to do")
+    assert not mock.calls
+
+
+def test_a_prospect_who_became_a_patient_is_sent_whole(mock: respx.MockRouter) -> None:
+    mock.post("/Patient/_search").mock(return_value=bundle(document()))
+    mock.get("/Patient/p1").mock(return_value=shown())
+    mock.put("/Patient/p1").mock(return_value=shown())
+    done = target().send(message(peer_id=None, changed=["identifier", "prospect"]))
+    assert {"telecom.mobile", "birthDate", "gender", "name"} <= set(done.sent_fields)
+
+
 def test_a_merge_of_what_the_emr_never_knew_is_nothing(mock: respx.MockRouter) -> None:
     done = target().send(message(type="patient.merged", peer_id=None, patient_peer_id="p9", resource={"replacedBy": "s"}))
     assert done.detail == "nothing to do"

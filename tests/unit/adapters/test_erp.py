@@ -395,6 +395,14 @@ def test_what_a_partner_must_have(mock: respx.MockRouter, resource: dict[str, An
     assert caught.value.code == code
 
 
+def test_a_prospect_without_a_number_is_not_the_erps_business(mock: respx.MockRouter) -> None:
+    done = target(create=True).send(
+        message(type="patient.created", peer_id=None, resource={"prospect": True, "name": [{"text": "뷁"}]})
+    )
+    assert done.detail.startswith("nothing to do")
+    assert not mock.calls
+
+
 def test_find_says_whether_it_stands_there(mock: respx.MockRouter) -> None:
     mock.get(PARTNER).mock(side_effect=[partner(), partner(phones=[phone("010-9999-8888")])])
     one = target()

@@ -1,0 +1,18 @@
+"""What a record system is told the first time it hears of a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hub.domain.ports import Outbound
+
+
+def is_first(message: Outbound) -> bool:
+    """Whether the message is about all that is known: a new patient, or a prospect who became a patient just now."""
+    return message.type == "patient.created" or not message.changed or (message.peer_id is None and "prospect" in message.changed)
+
+
+def is_unnumbered_prospect(resource: Mapping[str, Any]) -> bool:
+    """A prospect whom no system has given a number yet: only the front office knows this person, and that is as it should be."""
+    return bool(resource.get("prospect")) and not resource.get("identifier")

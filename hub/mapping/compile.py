@@ -243,8 +243,10 @@ def _once(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
     first_only = not path.repetition
 
     def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
-        if target in values and (inner is None or not isinstance(values[target], dict) or inner in values[target]):
-            return
+        if target in values:
+            said = values[target]
+            if inner is None or not isinstance(said, dict) or inner in said:
+                return
         if not whole and (reader.repetition in raw or not first_only):
             raw = repetition(raw, path, reader)
         if raw == NULL or (path.component and narrow(raw, path, reader) == NULL):

@@ -198,8 +198,9 @@ class Engine:
         if not keys:
             if spec.required and not spec.each:
                 raise _no_key(spec)
-            if not spec.each and any(path.segment in group for path in (rule.paths[0] for rule in spec.rules)):
-                reader.warn(spec.keys["key"][0].paths[0].text, f"no number, so no {spec.kind}")
+            path = spec.keys["key"][0].paths[0]
+            if not spec.each and path.segment in group:
+                reader.warn(path.text, f"no number, so no {spec.kind}")
             return
         key = keys[0]
         if seen is not None and spec.unique:

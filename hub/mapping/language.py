@@ -150,6 +150,8 @@ def read_maps(layers: Iterable[Mapping[str, str]], code_names: Iterable[str]) ->
     """
     documents: dict[Source, _Document] = {}
     for layer in layers:
+        for document in documents.values():
+            document.below = set(document.origin)
         for name, text in layer.items():
             data, lines = toml_lines.read(name, text)
             source = data.pop("source", None)
@@ -166,9 +168,12 @@ class _Document:
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
         self.origin: dict[toml_lines.Path, tuple[str, int]] = {}
+        self.below: set[toml_lines.Path] = set()  # what earlier layers say: only that may be replaced
 
     def lay(self, name: str, data: dict[str, Any], lines: dict[toml_lines.Path, int]) -> None:
         for path, line in lines.items():
+            if len(path) > 2 and path in self.origin and path not in self.below and not isinstance(_at(data, path), dict):
+                raise Misconfigured(f"{name}:{line}: `{'.'.join(path)}` stands in {self.origin[path][0]} too; keep one: it is said twice")
             self.origin[path] = (name, line)
         self._merge(self.data, data, (), name)
 
@@ -191,6 +196,13 @@ class _Document:
                 name, line = self.origin[path[:length]]
                 return f"{name}:{line}"
         return "map:1"
+
+
+def _at(data: dict[str, Any], path: toml_lines.Path) -> Any:
+    found: Any = data
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _is_rule(path: toml_lines.Path) -> bool:
@@ -379,6 +391,8 @@ class _Checker:
             yield self.rule(path, spec, str(kind), at)
 
     def rule(self, path: str, spec: dict[str, Any], kind: str, at: toml_lines.Path) -> Rule:
+        if any(key.isdigit() for key in spec):
+            self.fail(at, f'a path with a component must stand in quotes: `"{path}.{next(iter(spec))}" = {{ to = … }}`')
         self.only(spec, _RULE_KEYS, at)
         if "to" not in spec:
             self.fail(at, f'`"{path}"` needs `to`: the canonical field')
@@ -428,9 +442,11 @@ class _Checker:
                 if block not in blocks:
                     self.fail((*at, part, block), f"no block `{block}`{_meant(block, blocks)}")
                 known = {field.rstrip("_") for field in DOCUMENTS[blocks[block].kind or "Patient"].__annotations__}
-                for field_name in values:
+                for field_name, value in values.items():
                     if field_name not in known:
                         self.fail((*at, part, block, field_name), f"no field `{field_name}`{_meant(field_name, known)}")
+                    if not isinstance(value, str | int | float | bool):
+                        self.fail((*at, part, block, field_name), f"`{field_name}` must be a text, a number, true or false here")
         return Event(
             name, str(spec.get("title", "")), self.source, wanted, after, spec.get("each"),
             self.table(spec, "set", at), self.table(spec, "default", at),

@@ -58,7 +58,8 @@ def _content(hub: WebHub, row: MessageRow, sealed: bytes | None) -> dict[str, An
         return found
     if hub.explain is not None:
         try:
-            found["facts"] = hub.explain(row.channel, body)
+            rules = hub.explain(row.channel, body)
+            found["facts"] = [rule for rule in rules if rule.get("present") or rule.get("warning")]
         except HubError as error:
             found["note"] = error.reason
     return found

@@ -64,8 +64,15 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     def values(self) -> dict[str, Any]:
-        """Exactly what was sent, nulls included."""
-        return self.model_dump(exclude_unset=True, by_alias=True)
+        """Exactly what was sent. A null deletes a field, so it stays; inside a list there is nothing that it could delete."""
+        sent = self.model_dump(exclude_unset=True, by_alias=True)
+        return {name: _no_nulls(value) if isinstance(value, list) else value for name, value in sent.items()}
+
+
+def _no_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _no_nulls(one) for name, one in value.items() if one is not None}
+    return [_no_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 class CodingIn(Body):

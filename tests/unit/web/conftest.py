@@ -1,0 +1,49 @@
+"""One hub on SQLite with a small hospital in it, copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from hub.web.app import WebHub
+from tests import web_kit
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("web") / "hub.db"
+    engine = web_kit.engine_for(f"sqlite:///{path}")
+    web_kit.fill(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def engine(filled: Path, tmp_path: Path) -> Iterator[Engine]:
+    shutil.copy(filled, tmp_path / "hub.db")
+    made = web_kit.engine_for(f"sqlite:///{tmp_path / 'hub.db'}")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def hub(engine: Engine) -> WebHub:
+    return web_kit.make_hub(engine)
+
+
+@pytest.fixture
+def as_role(hub: WebHub) -> Callable[[str], TestClient]:
+    """A client with a token of that role."""
+    made: dict[str, TestClient] = {}
+
+    def client(role: str) -> TestClient:
+        if role not in made:
+            made[role] = web_kit.api(hub, web_kit.token_for(hub, role))
+        return made[role]
+
+    return client

@@ -20,7 +20,7 @@ from hub.audit.file import CheckpointFile
 from hub.db import schema
 from hub.db.audit import Sequencer, append, export, verify_database
 from hub.db.crypt import KeyRing
-from hub.db.engine import WriteTurn, make_engine, parse_url
+from hub.db.engine import make_engine, parse_url, write_turn
 from hub.domain.errors import Misconfigured
 
 SIGNER = Signer("hospital-hub", b"s" * 32)
@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def sequencer(engine: Engine, file: Path) -> Sequencer:
-    return Sequencer(engine, SIGNER, file, "hospital-hub", WriteTurn() if engine.dialect.name == "sqlite" else None)
+    return Sequencer(engine, SIGNER, file, "hospital-hub", write_turn(engine.url))
 
 
 def write(engine: Engine, count: int) -> None:
@@ -111,7 +111,7 @@ def test_a_crash_between_commit_and_file_is_made_good(
 
 
 def test_two_sequencers_sign_each_entry_once(engine: Engine, file: Path) -> None:
-    turn = WriteTurn() if engine.dialect.name == "sqlite" else None
+    turn = write_turn(engine.url)
     done = threading.Event()
     signed = [0, 0]
 

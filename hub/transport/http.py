@@ -62,9 +62,13 @@ class HttpSettings:
                 raise wrong(f'"{name}" names no file', "create the file, or name the right one")
 
 
-def wrong(problem: str, instead: str) -> Misconfigured:
-    """The error for a setting that the types cannot rule out."""
-    return Misconfigured(f"{problem}; {instead}", code="settings")
+class WrongAddressError(Misconfigured, ValueError):
+    """A setting that the types cannot rule out; a ValueError too, so that hub.config finds its line."""
+
+
+def wrong(problem: str, instead: str) -> WrongAddressError:
+    """The error for such a setting, to be raised in `__post_init__`."""
+    return WrongAddressError(f"{problem}; {instead}", code="settings")
 
 
 def _is_base(url: str) -> bool:

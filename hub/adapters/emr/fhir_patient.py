@@ -16,12 +16,12 @@ from urllib.parse import urlencode
 
 from hub.adapters.emr import merge
 from hub.adapters.first import is_first, is_unnumbered_prospect
-from hub.adapters.settings import read_table
+from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir
 from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused, Unmappable, Unreadable
 from hub.domain.ports import Delivered, Manifest, Outbound, Target
-from hub.transport.http import Answer, HttpClient, HttpSettings, failure, wrong
+from hub.transport.http import Answer, HttpClient, HttpSettings, failure
 
 MANIFEST = Manifest(
     name="emr.fhir_patient",

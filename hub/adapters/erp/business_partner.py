@@ -19,14 +19,14 @@ from typing import Any, Literal
 from hub.adapters.erp import fields as bp
 from hub.adapters.erp.odata_client import ODataClient
 from hub.adapters.first import is_first, is_unnumbered_prospect
-from hub.adapters.settings import read_table
+from hub.adapters.settings import read_table, wrong
 from hub.adapters.slots import changed_slots, in_slot, same_contact
 from hub.codecs.sap import odata
 from hub.codecs.sap.odata import Entity
 from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused, Unreadable
 from hub.domain.ports import Delivered, Manifest, Outbound, Target
-from hub.transport.http import Answer, HttpSettings, wrong
+from hub.transport.http import Answer, HttpSettings
 
 MANIFEST = Manifest(
     name="erp.business_partner",

@@ -24,17 +24,18 @@ def frame(body: bytes) -> bytes:
 class Splitter:
     """Bytes as they come -> bodies of complete frames. One a connection and direction.
 
-    `junk`: bytes that stood outside any frame, so far. `broken`: frames that a new VT cut short, so far. `oversize`: the
-    frame being read is larger than `limit` bytes; it is dropped up to its end and nothing of it is returned.
+    Counted until the owner sets them back: `junk`, bytes that stood outside any frame; `broken`, frames that a new VT cut
+    short; `oversize`, frames of more than `limit` bytes, counted as soon as they are, dropped up to their end.
     """
 
-    __slots__ = ("_buffer", "_inside", "broken", "junk", "limit", "oversize")
+    __slots__ = ("_buffer", "_dropping", "_inside", "broken", "junk", "limit", "oversize")
 
     def __init__(self, limit: int = 1 << 20) -> None:
         self.limit = limit
         self.junk = 0
         self.broken = 0
-        self.oversize = False
+        self.oversize = 0
+        self._dropping = False
         self._buffer = bytearray()
         self._inside = False
 
@@ -64,19 +65,18 @@ class Splitter:
             if restart >= 0:
                 self.broken += data.count(VT, at, stop)
                 self._buffer.clear()
-                self.oversize = False
+                self._dropping = False
                 at = restart + 1
-            if len(self._buffer) + stop - at > self.limit:
-                self.oversize = True
+            if not self._dropping and len(self._buffer) + stop - at > self.limit:
+                self._dropping = True
+                self.oversize += 1
                 self._buffer.clear()
-            if not self.oversize:
+            if not self._dropping:
                 self._buffer += data[at:stop]
             if end < 0:
                 break
-            if not self.oversize:
+            if not self._dropping:
                 found.append(bytes(self._buffer))
-            else:
-                self.broken += 1
             self._buffer.clear()
             self._inside = False
             at = end + 1
@@ -90,5 +90,5 @@ class Splitter:
         if start < 0:
             return len(data)
         self._inside = True
-        self.oversize = False
+        self._dropping = False
         return start + 1

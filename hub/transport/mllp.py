@@ -99,11 +99,10 @@ class Connection(asyncio.Protocol):
         if splitter.junk or splitter.broken:
             log.warning("%s: %d bytes outside a frame, %d broken frames from %s", self._listener.name, splitter.junk,
                         splitter.broken, self.peer)  # fmt: skip
-        splitter.junk = splitter.broken = 0
-        if splitter.oversize:
-            splitter.oversize = False
-            counts.broken += 1
+        counts.broken += splitter.oversize
+        for _ in range(splitter.oversize):
             self._collector.add(self, None)
+        splitter.junk = splitter.broken = splitter.oversize = 0
 
     def answer(self, body: bytes) -> bool:
         """Frame and write one answer. False: the peer is gone, or does not read what we write."""

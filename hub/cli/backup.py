@@ -7,10 +7,12 @@ import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
-
-from sqlalchemy.engine import URL, make_url
+from typing import TYPE_CHECKING
 
 from hub.domain.errors import Misconfigured, NotDelivered
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 PAGES = 1000  # copied at a time, so that writers get their turn
 LONGEST = 6 * 3600  # seconds that pg_dump may take
@@ -18,6 +20,8 @@ LONGEST = 6 * 3600  # seconds that pg_dump may take
 
 def back_up(url: str, target: Path) -> int:
     """Copy the database at `url` to the new file `target`; its size in bytes. Misconfigured, NotDelivered."""
+    from sqlalchemy.engine import make_url
+
     parsed = make_url(url)
     if target.exists():
         raise Misconfigured(f"{target} is there already: name a new file")

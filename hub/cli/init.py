@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from hub.audit.actions import Action
 from hub.cli.common import BAD, GOOD, JsonOption, print_json, record, say, told
 from hub.cli.template import quoted, render
 from hub.config import Config, ConfigError, load
-from hub.db import schema
-from hub.db.auth import AccessStore
-from hub.db.crypt import AUDIT_KEY, DATA_KEY, KeyRing
-from hub.db.engine import make_engine, parse_url
 from hub.domain.ids import now_us
 
 SECRETS = "secrets"
@@ -54,6 +48,8 @@ def init(
 
       hub init my-hub --database postgresql+psycopg://hub:secret@db/hub --broker redis://cache:6379/0
     """
+    from hub.db.crypt import AUDIT_KEY, DATA_KEY, KeyRing
+
     config_file = folder / "hub.toml"
     if config_file.exists() and not force:
         raise ConfigError(str(config_file), 0, "is there already", "use it as it is, or write it anew with --force")
@@ -95,6 +91,9 @@ def init(
 
 def url_setting(url: str, secret_file: Path) -> str:
     """How hub.toml says this URL: in quotes; by file where it holds a password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         password = make_url(url).password
     except (ArgumentError, ValueError):
@@ -125,6 +124,10 @@ def write(path: Path, text: str, mode: int) -> None:
 
 def prepare_database(config: Config) -> str | None:
     """Bring the schema up to date; the first admin token, or None where it was given out before."""
+    from hub.db import schema
+    from hub.db.auth import AccessStore
+    from hub.db.engine import make_engine, parse_url
+
     url = parse_url(config.database.url)
     if config.database.is_sqlite and url.database:
         Path(url.database).touch(mode=0o600)  # canonical data stand in it; SQLite gives its side files the same mode

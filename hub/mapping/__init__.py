@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hub.codecs.hl7v2 import Message
+from hub.domain.errors import Unmappable
 from hub.domain.facts import Mapped
 from hub.mapping.codes import read_codes
 from hub.mapping.engine import Context, Engine
+from hub.mapping.explain import explain
 from hub.mapping.language import read_maps
 
 SHIPPED = Path(__file__).parent
@@ -44,11 +46,14 @@ class MapSet:
 
     def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
         """Facts of one row of a table or view; `table` is the event's name in the map. Raises Unmappable."""
-        return self._engines["row"].map_row(table, row, context)
+        engine = self._engines.get("row")
+        if engine is None:
+            raise Unmappable(f"no map for table {table}", code="no_map")
+        return engine.map_row(table, row, context)
 
     def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
         """What `hub map try` shows: one row per rule: path, present, to, result, function, fact, warning. Holds patient data."""
-        return self._engines["hl7v2"].explain(message, context)
+        return explain(self._engines["hl7v2"], message, context)
 
 
 def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
@@ -67,5 +72,5 @@ def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
     for name, text in [*texts.items(), *sorted(code_texts.items())]:
         digest.update(f"{name}\0{text}\0".encode())
     version = digest.hexdigest()[:16]
-    engines = {maps.source: Engine(maps, codes, version) for maps in read_maps(layers, codes)}
+    engines: dict[str, Engine] = {maps.source: Engine(maps, codes, version) for maps in read_maps(layers, codes)}
     return MapSet(version, texts, engines)

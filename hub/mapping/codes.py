@@ -69,7 +69,7 @@ def _read(path: Path, text: str) -> dict[str, Code]:
             continue
         if len(row) != len(COLUMNS) or not row[0] or not row[1] or not row[3]:
             raise Misconfigured(
-                f"{path.name}:{reader.line_num}: a row needs `from`, `to` and `source`, in {len(COLUMNS)} columns; it has {len(row)}"
+                f"{path.name}:{reader.line_num}: a row needs `from`, `to`, `source`, in {len(COLUMNS)} columns; it has {len(row)}"
             )
         if row[0] in codes:
             raise Misconfigured(f"{path.name}:{reader.line_num}: this code stands in the file twice; keep one of the two rows")

@@ -12,7 +12,7 @@ from typing import Any
 from hub.domain.facts import Key
 from hub.mapping.codes import CodeMap
 from hub.mapping.functions import NULL, Function, Reader
-from hub.mapping.language import KeyPath, KeySpec, PathSpec, Rule, When
+from hub.mapping.spec import KeyPath, KeySpec, PathSpec, Rule, When
 from hub.mapping.times import BadValue
 
 Group = dict[str, list[list[str]]]
@@ -106,7 +106,7 @@ def _converter(rule: Rule, table: CodeMap | None) -> Convert:
     extra, path = dict(rule.extra), rule.path
     if rule.value is not None:
         constant = rule.value
-        return lambda raw, reader: constant
+        return lambda _raw, _reader: constant
     if table is None and not extra:
         return read
 
@@ -144,7 +144,7 @@ def _joined(rule: Rule) -> Convert:
     """Several paths: their texts, in order, are the parts. The raw field of the first is what makes the rule run."""
     call, paths = rule.function.call, rule.paths
 
-    def read(raw: str, reader: Reader) -> Any:
+    def read(_raw: str, reader: Reader) -> Any:
         parts = [narrow(repetition(fetch(path, reader.group), path, reader), path, reader) for path in paths]
         return call(["" if part == NULL else part for part in parts], reader)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub.mapping.functions import NULL, Reader, function
+from hub.mapping.functions import Reader, as_latin1_cp949, function
 from hub.mapping.keys import assigner_of, number_of
 from hub.mapping.korean import is_han, is_hangul, is_mobile, normalise_phone, split_name
 from hub.mapping.times import BadValue
@@ -160,6 +160,12 @@ def as_name_text(text: str, reader: Reader) -> dict[str, Any] | None:
     return _name([text], reader, 0) if text else None
 
 
+@function("latin1_name", "text", "object")
+def as_latin1_name(text: str, reader: Reader) -> dict[str, Any] | None:
+    """As `name_text`, out of cp949 bytes that a driver read as latin-1."""
+    return as_name_text(as_latin1_cp949(text, reader) or "", reader)  # type: ignore[no-any-return]
+
+
 @function("xad", "parts", "object")
 def as_xad(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     """XAD -> Address: street XAD.1 (a SAD: street, or number and street name), XAD.2, city, state, zip, country, use XAD.7."""
@@ -209,7 +215,7 @@ def as_xtn(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     """
     count = len(parts)
     if count == 1:
-        return contact_point(reader.text(parts[0]), "", "", reader)
+        return contact_point(reader.text(parts[0]), "", "")
     use = reader.text(parts[1]).upper()
     equipment = reader.text(parts[2]).upper() if count > 2 else ""
     text = reader.text(parts[0])
@@ -222,10 +228,10 @@ def as_xtn(parts: list[str], reader: Reader) -> dict[str, Any] | None:
             text = whole
         elif not text:
             text = _number_from_pieces(parts, reader)
-    return contact_point(text or mail, use, equipment, reader)
+    return contact_point(text or mail, use, equipment)
 
 
-def contact_point(text: str, use: str, equipment: str, reader: Reader) -> dict[str, Any] | None:
+def contact_point(text: str, use: str, equipment: str) -> dict[str, Any] | None:
     """A ContactPoint out of a text and the codes of tables 0201 and 0202. Raises BadValue where a phone holds no number."""
     if not text or text == "-":
         return None
@@ -256,17 +262,17 @@ def contact_point(text: str, use: str, equipment: str, reader: Reader) -> dict[s
 
 
 @function("phone", "text", "object")
-def as_phone(text: str, reader: Reader) -> dict[str, Any] | None:
+def as_phone(text: str, _reader: Reader) -> dict[str, Any] | None:
     """A phone number in one column -> ContactPoint."""
-    return contact_point(text, "", "PH", reader)
+    return contact_point(text, "", "PH")
 
 
 @function("email", "text", "object")
-def as_email(text: str, reader: Reader) -> dict[str, Any] | None:
+def as_email(text: str, _reader: Reader) -> dict[str, Any] | None:
     """An e-mail address in one column -> ContactPoint."""
     if text and "@" not in text:
         raise BadValue("not an e-mail address")
-    return contact_point(text, "", "INTERNET", reader)
+    return contact_point(text, "", "INTERNET")
 
 
 @function("xcn", "parts", "object")
@@ -299,7 +305,10 @@ def as_xon(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     if number is None and count > 2:
         number = number_of(parts[2], reader)
     if number:
-        party["identifier"] = {"assigner": (assigner_of(parts[5], reader) if count > 5 else "") or reader.assigner, "value": number}
+        party["identifier"] = {
+            "assigner": (assigner_of(parts[5], reader) if count > 5 else "") or reader.assigner,
+            "value": number,
+        }
     name = reader.first(parts[0])
     if name:
         party["name"] = name
@@ -347,5 +356,3 @@ def as_cwe(parts: list[str], reader: Reader) -> dict[str, Any] | None:
 def as_cwe_code(parts: list[str], reader: Reader) -> str | None:
     """CE/CWE -> its code alone, else its text."""
     return reader.first(parts[0]) or (reader.text(parts[1]) if len(parts) > 1 else "") or None
-
-

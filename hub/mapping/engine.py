@@ -9,10 +9,10 @@ from hub.codecs.hl7v2 import Delimiters, Message
 from hub.domain.errors import Unmappable
 from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Snapshot
 from hub.mapping.codes import CodeMap
-from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, describe, fetch, keys_finder, rule_runner
+from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
 from hub.mapping.hl7v2_source import event_at, event_of, groups_of, is_clean, items_of
-from hub.mapping.language import ITEM, Block, Event, Maps, Rule
+from hub.mapping.spec import ITEM, Block, Event, Maps, Rule
 
 _PLAIN = Delimiters("", "", "", "", "")
 
@@ -84,7 +84,7 @@ def _runs(rules: tuple[Rule, ...], codes: Mapping[str, CodeMap]) -> Runs:
         place = (path.segment, max(path.occurrence - 1, 0))
         if not runs or runs[-1][:2] != place:
             runs.append((*place, [], []))
-        runs[-1][3 if rule.each else 2].append((path.field, rule_runner(rule, codes, rule.to in targets)))
+        (runs[-1][3] if rule.each else runs[-1][2]).append((path.field, rule_runner(rule, codes, rule.to in targets)))
         targets.add(rule.to)
     return runs
 
@@ -92,7 +92,9 @@ def _runs(rules: tuple[Rule, ...], codes: Mapping[str, CodeMap]) -> Runs:
 def _is_local(block: Block) -> bool:
     """Whether the block looks at nothing but the item of its `each`: then an item needs no view of the rest."""
     own = {path.segment if not path.field and path.segment != ITEM else ITEM for path in block.each}
-    seen = {path.segment for rule in block.rules for path in rule.paths} | {rule.when.path.segment for rule in block.rules if rule.when}
+    seen = {path.segment for rule in block.rules for path in rule.paths} | {
+        rule.when.path.segment for rule in block.rules if rule.when
+    }
     seen |= {path.segment for spec in block.keys.values() for key in spec for path in key.paths}
     if block.when:
         seen.add(block.when.path.segment)
@@ -129,6 +131,11 @@ def _expand(names: tuple[str, ...], blocks: Mapping[str, CompiledBlock]) -> Iter
             yield name
 
 
+def reader_for(message: Message, context: Context) -> Reader:
+    """What the functions need to know of this message."""
+    return Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone, is_clean(message))
+
+
 class Engine:
     """All events of one source."""
 
@@ -141,9 +148,7 @@ class Engine:
         """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID."""
         name = event_of(message)
         event = self.event(name)
-        reader = Reader(
-            message.delimiters, message.charset, context.assigner, context.system, context.timezone, is_clean(message)
-        )  # fmt: skip
+        reader = reader_for(message, context)
         facts: list[AnyFact] = []
         for group, segments in groups_of(message, event.event.each):
             self._group(event.blocks, group, segments, reader, facts)
@@ -217,7 +222,7 @@ class Engine:
                 paths[name] = "MSH-9"
         if label:
             paths = dict.fromkeys(values, label)
-        others = ()
+        others: tuple[Key, ...] = ()
         if block.others is not None and block.has_others(item, reader):
             others = tuple(other for other in block.others(item, reader) if other != key)
         facts.append(Fact(cast("Any", spec.kind), key, values, paths, patient, others))
@@ -253,90 +258,6 @@ class Engine:
             if patient is None:
                 raise _no_patient(spec)
             facts.append(Snapshot(cast("Any", spec.kind), patient, cast("str", spec.snapshot), items, spec.each[0].text))
-
-    # -- explaining ------------------------------------------------------------------------------------------------
-
-    def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
-        """One row per rule that found something: path, fact, field, function, result. For people; holds patient data."""
-        event = self.event(event_of(message))
-        reader = Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
-        rows: list[dict[str, Any]] = []
-        for group, segments in groups_of(message, event.event.each):
-            for block, fixed, default in event.blocks:
-                spec = block.block
-                name = f"{spec.kind or spec.fact}{f' ({spec.snapshot})' if spec.snapshot else ''}"
-                for at, (item, label) in enumerate(
-                    items_of(spec.each, group, segments, block.each_local, reader) if spec.each else [(group, "")], 1
-                ):
-                    reader.group = item
-                    if block.holds is not None and not block.holds(group, reader):
-                        continue
-                    fact = f"{name} {at}" if spec.each else name
-                    rows += _key_rows(block, item, reader, fact, label)
-                    rows += [{"path": "MSH-9", "present": True, "to": to, "result": value, "function": "event", "fact": fact} for to, value in fixed.items()]  # noqa: E501
-                    rows += _rule_rows(block, item, reader, fact, label)
-                    del default
-                    default = {}
-        return rows
-
-
-def _key_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> list[dict[str, Any]]:
-    rows = []
-    for name, find in block.keys.items():
-        spec = block.block.keys[name]
-        found = find(item, reader)
-        rows.append({
-            "path": label or spec[0].paths[0].text, "present": bool(found), "to": name,
-            "result": [str(key) for key in found], "function": spec[0].function.name, "fact": fact,
-        })  # fmt: skip
-    return rows
-
-
-def _rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    place = 0
-    ordered = [(segment, occurrence, at, run, many) for segment, occurrence, once, each in block.runs for at, run, many in
-               [*((at, run, False) for at, run in once), *((at, run, True) for at, run in each)]]  # fmt: skip
-    rules = _in_run_order(block.block.rules)
-    for (segment, occurrence, at, run, many), rule in zip(ordered, rules, strict=True):
-        place += 1
-        values: Values = {}
-        before = len(reader.warnings)
-        found = item.get(segment) or []
-        present = False
-        for fields in found if many else found[occurrence : occurrence + 1]:
-            if at < len(fields) and fields[at]:
-                present = True
-                run(fields[at], reader, values, {})
-        target = ".".join(rule.to)
-        result = values.get(rule.to[0])
-        if len(rule.to) > 1 and isinstance(result, dict):
-            result = result.get(rule.to[1])
-        row = {"path": label or rule.path, "present": present, "to": target, "result": result, "function": describe(rule.function, rule), "fact": fact}  # noqa: E501
-        if len(reader.warnings) > before:
-            row["warning"] = reader.warnings[-1]
-        rows.append(row)
-    return rows
-
-
-def _in_run_order(rules: tuple[Rule, ...]) -> list[Rule]:
-    """The rules in the order of the runs: neighbours on one segment, those without `each` first."""
-    order: list[Rule] = []
-    chunk: list[Rule] = []
-
-    def flush() -> None:
-        order.extend([rule for rule in chunk if not rule.each] + [rule for rule in chunk if rule.each])
-        chunk.clear()
-
-    last: tuple[str, int] | None = None
-    for rule in rules:
-        place = (rule.paths[0].segment, max(rule.paths[0].occurrence - 1, 0))
-        if place != last:
-            flush()
-            last = place
-        chunk.append(rule)
-    flush()
-    return order
 
 
 def _cached(find: FindKeys, group: Group, reader: Reader) -> list[Key]:

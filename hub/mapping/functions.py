@@ -110,7 +110,7 @@ def function(
 @cache
 def functions() -> dict[str, Function]:
     """Every named function: the shipped ones, then those of the site's entry points (which may replace one)."""
-    from hub.mapping import composites, keys  # noqa: F401 PLC0415 they register themselves; they import this module
+    from hub.mapping import composites, keys  # noqa: F401 they register themselves; they import this module
 
     found = dict(_SHIPPED)
     for entry in entry_points(group=GROUP):
@@ -121,22 +121,22 @@ def functions() -> dict[str, Function]:
 
 
 @function("text", "text", pure=True)
-def as_text(text: str, reader: Reader) -> str | None:
+def as_text(text: str, _reader: Reader) -> str | None:
     return text or None
 
 
 @function("lower", "text", pure=True)
-def as_lower(text: str, reader: Reader) -> str | None:
+def as_lower(text: str, _reader: Reader) -> str | None:
     return text.lower() or None
 
 
 @function("upper", "text", pure=True)
-def as_upper(text: str, reader: Reader) -> str | None:
+def as_upper(text: str, _reader: Reader) -> str | None:
     return text.upper() or None
 
 
 @function("latin1_cp949", "text", pure=True)
-def as_latin1_cp949(text: str, reader: Reader) -> str | None:
+def as_latin1_cp949(text: str, _reader: Reader) -> str | None:
     """cp949 bytes that a driver read as latin-1: put right. Text that is not so (plain ASCII, real Hangul) stays."""
     if text.isascii():
         return text or None
@@ -149,7 +149,7 @@ def as_latin1_cp949(text: str, reader: Reader) -> str | None:
 
 
 @function("date", "text", pure=True)
-def as_date(text: str, reader: Reader) -> str | None:
+def as_date(text: str, _reader: Reader) -> str | None:
     return iso_date(text) if text else None
 
 
@@ -159,7 +159,7 @@ def as_time(text: str, reader: Reader) -> str | None:
 
 
 @function("yn", "text", pure=True)
-def as_yn(text: str, reader: Reader) -> bool | None:
+def as_yn(text: str, _reader: Reader) -> bool | None:
     """Y/N (table 0136) and what old databases write for it."""
     match text.upper():
         case "Y" | "1" | "T" | "TRUE" | "YES":
@@ -172,7 +172,7 @@ def as_yn(text: str, reader: Reader) -> bool | None:
 
 
 @function("number", "text", pure=True)
-def as_number(text: str, reader: Reader) -> int | None:
+def as_number(text: str, _reader: Reader) -> int | None:
     if not text:
         return None
     try:

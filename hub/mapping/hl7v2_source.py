@@ -9,7 +9,7 @@ from hub.codecs.hl7v2 import Message
 from hub.domain.errors import Unmappable
 from hub.mapping.compile import Group
 from hub.mapping.functions import NULL, Reader
-from hub.mapping.language import ITEM, PathSpec
+from hub.mapping.spec import ITEM, PathSpec
 from hub.mapping.times import BadValue, micros
 
 Segments = list[tuple[str, list[str]]]
@@ -126,7 +126,7 @@ def items_of(
                 for fields in found:
                     yield {path.segment: [fields]}, ""
             else:
-                yield from _following(path.segment, group, segments)
+                yield from _following(path.segment, segments)
             continue
         for fields in found:
             if path.field >= len(fields) or not fields[path.field] or fields[path.field] == NULL:
@@ -137,7 +137,7 @@ def items_of(
                     yield (item if local else {**group, **item}), path.text
 
 
-def _following(name: str, group: Group, segments: Segments) -> Iterator[tuple[Group, str]]:
+def _following(name: str, segments: Segments) -> Iterator[tuple[Group, str]]:
     """Each such segment with what follows it up to the next, over what stands before the first."""
     starts = [at for at, (segment, _) in enumerate(segments) if segment == name]
     header = segments[: starts[0]] if starts else []

@@ -99,3 +99,15 @@ def as_rrn_gender(raw: str, reader: Reader) -> str | None:
     """The sex that a resident registration number in the field tells, if there is one."""
     number = registration_number(raw, reader)
     return rrn_gender(number) if number else None
+
+
+@function("rrn_parts_birth_date", "parts")
+def as_rrn_parts_birth_date(parts: list[str], reader: Reader) -> str | None:
+    """The birth date out of a registration number kept in two columns (JUMIN1, JUMIN2), the second one masked or not."""
+    return as_rrn_birth_date("".join(reader.plain(part) for part in parts), reader)  # type: ignore[no-any-return]
+
+
+@function("rrn_parts_gender", "parts")
+def as_rrn_parts_gender(parts: list[str], reader: Reader) -> str | None:
+    """The sex out of a registration number kept in two columns."""
+    return as_rrn_gender("".join(reader.plain(part) for part in parts), reader)  # type: ignore[no-any-return]

@@ -13,7 +13,8 @@ from functools import lru_cache
 from hub.mapping.times import BadValue
 
 TWO_SYLLABLE_FAMILY_NAMES = frozenset({
-    "남궁", "황보", "제갈", "사공", "선우", "독고", "서문", "동방", "망절", "어금", "장곡", "강전", "소봉", "을지", "공손", "등정",
+    "남궁", "황보", "제갈", "사공", "선우", "독고", "서문",
+    "동방", "망절", "어금", "장곡", "강전", "소봉", "을지", "공손", "등정",
 })  # fmt: skip
 
 _NOT_DIAL = re.compile(r"[\s\-().·/]+")

@@ -18,15 +18,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from hub.domain.errors import Misconfigured
 from hub.domain.model import DOCUMENTS, Kind
 from hub.mapping import toml_lines
 from hub.mapping.functions import Function, functions
+from hub.mapping.layers import Document
+from hub.mapping.spec import ITEM, Block, Event, KeyPath, KeySpec, Maps, PathSpec, Rule, Source, When
 
-Source = Literal["hl7v2", "row"]
 FACTS: dict[str, tuple[str, ...]] = {  # fact -> the keys that it needs
     "merge": ("survivor", "prior"),
     "move": ("to_patient", "from_patient"),
@@ -35,7 +35,6 @@ FACTS: dict[str, tuple[str, ...]] = {  # fact -> the keys that it needs
     "unlink": ("first", "second"),
 }
 SCOPES = ("patient", "visit", "account")
-ITEM = "*"  # the repetition that a block's `each` stands at
 _HL7_PATH = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?-(\d+)(?:\((\d+)\))?(?:\.(\d+))?(?:\.(\d+))?\Z")
 _RULE_KEYS = {"to", "as", "codes", "default", "each", "when", "value", "with", "empty"}
 _BLOCK_KEYS = {
@@ -46,109 +45,12 @@ _EVENT_KEYS = {"title", "blocks", "after", "each", "set", "default"}
 _WHEN_KEYS = {"path", "in", "not_in", "present"}
 
 
-@dataclass(frozen=True, slots=True)
-class PathSpec:
-    """One place: a field of a segment, a column, or (`segment` "*") the item of `each`. 0 means "not said"."""
-
-    text: str
-    segment: str = ""
-    occurrence: int = 0
-    field: int = 0
-    repetition: int = 0
-    component: int = 0
-    subcomponent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class When:
-    """A condition on one path; nothing more is expressible."""
-
-    path: PathSpec
-    among: frozenset[str] | None = None
-    not_among: frozenset[str] | None = None
-    present: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPath:
-    """Where a key stands and the function that reads it; several paths make one key together (joined by `/`)."""
-
-    paths: tuple[PathSpec, ...]
-    function: Function
-
-
-KeySpec = tuple[KeyPath, ...]  # the first that gives a number
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """canonical field <- path."""
-
-    paths: tuple[PathSpec, ...]
-    to: tuple[str, ...]
-    function: Function
-    codes: str | None = None
-    default: str | None = None
-    each: bool = False
-    when: When | None = None
-    value: Any = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    empty: frozenset[str] = frozenset()
-
-    @property
-    def path(self) -> str:
-        return ",".join(path.text for path in self.paths)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What makes facts of one sort."""
-
-    name: str
-    kind: Kind | None
-    snapshot: str | None
-    fact: str | None
-    scope: str
-    include: tuple[str, ...]
-    keys: Mapping[str, KeySpec]
-    patient: KeySpec
-    each: tuple[PathSpec, ...]
-    when: When | None
-    unique: bool
-    required: bool
-    rules: tuple[Rule, ...]
-    default: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Which blocks an event runs."""
-
-    name: str
-    title: str
-    source: Source
-    blocks: tuple[str, ...]
-    after: tuple[str, ...]  # once, over the whole message, when all groups of `each` are done
-    each: str | None
-    set: Mapping[str, Mapping[str, Any]]
-    default: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(slots=True)
-class Maps:
-    """All that the files of one source say."""
-
-    source: Source
-    blocks: dict[str, Block]
-    events: dict[str, Event]
-
-
 def read_maps(layers: Iterable[Mapping[str, str]], code_names: Iterable[str]) -> list[Maps]:
     """Compile layers of files (name -> text; the shipped first, then overlays) into one Maps per source.
 
     Raises Misconfigured: file, line, what is wrong, what to write instead.
     """
-    documents: dict[Source, _Document] = {}
+    documents: dict[Source, Document] = {}
     for layer in layers:
         for document in documents.values():
             document.below = set(document.origin)
@@ -158,65 +60,12 @@ def read_maps(layers: Iterable[Mapping[str, str]], code_names: Iterable[str]) ->
             if source not in ("hl7v2", "row"):
                 at = lines.get(("source",), 1)
                 raise Misconfigured(f'{name}:{at}: a map file begins with `source = "hl7v2"` or `source = "row"`')
-            documents.setdefault(source, _Document()).lay(name, data, lines)
+            documents.setdefault(source, Document()).lay(name, data, lines)
     return [_Checker(source, document, frozenset(code_names)).check() for source, document in documents.items()]
 
 
-class _Document:
-    """Files laid over one another; remembers where each key came from."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, Any] = {}
-        self.origin: dict[toml_lines.Path, tuple[str, int]] = {}
-        self.below: set[toml_lines.Path] = set()  # what earlier layers say: only that may be replaced
-
-    def lay(self, name: str, data: dict[str, Any], lines: dict[toml_lines.Path, int]) -> None:
-        for path, line in lines.items():
-            if len(path) > 2 and path in self.origin and path not in self.below and not isinstance(_at(data, path), dict):
-                raise Misconfigured(f"{name}:{line}: `{'.'.join(path)}` stands in {self.origin[path][0]} too; keep one: it is said twice")
-            self.origin[path] = (name, line)
-        self._merge(self.data, data, (), name)
-
-    def _merge(self, below: dict[str, Any], above: dict[str, Any], at: toml_lines.Path, name: str) -> None:
-        for key, value in above.items():
-            here = (*at, key)
-            if value is False and not _is_flag(here):
-                if key not in below:
-                    raise Misconfigured(f"{self.where(here)}: there is nothing to remove under this key; see `hub map try` for the keys")
-                del below[key]
-            elif isinstance(value, dict) and isinstance(below.get(key), dict) and not _is_rule(here):
-                self._merge(below[key], value, here, name)
-            else:
-                below[key] = value
-
-    def where(self, path: toml_lines.Path) -> str:
-        """`file:line` of that key, or of the nearest one that holds it."""
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.origin:
-                name, line = self.origin[path[:length]]
-                return f"{name}:{line}"
-        return "map:1"
-
-
-def _at(data: dict[str, Any], path: toml_lines.Path) -> Any:
-    found: Any = data
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
-
-
-def _is_rule(path: toml_lines.Path) -> bool:
-    """A rule is replaced whole: half an old rule and half a new one is nothing that anybody wrote."""
-    return len(path) == 4 and path[0] == "block" and path[2] == "fields"
-
-
-def _is_flag(path: toml_lines.Path) -> bool:
-    """Where `false` is a value and not a removal."""
-    return (len(path) == 3 and path[2] in ("unique", "required")) or (len(path) > 3 and path[0] == "event") or "default" in path[2:3]
-
-
 class _Checker:
-    def __init__(self, source: Source, document: _Document, codes: frozenset[str]) -> None:
+    def __init__(self, source: Source, document: Document, codes: frozenset[str]) -> None:
         self.source = source
         self.document = document
         self.codes = codes
@@ -255,7 +104,7 @@ class _Checker:
     def text(self, value: object, path: toml_lines.Path) -> str:
         if not isinstance(value, str) or not value:
             self.fail(path, f"`{path[-1]}` must be a text in quotes")
-        return cast("str", value)
+        return value
 
     def texts(self, value: object, path: toml_lines.Path) -> tuple[str, ...]:
         values = [value] if isinstance(value, str) else value
@@ -275,7 +124,9 @@ class _Checker:
             return PathSpec(text, text)
         match = _HL7_PATH.match(text)
         if match is None:
-            self.fail(path, f"`{text}` is no HL7 path; write segment, field and, if need be, component: `PID-5` or `PID-3(2).4.1`")
+            self.fail(
+                path, f"`{text}` is no HL7 path; write segment, field and, if need be, component: `PID-5` or `PID-3(2).4.1`"
+            )
         segment, *numbers_text = match.groups()
         return PathSpec(text, segment, *(int(number) if number else 0 for number in numbers_text))
 
@@ -397,13 +248,16 @@ class _Checker:
         if "to" not in spec:
             self.fail(at, f'`"{path}"` needs `to`: the canonical field')
         to = tuple(self.text(spec["to"], (*at, "to")).split("."))
-        known = {name.rstrip("_") for name in DOCUMENTS[cast("Kind", kind)].__annotations__} if kind in DOCUMENTS else set()
+        known = {name.rstrip("_") for name in DOCUMENTS[kind].__annotations__} if kind in DOCUMENTS else set()
         if to[0] not in known or len(to) > 2:
             self.fail(at, f"{kind} has no field `{'.'.join(to)}`{_meant(to[0], known)}")
         paths = tuple(self.path(part, at) for part in path.split(","))
         function = self.function(spec.get("as", "text"), at, key=False)
         if len(paths) > 1 and function.takes != "parts":
-            self.fail(at, f"`{path}` gives several parts, and function `{function.name}` takes one; use one that takes parts, like `join`")
+            self.fail(
+                at,
+                f"`{path}` gives several parts, and function `{function.name}` takes one; use one that takes parts, like `join`",
+            )
         codes = spec.get("codes")
         if codes is not None and codes not in self.codes:
             self.fail(at, f"no value map `{codes}`{_meant(str(codes), self.codes)}; a value map is a file codes/{codes}.csv")

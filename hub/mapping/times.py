@@ -10,13 +10,17 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-_TS = re.compile(r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?)?)?)?(?:([+-])(\d\d):?(\d\d))?\Z")
-_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,6})?)?\d*)?\s*(?:Z|([+-])(\d\d):?(\d\d))?\Z")
+_TS = re.compile(
+    r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?)?)?)?(?:([+-])(\d\d):?(\d\d))?\Z", re.ASCII
+)
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,6})?)?\d*)?\s*(?:Z|([+-])(\d\d):?(\d\d))?\Z", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class BadValue(ValueError):
+class BadValue(ValueError):  # noqa: N818 named like hub.domain.errors
     """A value that a function cannot read; `code` says why and never holds the value."""
 
     def __init__(self, code: str) -> None:

@@ -24,7 +24,7 @@ def read(name: str, text: str) -> tuple[dict[str, Any], dict[Path, int]]:
         found = re.search(r"\(at line (\d+)", str(error))
         line = found.group(1) if found else str(text.count("\n") + 1)
         what = str(error).split(" (at ")[0]
-        raise Misconfigured(f"{name}:{line}: {what}; a path must stand in quotes: `\"PID-3\" = {{ to = … }}`") from None
+        raise Misconfigured(f'{name}:{line}: {what}; a path must stand in quotes: `"PID-3" = {{ to = … }}`') from None
     return document, _lines(text)
 
 

@@ -49,7 +49,11 @@ def instant(text: str | None) -> str | float | None:
 
 
 def names(found: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    return {((n.get("family") or "").casefold(), (n.get("given") or [""])[0].casefold()) for n in found if n.get("family") or n.get("given")}
+    return {
+        ((n.get("family") or "").casefold(), (n.get("given") or [""])[0].casefold())
+        for n in found
+        if n.get("family") or n.get("given")
+    }
 
 
 def addresses(found: list[dict[str, Any]]) -> set[tuple[str, ...]]:
@@ -234,7 +238,9 @@ def test_every_difference_stands_in_the_table_with_its_reason() -> None:
 
 
 def test_the_pairs_are_there_and_mostly_agree() -> None:
-    pairs = len(list((CORPUS / "pairs" / "ms-fhir-converter").glob("ADT*"))) + len(list((CORPUS / "pairs" / "ms-fhir-converter").glob("SIU*")))
+    pairs = len(list((CORPUS / "pairs" / "ms-fhir-converter").glob("ADT*"))) + len(
+        list((CORPUS / "pairs" / "ms-fhir-converter").glob("SIU*"))
+    )
     assert pairs >= 33
     fields = {(name, field) for name, field, _, _ in converter_differences()}
     identity = {"Patient birthDate", "Patient gender", "Encounter visit number", "Encounter class"}

@@ -11,7 +11,10 @@ from hub.mapping import Context, load_maps
 
 MAPS = load_maps()
 CONTEXT = Context("HOSP", "ocs", "Asia/Seoul", received_at=1_000_000)
-PID = "PID|1||00012345||홍^길동^^^^^L^I~HONG^GILDONG^^^^^L^A||19800131|M|||테헤란로 1^101호^서울^^06236^KOR^H||010-1234-5678^PRN^CP|02-123-4567^WPN^PH"
+PID = (
+    "PID|1||00012345||홍^길동^^^^^L^I~HONG^GILDONG^^^^^L^A||19800131|M|||테헤란로 1^101호^서울^^06236^KOR^H"
+    "||010-1234-5678^PRN^CP|02-123-4567^WPN^PH"
+)
 PV1 = "PV1|1|O|IM^R1^1|||W2^201^2|D001^김^의사|||IM|||||||||V1|11" + "|" * 24 + "20261122090000"
 RRN = "801301-1234567"  # month 13: nobody's
 
@@ -31,7 +34,10 @@ def one(found: list[AnyFact], kind: str) -> Fact:
 
 
 LISTED = [
-    *(f"ADT^A{n:02d}" for n in [*range(1, 18), 18, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, *range(34, 52), 52, 53, 60]),
+    *(
+        f"ADT^A{n:02d}"
+        for n in [*range(1, 18), 18, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, *range(34, 52), 52, 53, 60]
+    ),
     *(f"SIU^S{n}" for n in [*range(12, 25), 26]),
 ]
 
@@ -46,9 +52,12 @@ def test_every_listed_event_has_a_map() -> None:
     ("event", "status", "state"),
     [
         ("A01", "in-progress", None), ("A02", "in-progress", None), ("A03", "finished", "treated"), ("A04", "arrived", "registered"),
-        ("A05", "planned", None), ("A06", "in-progress", None), ("A07", "in-progress", None), ("A08", None, None), ("A11", "cancelled", None),
-        ("A12", None, None), ("A13", "in-progress", None), ("A14", "planned", None), ("A15", None, None), ("A16", None, None),
-        ("A21", "onleave", None), ("A22", "in-progress", None), ("A23", "entered-in-error", None), ("A25", None, None), ("A26", None, None),
+        ("A05", "planned", None), ("A06", "in-progress", None), ("A07", "in-progress", None), ("A08", None, None),
+        ("A11", "cancelled", None),
+        ("A12", None, None), ("A13", "in-progress", None), ("A14", "planned", None),
+        ("A15", None, None), ("A16", None, None),
+        ("A21", "onleave", None), ("A22", "in-progress", None), ("A23", "entered-in-error", None), ("A25", None, None),
+        ("A26", None, None),
         ("A27", "cancelled", None), ("A38", "cancelled", None), ("A52", "in-progress", None), ("A53", "onleave", None),
     ],
 )  # fmt: skip
@@ -207,7 +216,9 @@ def test_accounts_visits_moves_and_changes_of_number(event: str, expected: AnyFa
 
 
 def test_a45_moves_each_visit_that_it_lists() -> None:
-    found = facts("ADT^A45", "PID|1||A1||X", "MRG|B1||||V1", "PV1|1|I" + "|" * 17 + "V1", "MRG|B2||||V2", "PV1|1|I" + "|" * 17 + "V2")
+    found = facts(
+        "ADT^A45", "PID|1||A1||X", "MRG|B1||||V1", "PV1|1|I" + "|" * 17 + "V1", "MRG|B2||||V2", "PV1|1|I" + "|" * 17 + "V2"
+    )
     assert [fact for fact in found if isinstance(fact, Move)] == [
         Move("visit", Key("HOSP", "A1"), Key("HOSP", "B1"), Key("HOSP", "V1")),
         Move("visit", Key("HOSP", "A1"), Key("HOSP", "B2"), Key("HOSP", "V2")),
@@ -253,7 +264,8 @@ SCH = "SCH|P1^OCS|F1|||||R^재진|NORMAL|30|min|^^30^20261201100000^202612011030
 def test_a_booking() -> None:
     mapped = MAPS.map(
         message(
-            "SIU^S12", SCH.format(status="Pending"), PID, "PV1|1|O||||||||IM", "RGS|1", "AIS|1||US^초음파|20261201100000|||30|min",
+            "SIU^S12", SCH.format(status="Pending"), PID, "PV1|1|O||||||||IM", "RGS|1",
+            "AIS|1||US^초음파|20261201100000|||30|min",
             "AIL|1||IM^R1^1", "AIP|1||D001^김^의사",
         ),
         CONTEXT,
@@ -265,7 +277,8 @@ def test_a_booking() -> None:
     assert booking.values == {
         "identifier": [{"assigner": "OCS", "value": "P1", "type": "PLAC"}, {"assigner": "HOSP", "value": "F1", "type": "FILL"}],
         "status": "pending", "start": "2026-12-01T10:00:00+09:00", "end": "2026-12-01T10:30:00+09:00", "minutes": 30,
-        "reason": {"code": "R", "display": "재진"}, "type": {"code": "US", "display": "초음파"}, "location": "IM R1 1", "department": "IM",
+        "reason": {"code": "R", "display": "재진"}, "type": {"code": "US", "display": "초음파"},
+        "location": "IM R1 1", "department": "IM",
         "participant": [{"identifier": {"assigner": "HOSP", "value": "D001"}, "name": "김의사", "role": "performer"}],
     }  # fmt: skip
     assert not [fact for fact in mapped.facts if isinstance(fact, Fact) and fact.kind == "Encounter"]
@@ -274,7 +287,8 @@ def test_a_booking() -> None:
 @pytest.mark.parametrize(
     ("event", "said", "status"),
     [
-        ("S12", "", "booked"), ("S12", "Pending", "pending"), ("S13", "", "booked"), ("S14", "", None), ("S14", "Complete", "fulfilled"),
+        ("S12", "", "booked"), ("S12", "Pending", "pending"), ("S13", "", "booked"), ("S14", "", None),
+        ("S14", "Complete", "fulfilled"),
         ("S15", "Booked", "cancelled"), ("S16", "", "cancelled"), ("S17", "", "entered-in-error"), ("S26", "Booked", "noshow"),
         ("S12", "no such", "booked"),
     ],

@@ -5,7 +5,8 @@
     peer.misbehave(Fault.BUSY, times=None)       # until peer.behave()
     peer.down(); peer.up()                       # the same port closes and opens again
 
-What a request did is in `received` (requests that were acted on, in order) and `counts` (how often which fault showed).
+What a request did is in `received` (requests that were acted on, in order); `counts` says how many connections there
+were and how often which fault showed.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ class Peer(ABC):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self._open.add(sock)
+                self.counts["connections"] += 1
             threading.Thread(target=self._connection, args=(sock, stopped), daemon=True).start()
 
     def _connection(self, sock: socket.socket, stopped: threading.Event) -> None:

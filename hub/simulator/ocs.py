@@ -241,16 +241,24 @@ class OcsSender:
         return not self._queue.unfinished_tasks
 
     def send(self, event: str, segments: list[tuple[str, Fields]], *, seconds: float = 60) -> str:
-        """Send one message now, again with the same MSH-10 until it is answered; MSA-1. Raises HubError after `seconds`."""
+        """Send one message now, again with the same MSH-10 until it is answered for good; MSA-1.
+
+        AR with 207 means "not now" (the hub's store is busy). Raises HubError where there was no answer for `seconds`.
+        """
         control_id = f"{self._run}-{next(self._ids)}"
         body = self.compose(event, segments, control_id)
         end = time.monotonic() + seconds
         while True:
             try:
-                code = parse(self._client.send(body, control_id), self.charset).segments[1].value(1) or ""
+                answer = parse(self._client.send(body, control_id), self.charset)
             except (NotDelivered, OutcomeUnknown):
                 if self._stopped.is_set() or time.monotonic() > end:
                     raise
+                time.sleep(0.1)
+                continue
+            code = answer.segments[1].value(1) or ""
+            busy = code == "AR" and any(s.name == "ERR" and s.value(3) == "207" for s in answer.segments)
+            if busy and not self._stopped.is_set() and time.monotonic() < end:
                 time.sleep(0.1)
                 continue
             self.sent += 1

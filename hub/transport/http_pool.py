@@ -130,6 +130,9 @@ class HttpPool:
             try:
                 link.sock.settimeout(seconds)
                 link.sock.sendall(payload)
+            except TimeoutError:
+                link.close()
+                raise NotDelivered(f"{self._authority} did not take the whole request in time", code="cut") from None
             except OSError:  # not all of it went out: a fresh connection may have it
                 link.close()
             else:

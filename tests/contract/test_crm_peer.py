@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from hub.adapters.crm.webhook import Settings, WebhookTarget
 from hub.codecs.webhook import new_secret
 from hub.config import Secret
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused
+from hub.simulator.certificates import Authority
 from hub.simulator.crm import CrmPeer
 from hub.simulator.faults import Fault
 from tests.contract.case import patient_updated
@@ -99,4 +101,17 @@ def test_messages_go_over_one_kept_connection(crm: CrmPeer) -> None:
     hub = target(crm)
     for n in range(20):
         hub.send(patient_updated(n))
-    assert len(crm._open) == 1
+    assert crm.counts["connections"] == 1
+
+
+def test_tls_connections_are_kept_too(tmp_path: Path) -> None:
+    hospital = Authority()
+    (tmp_path / "ca.pem").write_bytes(hospital.pem)
+    with CrmPeer(tls=hospital.server_context()) as crm:
+        table = {"url": crm.url, "secrets": [Secret(crm.secrets[0])], "ca_file": str(tmp_path / "ca.pem")}
+        hub = webhook.build(Settings.from_table(table))
+        for n in range(10):
+            hub.send(patient_updated(n))
+        hub.close()
+        assert len(crm.received) == 10
+        assert crm.counts["connections"] == 1

@@ -90,6 +90,16 @@ def test_a_prospect_gets_a_number_of_the_ocs(ocs: OcsPeer) -> None:
     assert [b.patient for b in ocs.bookings.values()] == ["N0000001"]
 
 
+def test_the_ocs_is_told_nothing_of_a_patient_it_gave_no_number(ocs: OcsPeer) -> None:
+    message = patient_updated(1)
+    message.patient["identifier"] = [{"assigner": "HUB", "value": message.patient_id, "type": "PI"}]
+    for more in ({}, {"assigner": ""}):
+        done = target(ocs, **more).send(message)
+        assert (done.sent, done.detail) == (b"", "nothing to do: a patient without a number of the OCS")
+    assert ocs.received == []
+    assert ocs.patients == {}
+
+
 def test_the_ocs_knows_what_it_was_told(ocs: OcsPeer) -> None:
     target(ocs, charset="KS X 1001").send(patient_updated(1))
     assert ocs.patients["CANARY-00012345-1"]["name"] == "홍길동"
@@ -155,6 +165,7 @@ def test_mutual_tls_and_a_bound_certificate(tmp_path: Path) -> None:
 def test_the_sender_sends_again_under_the_same_id_until_it_is_answered() -> None:
     with Listening() as hub:
         sender = OcsSender(hub.host, hub.port).start()
+        hub.misbehave(Fault.BUSY, 2)
         hub.misbehave(Fault.ANSWER_LOST, 2)
         sender.put(("ADT^A08", [("PID", {3: ("1", "", "", "HOSP")})]))
         assert sender.join(5)

@@ -37,12 +37,16 @@ SCHEDULING = {"created": "SIU^S12", "updated": "SIU^S13", "cancelled": "SIU^S15"
 
 @dataclass(slots=True)
 class Built:
-    """One message before its header: event, segments, canonical fields as sent, and the number the OCS knows the thing by."""
+    """One message before its header: event, segments, canonical fields as sent, and the number the OCS knows the thing by.
+
+    `known`: whether the OCS has given the patient a number.
+    """
 
     event: str
     segments: Segments
     sent_fields: dict[str, Any] = field(default_factory=dict)
     peer_id: str | None = None
+    known: bool = True
 
 
 def hl7_time(text: str, zone: tzinfo) -> str:
@@ -62,9 +66,10 @@ def hl7_instant(micros: int, zone: tzinfo) -> str:
 def patient_message(message: Outbound, *, event: str, assigner: str, zone: tzinfo) -> Built:
     """ADT^A08 or A31 of the current golden record: EVN, PID, PV1 (§3.3.8, §3.3.31). Raises Refused without any number."""
     at = hl7_instant(message.at, zone)
-    pid, number = _pid(message, assigner, zone, message.changed)
+    pid = _pid(message, assigner, zone, message.changed)
+    number = _numbers(message, assigner)[0]
     segments: Segments = [("EVN", {1: event[-3:], 2: at}), ("PID", pid), ("PV1", {1: "1", 2: "N"})]  # 0004 N: no visit meant
-    return Built(event, segments, _sent_of_patient(message), number)
+    return Built(event, segments, _sent_of_patient(message), number[0], _is_own(number, assigner))
 
 
 def booking_message(message: Outbound, *, assigner: str, zone: tzinfo) -> Built:
@@ -77,7 +82,7 @@ def booking_message(message: Outbound, *, assigner: str, zone: tzinfo) -> Built:
         raise Refused("the appointment has no start time", code="no_start")
     action = "cancelled" if document.get("status") in GONE else message.type.rpartition(".")[2]
     placer = _number(document, "PLAC") or (message.resource_id, HUB)
-    pid, _ = _pid(message, assigner, zone, ())
+    pid = _pid(message, assigner, zone, ())
     segments: Segments = [("SCH", _sch(document, placer, zone))]
     start, end = _span(document, zone)
     segments.append(("TQ1", {1: "1", 7: start, 8: end}))
@@ -94,10 +99,9 @@ def booking_message(message: Outbound, *, assigner: str, zone: tzinfo) -> Built:
 # ---- PID (§3.4.2) ------------------------------------------------------------------------------------------------------
 
 
-def _pid(message: Outbound, assigner: str, zone: tzinfo, changed: Iterable[str]) -> tuple[dict[int, Field], str]:
+def _pid(message: Outbound, assigner: str, zone: tzinfo, changed: Iterable[str]) -> dict[int, Field]:
     patient = message.patient
-    numbers = _numbers(message, assigner)
-    fields: dict[int, Field] = {1: "1", 3: list[Repetition](numbers)}
+    fields: dict[int, Field] = {1: "1", 3: list[Repetition](_numbers(message, assigner))}
     fields[5] = [_xpn(name) for name in patient.get("name", ())]
     fields[7] = hl7_time(str(patient.get("birthDate", "")), zone)
     fields[8] = SEX.get(patient.get("gender", ""), "")
@@ -111,7 +115,7 @@ def _pid(message: Outbound, assigner: str, zone: tzinfo, changed: Iterable[str])
     for name, number in (("address", 11), ("telecom", 13)):
         if not fields[number] and any(one.partition(".")[0] == name for one in changed):
             fields[number] = NULL  # it was taken away: an empty field would mean "no change" (§2.5.3)
-    return fields, str(numbers[0][0])
+    return fields
 
 
 def _numbers(message: Outbound, assigner: str) -> list[tuple[str, ...]]:
@@ -121,11 +125,17 @@ def _numbers(message: Outbound, assigner: str) -> list[tuple[str, ...]]:
         for one in message.patient.get("identifier", ())
         if one.get("use") != "old"
     ]
-    own = [one for one in found if not assigner or one[3] == assigner]
+    own = [one for one in found if _is_own(one, assigner)]
     others = [one for one in found if one not in own]
-    if not own:
-        others.append((message.patient_id, "", "", HUB, "PI"))
+    hubs = (message.patient_id, "", "", HUB, "PI")
+    if not own and hubs not in others:
+        others.append(hubs)
     return own + others
+
+
+def _is_own(number: tuple[str, ...], assigner: str) -> bool:
+    """A number that the OCS gave out; where the channel names no assigner, any that is not the hub's."""
+    return number[3] == assigner if assigner else number[3] != HUB
 
 
 def _xpn(name: Document) -> Repetition:

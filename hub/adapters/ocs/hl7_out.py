@@ -132,6 +132,8 @@ class Hl7Target:
 
     def send(self, message: Outbound) -> Delivered:
         built, body, control_id = self.compose(message)
+        if built.event.startswith("ADT") and not built.known:
+            return Delivered(detail="nothing to do: a patient without a number of the OCS")
         try:
             with self._client() as client:
                 answer = client.send(body, control_id)

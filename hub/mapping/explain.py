@@ -58,6 +58,7 @@ def _key_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, labe
 def _rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> Iterator[Row]:
     for rule, run, many in _in_order(block):
         values: Row = {}
+        paths: dict[str, str] = {}
         before = len(reader.warnings)
         path = rule.paths[0]
         found = item.get(path.segment) or []
@@ -66,7 +67,7 @@ def _rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, lab
         for fields in found if many else found[at : at + 1]:
             if path.field < len(fields) and fields[path.field]:
                 present = True
-                run(fields[path.field], reader, values, {})
+                run(fields[path.field], reader, values, paths)
         result = values.get(rule.to[0])
         if len(rule.to) > 1 and isinstance(result, dict):
             result = result.get(rule.to[1])

@@ -32,8 +32,8 @@ class Reader:
     """
 
     __slots__ = (
-        "assigner", "codec", "common", "component", "delimiters", "escape", "group", "keys", "repetition", "subcomponent", "system",
-        "text", "warnings", "zone",
+        "assigner", "codec", "common", "component", "delimiters", "escape", "group", "keys", "repetition", "subcomponent",
+        "system", "text", "warnings", "zone",
     )  # fmt: skip
 
     def __init__(self, delimiters: Delimiters, codec: str, assigner: str, system: str, zone: str, clean: bool = False) -> None:

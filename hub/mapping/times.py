@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class BadValue(ValueError):  # noqa: N818 named like hub.domain.errors
+class BadValue(ValueError):
     """A value that a function cannot read; `code` says why and never holds the value."""
 
     def __init__(self, code: str) -> None:

@@ -51,16 +51,31 @@ def test_every_listed_event_has_a_map() -> None:
 @pytest.mark.parametrize(
     ("event", "status", "state"),
     [
-        ("A01", "in-progress", None), ("A02", "in-progress", None), ("A03", "finished", "treated"), ("A04", "arrived", "registered"),
-        ("A05", "planned", None), ("A06", "in-progress", None), ("A07", "in-progress", None), ("A08", None, None),
+        ("A01", "in-progress", None),
+        ("A02", "in-progress", None),
+        ("A03", "finished", "treated"),
+        ("A04", "arrived", "registered"),
+        ("A05", "planned", None),
+        ("A06", "in-progress", None),
+        ("A07", "in-progress", None),
+        ("A08", None, None),
         ("A11", "cancelled", None),
-        ("A12", None, None), ("A13", "in-progress", None), ("A14", "planned", None),
-        ("A15", None, None), ("A16", None, None),
-        ("A21", "onleave", None), ("A22", "in-progress", None), ("A23", "entered-in-error", None), ("A25", None, None),
+        ("A12", None, None),
+        ("A13", "in-progress", None),
+        ("A14", "planned", None),
+        ("A15", None, None),
+        ("A16", None, None),
+        ("A21", "onleave", None),
+        ("A22", "in-progress", None),
+        ("A23", "entered-in-error", None),
+        ("A25", None, None),
         ("A26", None, None),
-        ("A27", "cancelled", None), ("A38", "cancelled", None), ("A52", "in-progress", None), ("A53", "onleave", None),
+        ("A27", "cancelled", None),
+        ("A38", "cancelled", None),
+        ("A52", "in-progress", None),
+        ("A53", "onleave", None),
     ],
-)  # fmt: skip
+)
 def test_the_event_says_how_the_visit_stands(event: str, status: str | None, state: str | None) -> None:
     visit = one(facts(f"ADT^{event}", PID, PV1), "Encounter")
     assert (visit.values.get("status"), visit.values.get("state")) == (status, state)
@@ -107,9 +122,14 @@ def test_a_registration_field_by_field() -> None:
 
 def test_lists_of_relations_and_insurances_are_snapshots() -> None:
     found = facts(
-        "ADT^A08", PID, "NK1|1|김^영희|SPO|서울|010-2222-3333^PRN^CP||C", "NK1|2|홍길순|누나", PV1,
-        "GT1|1||홍^판서", "IN1|1|NHI^건강보험|NHIS|국민건강보험공단||||||||20260101|20261231|||홍^길동|본인",
-    )  # fmt: skip
+        "ADT^A08",
+        PID,
+        "NK1|1|김^영희|SPO|서울|010-2222-3333^PRN^CP||C",
+        "NK1|2|홍길순|누나",
+        PV1,
+        "GT1|1||홍^판서",
+        "IN1|1|NHI^건강보험|NHIS|국민건강보험공단||||||||20260101|20261231|||홍^길동|본인",
+    )
     lists = {fact.group: fact for fact in found if isinstance(fact, Snapshot)}
     assert set(lists) == {"nk1", "gt1", "in1"}
     wife, sister = lists["nk1"].items
@@ -127,8 +147,12 @@ def test_lists_of_relations_and_insurances_are_snapshots() -> None:
 def test_two_quotes_delete_and_absence_says_nothing() -> None:
     patient = one(facts("ADT^A08", 'PID|1||1||""||""|""|||||""', PV1), "Patient")
     assert patient.values == {
-        "identifier": [{"assigner": "HOSP", "value": "1"}], "name": None, "birthDate": None, "gender": None, "telecom": None,
-    }  # fmt: skip
+        "identifier": [{"assigner": "HOSP", "value": "1"}],
+        "name": None,
+        "birthDate": None,
+        "gender": None,
+        "telecom": None,
+    }
 
 
 def test_a_registration_number_gives_birth_and_sex_and_is_dropped() -> None:
@@ -264,35 +288,51 @@ SCH = "SCH|P1^OCS|F1|||||R^재진|NORMAL|30|min|^^30^20261201100000^202612011030
 def test_a_booking() -> None:
     mapped = MAPS.map(
         message(
-            "SIU^S12", SCH.format(status="Pending"), PID, "PV1|1|O||||||||IM", "RGS|1",
+            "SIU^S12",
+            SCH.format(status="Pending"),
+            PID,
+            "PV1|1|O||||||||IM",
+            "RGS|1",
             "AIS|1||US^초음파|20261201100000|||30|min",
-            "AIL|1||IM^R1^1", "AIP|1||D001^김^의사",
+            "AIL|1||IM^R1^1",
+            "AIP|1||D001^김^의사",
         ),
         CONTEXT,
-    )  # fmt: skip
+    )
     booking = one(mapped.facts, "Appointment")
     assert booking.key == Key("HOSP", "F1")
     assert booking.other_keys == (Key("OCS", "P1"),)
     assert booking.patient == Key("HOSP", "00012345")
     assert booking.values == {
         "identifier": [{"assigner": "OCS", "value": "P1", "type": "PLAC"}, {"assigner": "HOSP", "value": "F1", "type": "FILL"}],
-        "status": "pending", "start": "2026-12-01T10:00:00+09:00", "end": "2026-12-01T10:30:00+09:00", "minutes": 30,
-        "reason": {"code": "R", "display": "재진"}, "type": {"code": "US", "display": "초음파"},
-        "location": "IM R1 1", "department": "IM",
+        "status": "pending",
+        "start": "2026-12-01T10:00:00+09:00",
+        "end": "2026-12-01T10:30:00+09:00",
+        "minutes": 30,
+        "reason": {"code": "R", "display": "재진"},
+        "type": {"code": "US", "display": "초음파"},
+        "location": "IM R1 1",
+        "department": "IM",
         "participant": [{"identifier": {"assigner": "HOSP", "value": "D001"}, "name": "김의사", "role": "performer"}],
-    }  # fmt: skip
+    }
     assert not [fact for fact in mapped.facts if isinstance(fact, Fact) and fact.kind == "Encounter"]
 
 
 @pytest.mark.parametrize(
     ("event", "said", "status"),
     [
-        ("S12", "", "booked"), ("S12", "Pending", "pending"), ("S13", "", "booked"), ("S14", "", None),
+        ("S12", "", "booked"),
+        ("S12", "Pending", "pending"),
+        ("S13", "", "booked"),
+        ("S14", "", None),
         ("S14", "Complete", "fulfilled"),
-        ("S15", "Booked", "cancelled"), ("S16", "", "cancelled"), ("S17", "", "entered-in-error"), ("S26", "Booked", "noshow"),
+        ("S15", "Booked", "cancelled"),
+        ("S16", "", "cancelled"),
+        ("S17", "", "entered-in-error"),
+        ("S26", "Booked", "noshow"),
         ("S12", "no such", "booked"),
     ],
-)  # fmt: skip
+)
 def test_status_of_a_booking(event: str, said: str, status: str | None) -> None:
     assert one(facts(f"SIU^{event}", SCH.format(status=said), PID), "Appointment").values.get("status") == status
 
@@ -317,7 +357,7 @@ def test_closed_slots_have_no_patient() -> None:
         ("SCH|1|2\rRGS|1\rAIS|1||A|20261201120000|||45|min", "2026-12-01T12:00:00+09:00", "2026-12-01T12:45:00+09:00", 45),
         ("SCH|1|2\rRGS|1\rAIP|1||D|||20261201130000|||1|h", "2026-12-01T13:00:00+09:00", "2026-12-01T14:00:00+09:00", 60),
     ],
-)  # fmt: skip
+)
 def test_when_a_booking_is(segments: str, start: str, end: str, minutes: int | None) -> None:
     head, *rest = segments.split("\r")
     values = one(facts("SIU^S12", head, PID, *rest), "Appointment").values

@@ -23,11 +23,25 @@ FIELD = st.text(max_size=60)
 @pytest.mark.parametrize(
     ("text", "iso"),
     [
-        ("19800131", "1980-01-31"), ("1980", "1980"), ("198001", "1980-01"), ("19800131235959", "1980-01-31"), ("1980-01-31", "1980-01-31"),
-        ("19800131+0900", "1980-01-31"), ("20000229", "2000-02-29"), ("19000229", None), ("19801301", None), ("19800100", None),
-        ("00000000", None), ("0000", None), ("99999999", None), ("198", None), ("1980013", None), ("abc", None), ("１９８００１３１", None),
+        ("19800131", "1980-01-31"),
+        ("1980", "1980"),
+        ("198001", "1980-01"),
+        ("19800131235959", "1980-01-31"),
+        ("1980-01-31", "1980-01-31"),
+        ("19800131+0900", "1980-01-31"),
+        ("20000229", "2000-02-29"),
+        ("19000229", None),
+        ("19801301", None),
+        ("19800100", None),
+        ("00000000", None),
+        ("0000", None),
+        ("99999999", None),
+        ("198", None),
+        ("1980013", None),
+        ("abc", None),
+        ("１９８００１３１", None),
     ],
-)  # fmt: skip
+)
 def test_dates(text: str, iso: str | None) -> None:
     if iso is None:
         with pytest.raises(BadValue):
@@ -39,13 +53,25 @@ def test_dates(text: str, iso: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "iso"),
     [
-        ("20261122090507", "2026-11-22T09:05:07+09:00"), ("202611220905", "2026-11-22T09:05:00+09:00"), ("2026112209", "2026-11-22T09:00:00+09:00"),
-        ("20261122", "2026-11-22"), ("202611", "2026-11"), ("20261122090507.123", "2026-11-22T09:05:07.123+09:00"),
-        ("20261122090507-0400", "2026-11-22T09:05:07-04:00"), ("20261122240000", "2026-11-23T00:00:00+09:00"), ("202612312400", "2027-01-01T00:00:00+09:00"),
-        ("19870601120000", "1987-06-01T12:00:00+10:00"), ("2026-11-22 09:05:07", "2026-11-22T09:05:07+09:00"), ("2026-11-22T00:05:07Z", "2026-11-22T00:05:07+00:00"),
-        ("20261122250000", None), ("20261122096000", None), ("20261322090000", None), ("2026112209050", None), ("00000101000000", None),
+        ("20261122090507", "2026-11-22T09:05:07+09:00"),
+        ("202611220905", "2026-11-22T09:05:00+09:00"),
+        ("2026112209", "2026-11-22T09:00:00+09:00"),
+        ("20261122", "2026-11-22"),
+        ("202611", "2026-11"),
+        ("20261122090507.123", "2026-11-22T09:05:07.123+09:00"),
+        ("20261122090507-0400", "2026-11-22T09:05:07-04:00"),
+        ("20261122240000", "2026-11-23T00:00:00+09:00"),
+        ("202612312400", "2027-01-01T00:00:00+09:00"),
+        ("19870601120000", "1987-06-01T12:00:00+10:00"),
+        ("2026-11-22 09:05:07", "2026-11-22T09:05:07+09:00"),
+        ("2026-11-22T00:05:07Z", "2026-11-22T00:05:07+00:00"),
+        ("20261122250000", None),
+        ("20261122096000", None),
+        ("20261322090000", None),
+        ("2026112209050", None),
+        ("00000101000000", None),
     ],
-)  # fmt: skip
+)
 def test_times_keep_precision_and_zone(text: str, iso: str | None) -> None:
     """1987: summer time in Korea."""
     if iso is None:
@@ -88,13 +114,24 @@ def test_an_hour_later_keeps_the_offset() -> None:
 @pytest.mark.parametrize(
     ("raw", "e164"),
     [
-        ("010-1234-5678", "+821012345678"), ("01012345678", "+821012345678"), ("02-123-4567", "+8221234567"), ("011-234-5678", "+82112345678"),
-        ("031)123-4567", "+82311234567"), ("1588-1234", "+8215881234"), ("070-1234-5678", "+827012345678"), ("0507-1234-5678", "+8250712345678"),
-        ("+82 10 1234 5678", "+821012345678"), ("+82-(0)10-1234-5678", "+821012345678"), ("0082-10-1234-5678", "+821012345678"),
-        ("10-1234-5678", "+821012345678"), ("０１０－１２３４－５６７８", "+821012345678"), ("+1 281 330 8004", "+12813308004"),
-        ("82-10-1234-5678", "+821012345678"), ("1234", "1234"),
+        ("010-1234-5678", "+821012345678"),
+        ("01012345678", "+821012345678"),
+        ("02-123-4567", "+8221234567"),
+        ("011-234-5678", "+82112345678"),
+        ("031)123-4567", "+82311234567"),
+        ("1588-1234", "+8215881234"),
+        ("070-1234-5678", "+827012345678"),
+        ("0507-1234-5678", "+8250712345678"),
+        ("+82 10 1234 5678", "+821012345678"),
+        ("+82-(0)10-1234-5678", "+821012345678"),
+        ("0082-10-1234-5678", "+821012345678"),
+        ("10-1234-5678", "+821012345678"),
+        ("０１０－１２３４－５６７８", "+821012345678"),
+        ("+1 281 330 8004", "+12813308004"),
+        ("82-10-1234-5678", "+821012345678"),
+        ("1234", "1234"),
     ],
-)  # fmt: skip
+)
 def test_phones(raw: str, e164: str) -> None:
     assert normalise_phone(raw) == e164
     assert normalise_phone(e164) == e164
@@ -109,10 +146,18 @@ def test_what_is_no_phone_is_said_to_be_none(raw: str) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("홍길동", ("홍", "길동")), ("남궁민수", ("남궁", "민수")), ("남궁민", ("남궁", "민")), ("남궁", ("남", "궁")), ("선우", ("선", "우")),
-        ("똠방각하", ("똠", "방각하")), ("뷁", None), ("HONG", None), ("洪吉洞", None), ("아주긴이름입니다", None),
+        ("홍길동", ("홍", "길동")),
+        ("남궁민수", ("남궁", "민수")),
+        ("남궁민", ("남궁", "민")),
+        ("남궁", ("남", "궁")),
+        ("선우", ("선", "우")),
+        ("똠방각하", ("똠", "방각하")),
+        ("뷁", None),
+        ("HONG", None),
+        ("洪吉洞", None),
+        ("아주긴이름입니다", None),
     ],
-)  # fmt: skip
+)
 def test_hangul_names_are_split_as_derived(text: str, parts: tuple[str, str] | None) -> None:
     assert split_name(text) == parts
 
@@ -121,18 +166,31 @@ def test_hangul_names_are_split_as_derived(text: str, parts: tuple[str, str] | N
     ("field", "name"),
     [
         ("홍^길동^^^^^L^I", {"text": "홍길동", "family": "홍", "given": ["길동"], "use": "official", "representation": "IDE"}),
-        ("HONG^GILDONG^^^^^L^A", {"text": "GILDONG HONG", "family": "HONG", "given": ["GILDONG"], "use": "official", "representation": "ABC"}),
+        (
+            "HONG^GILDONG^^^^^L^A",
+            {"text": "GILDONG HONG", "family": "HONG", "given": ["GILDONG"], "use": "official", "representation": "ABC"},
+        ),
         ("洪^吉洞^^^^^L^I", {"text": "洪吉洞", "family": "洪", "given": ["吉洞"], "use": "official", "representation": "IDE"}),
         ("홍^길동^^^^^L^P", {"text": "홍길동", "family": "홍", "given": ["길동"], "use": "official", "representation": "SYL"}),
         ("남궁민수", {"text": "남궁민수", "family": "남궁", "given": ["민수"]}),
         ("펲시콜라", {"text": "펲시콜라", "family": "펲", "given": ["시콜라"]}),
         ("뷁", {"text": "뷁", "family": "뷁"}),
-        ("Everyman&&&&X^Adam^A^III^Dr.^MD^D", {
-            "text": "Adam A Everyman", "family": "Everyman", "given": ["Adam", "A"], "suffix": ["III", "MD"], "prefix": ["Dr."], "use": "usual",
-        }),
-        ('""^""', None), ("^^^^^^L", None), ("", None),
+        (
+            "Everyman&&&&X^Adam^A^III^Dr.^MD^D",
+            {
+                "text": "Adam A Everyman",
+                "family": "Everyman",
+                "given": ["Adam", "A"],
+                "suffix": ["III", "MD"],
+                "prefix": ["Dr."],
+                "use": "usual",
+            },
+        ),
+        ('""^""', None),
+        ("^^^^^^L", None),
+        ("", None),
     ],
-)  # fmt: skip
+)
 def test_names(field: str, name: dict[str, object] | None) -> None:
     assert as_xpn(field.split("^"), READER) == name
 
@@ -148,25 +206,34 @@ def test_names(field: str, name: dict[str, object] | None) -> None:
         ("^PRN^PH^^^02^1234567^89", {"system": "phone", "value": "021234567x89", "use": "home"}),
         ("^WPN^FX^^^^^^^^^0212345678", {"system": "fax", "value": "+82212345678", "raw": "0212345678", "use": "work"}),
         ("^BPN^^^^^^^^^^0151234567", {"system": "pager", "value": "0151234567"}),
-        ("^PRN^PH", None), ("", None),
+        ("^PRN^PH", None),
+        ("", None),
     ],
-)  # fmt: skip
+)
 def test_telecoms(field: str, point: dict[str, object] | None) -> None:
     assert as_xtn(field.split("^"), READER) == point
 
 
 def test_addresses_places_people_codes() -> None:
     assert as_xad(["1&Main Street", "Apt 2", "Seoul", "", "06236", "KOR", "O"], READER) == {
-        "text": "1 Main Street, Apt 2, Seoul, 06236, KOR", "line": ["1 Main Street", "Apt 2"], "city": "Seoul", "postalCode": "06236",
-        "country": "KOR", "use": "work",
-    }  # fmt: skip
+        "text": "1 Main Street, Apt 2, Seoul, 06236, KOR",
+        "line": ["1 Main Street", "Apt 2"],
+        "city": "Seoul",
+        "postalCode": "06236",
+        "country": "KOR",
+        "use": "work",
+    }
     assert as_pl(["W3&1.2&ISO", "301", "1", "HOSP"], READER) == "W3 301 1"
     assert as_pl(["", "", "", "HOSP", "", "", "Annex", "2"], READER) == "HOSP Annex 2"
     assert as_xcn(["D1", "김", "의사", "", "", "", "", "", "KMA&1.2&ISO", "", "", "", "MD"], READER) == {
-        "identifier": {"assigner": "KMA", "value": "D1", "type": "MD"}, "name": "김의사",
-    }  # fmt: skip
+        "identifier": {"assigner": "KMA", "value": "D1", "type": "MD"},
+        "name": "김의사",
+    }
     assert as_xcn(["김의사"], READER) == {"name": "김의사"}
-    assert as_xon(["공단", "L", "77", "", "", "NHIS"], READER) == {"identifier": {"assigner": "NHIS", "value": "77"}, "name": "공단"}
+    assert as_xon(["공단", "L", "77", "", "", "NHIS"], READER) == {
+        "identifier": {"assigner": "NHIS", "value": "77"},
+        "name": "공단",
+    }
     assert as_cwe(["", "", "", "J00", "감기", "KCD"], READER) == {"code": "J00", "display": "감기", "system": "KCD"}
 
 
@@ -205,6 +272,5 @@ def test_no_function_fails_otherwise_than_by_saying_that_it_cannot_read(name: st
             else:
                 found = function.call(READER.text(text) if function.takes == "text" else text, READER)
         except BadValue as bad:
-            assert number not in str(bad)
-            continue
+            found = bad
         assert number not in repr(found)

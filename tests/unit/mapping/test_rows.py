@@ -43,9 +43,16 @@ def mangled(text: str) -> str:
 
 def test_a_row_of_a_legacy_table(maps: MapSet) -> None:
     row = {
-        "PANO": "00012345  ", "SNAME": mangled("똠 방각하 "), "BIRTH": "19000101", "SEX": "M", "JUMIN1": "800131", "JUMIN2": "1******",
-        "HPHONE": "010-1234-5678 ", "TEL": "", "REMARK": mangled("뷁 펲시콜라"),
-    }  # fmt: skip
+        "PANO": "00012345  ",
+        "SNAME": mangled("똠 방각하 "),
+        "BIRTH": "19000101",
+        "SEX": "M",
+        "JUMIN1": "800131",
+        "JUMIN2": "1******",
+        "HPHONE": "010-1234-5678 ",
+        "TEL": "",
+        "REMARK": mangled("뷁 펲시콜라"),
+    }
     mapped = maps.map_row("OPD_PATIENT", row, CONTEXT)
     (fact,) = mapped.facts
     assert isinstance(fact, Fact)

@@ -6,6 +6,7 @@ its columns, and the item of an `each` gives `*`, as occurrences of one field (n
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -237,6 +238,7 @@ def _once_text(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
 
 def _once(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
     convert = _converter(rule, table)
+    memory = Memory() if rule.function.gives == "object" and len(rule.paths) == 1 and rule.value is None else None
     label, path, target = rule.path, rule.paths[0], rule.to[0]
     inner = rule.to[1] if len(rule.to) > 1 else None
     whole = rule.function.takes == "field" or len(rule.paths) > 1
@@ -255,7 +257,7 @@ def _once(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
                 paths[target] = label
             return
         try:
-            value = convert(raw, reader)
+            value = memory.recall(raw, reader, convert) if memory is not None and reader.common else convert(raw, reader)
         except BadValue as bad:
             reader.warn(label, bad.code)
             return
@@ -277,47 +279,64 @@ def _once(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
 def _each(rule: Rule, table: CodeMap | None) -> Run:
     """Every repetition, appended to the list. `""` says that the list was said, and is empty unless something follows."""
     label, target, only = rule.path, rule.to[0], rule.paths[0].repetition
-    direct = rule.function.takes == "parts" and table is None and len(rule.paths) == 1 and rule.value is None
-    call, extra = rule.function.call, tuple(rule.extra.items())
     convert = _converter(rule, table)
+    memory = Memory() if rule.function.gives == "object" and len(rule.paths) == 1 and rule.value is None else None
 
-    def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+    def read(raw: str, reader: Reader) -> list[Any]:
         reps = raw.split(reader.repetition) if reader.repetition in raw else [raw]
-        if only:
-            reps = reps[only - 1 : only]
-        for rep in reps:
-            if not rep:
-                continue
-            if rep == NULL:
-                if target not in values:
-                    values[target] = []
-                    paths[target] = label
+        found: list[Any] = []
+        for rep in reps[only - 1 : only] if only else reps:
+            if not rep or rep == NULL:
                 continue
             try:
-                if direct:
-                    value = call(rep.split(reader.component), reader)
-                    if value is None:
-                        continue
-                    for key, constant in extra:
-                        if key not in value:
-                            value[key] = constant
-                else:
-                    value = convert(rep, reader)
-                    if value is None:
-                        continue
+                value = convert(rep, reader)
             except BadValue as bad:
                 reader.warn(label, bad.code)
                 continue
-            found = values.get(target)
-            if found is None:
-                values[target] = [value]
+            if value is not None and value not in found:
+                found.append(value)
+        return found
+
+    def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
+        items = memory.recall(raw, reader, read) if memory is not None and reader.common else read(raw, reader)
+        if target not in values:
+            if items or NULL in raw:
+                values[target] = items
                 paths[target] = label
-            elif value not in found:
+            return
+        found = values[target]
+        for value in items:
+            if value not in found:
                 found.append(value)
                 if label not in paths[target]:
                     paths[target] = f"{paths[target]}, {label}"
 
     return run
+
+
+class Memory:
+    """Names, addresses, doctors and insurers of raw fields seen before, packed, so that each reader gets objects of its own."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, bytes]] = {}  # default assigner -> raw field -> packed value
+
+    def recall(self, raw: str, reader: Reader, read: Callable[[str, Reader], Any]) -> Any:
+        """What `read` makes of the raw field, or made of it before. What was warned of is not kept."""
+        known = self._known.get(reader.assigner)
+        if known is None:
+            known = self._known[reader.assigner] = {}
+        packed = known.get(raw)
+        if packed is not None:
+            return marshal.loads(packed)  # noqa: S302 our own bytes, packed below
+        warned = len(reader.warnings)
+        value = read(raw, reader)
+        if len(reader.warnings) == warned:
+            if len(known) >= MEMORY:
+                known.clear()
+            known[raw] = marshal.dumps(value)
+        return value
 
 
 FindKeys = Callable[[Group, Reader], list[Key]]

@@ -29,7 +29,7 @@ class Context(NamedTuple):
 class CompiledBlock:
     """A block with its closures."""
 
-    __slots__ = ("block", "each_local", "holds", "key", "keys", "lists", "others", "patient", "runs")
+    __slots__ = ("block", "each_local", "holds", "key", "keys", "lists", "other_paths", "others", "patient", "runs")
 
     def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
         self.block = block
@@ -37,6 +37,7 @@ class CompiledBlock:
         self.keys: dict[str, FindKeys] = {name: keys_finder(spec, name == "other_keys") for name, spec in block.keys.items()}
         self.key = self.keys.get("key")
         self.others = self.keys.get("other_keys")
+        self.other_paths = [key.paths[0] for key in block.keys.get("other_keys", ())]
         self.patient = keys_finder(block.patient, False) if block.patient else None
         self.holds = condition(block.when) if block.when else None
         self.lists = tuple({rule.to[0] for rule in block.rules if rule.each})
@@ -44,10 +45,11 @@ class CompiledBlock:
 
     def has_others(self, group: Group, reader: Reader) -> bool:
         """Whether `other_keys` can give more than the key: a repetition of its first path, or anything at another one."""
-        first, *rest = self.block.keys["other_keys"]
-        if any(fetch(key.paths[0], group) for key in rest):
-            return True
-        return first.paths[0] != self.block.keys["key"][0].paths[0] or reader.repetition in fetch(first.paths[0], group)
+        first, *rest = self.other_paths
+        for path in rest:
+            if fetch(path, group):
+                return True
+        return first != self.block.keys["key"][0].paths[0] or reader.repetition in fetch(first, group)
 
     def read(self, group: Group, reader: Reader, values: Values, paths: Paths) -> None:
         """Run the rules over a group. What is a list and empty was deleted (`""`)."""

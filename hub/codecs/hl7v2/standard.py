@@ -99,18 +99,37 @@ def build(
     return body
 
 
-def oracle(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Every segment as hl7apy reads it, tolerant: (name, values of its fields in ER7, from field 1; MSH from MSH-3).
+Leaf = tuple[int, int, int, int, int, str]  # segment (from 0), field, repetition, component, sub-component, text as it stands
 
-    For tests: the reader is held against it. Raises what hl7apy raises on what it cannot read.
+
+def oracle(text: str) -> tuple[list[str], list[Leaf]]:
+    """A message as hl7apy reads it, tolerant: the names of its segments, and every value that is not empty, still escaped.
+    A place of 0: hl7apy does not say which (a base data type, or what exceeds a data type).
+
+    For tests: the reader is held against it. Raises HL7apyException and others on what hl7apy cannot read.
     """
     message = parse_message(text, validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=False)
-    for segment in message.children:
-        yield segment.name, _er7_fields(segment)
+    leaves = [leaf for index, segment in enumerate(message.children) for leaf in _leaves(index, segment)]
+    return [segment.name for segment in message.children], leaves
 
 
-def _er7_fields(segment: Any) -> list[str]:
-    return [segment.to_er7(trailing_children=True)]
+def _leaves(index: int, segment: Any) -> Iterator[Leaf]:
+    counts: dict[int, int] = {}
+    for field in segment.children:
+        n = _position(field)
+        counts[n] = counts.get(n, 0) + 1
+        for component in field.children:
+            for sub in component.children:
+                value = getattr(sub.value, "value", sub.value)
+                text = value if isinstance(value, str) else sub.to_er7()  # dates and numbers as they go out
+                if text:
+                    yield index, n, counts[n], _position(component), _position(sub), text
+
+
+def _position(element: Any) -> int:
+    """PID_5 -> 5, XPN_1 -> 1; 0 for what hl7apy leaves without a number: a base data type, and what exceeds a data type."""
+    tail = (element.name or "").rpartition("_")[2]
+    return int(tail) if tail.isdigit() else 0
 
 
 def _as_er7(message: Message, event: str, structure: str) -> str:

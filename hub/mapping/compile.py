@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from hub.domain.facts import Key
@@ -183,7 +184,7 @@ def _remembering(rule: Rule, run: Run) -> Run:
     known: dict[str, Any] = {}
 
     def recall(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
-        if not reader.common or target in values:
+        if not reader.common or target in values or reader.escape in raw:
             run(raw, reader, values, paths)
             return
         value = known.get(raw)
@@ -324,6 +325,8 @@ class Memory:
 
     def recall(self, raw: str, reader: Reader, read: Callable[[str, Reader], Any]) -> Any:
         """What `read` makes of the raw field, or made of it before. What was warned of is not kept."""
+        if reader.escape in raw:  # what it means hangs on the charset
+            return read(raw, reader)
         known = self._known.get(reader.assigner)
         if known is None:
             known = self._known[reader.assigner] = {}
@@ -342,8 +345,9 @@ class Memory:
 FindKeys = Callable[[Group, Reader], list[Key]]
 
 
+@cache
 def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
-    """Keys of a spec: `every` True all the numbers of all its paths, else those of the first path that gives one."""
+    """Keys of a spec (one closure for equal specs, so that a key found in a group is found once): `every` True all the numbers of all its paths, else those of the first path that gives one."""
     finders = [_key_path(path) for path in spec]
     if every:
 

@@ -11,7 +11,7 @@ from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped,
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
-from hub.mapping.hl7v2_source import event_at, event_of, groups_of, is_clean, items_of
+from hub.mapping.hl7v2_source import event_at, event_of, groups_of, items_of
 from hub.mapping.spec import ITEM, Block, Event, Maps, Rule
 
 _PLAIN = Delimiters("", "", "", "", "")
@@ -135,7 +135,7 @@ def _expand(names: tuple[str, ...], blocks: Mapping[str, CompiledBlock]) -> Iter
 
 def reader_for(message: Message, context: Context) -> Reader:
     """What the functions need to know of this message."""
-    return Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone, is_clean(message))
+    return Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
 
 
 class Engine:

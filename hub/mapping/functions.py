@@ -25,18 +25,14 @@ GROUP = "hub.map_functions"
 
 
 class Reader:
-    """Delimiters, charset, zone and default assigner of the message being read; every text passes through `text`.
-
-    `text(raw)` is a leaf as people read it: escapes resolved, blanks around it gone, registration numbers removed, `""` empty.
-    `clean` says that the message holds no escape, no `""` and no registration number, so that taking blanks off is all.
-    """
+    """Delimiters, charset, zone and default assigner of the message being read; every text passes through `text`."""
 
     __slots__ = (
         "assigner", "codec", "common", "component", "delimiters", "escape", "group", "keys", "repetition", "subcomponent",
-        "system", "text", "warnings", "zone",
+        "system", "warnings", "zone",
     )  # fmt: skip
 
-    def __init__(self, delimiters: Delimiters, codec: str, assigner: str, system: str, zone: str, clean: bool = False) -> None:
+    def __init__(self, delimiters: Delimiters, codec: str, assigner: str, system: str, zone: str) -> None:
         self.delimiters = delimiters
         self.component = delimiters.component or _NEVER
         self.subcomponent = delimiters.subcomponent or _NEVER
@@ -49,12 +45,14 @@ class Reader:
         self.warnings: list[str] = []
         self.group: dict[str, list[list[str]]] = {}  # what the rule that runs now sees
         self.keys: dict[Any, Any] = {}  # keys found already in this group
-        self.text: Callable[[str], str] = str.strip if clean else self._careful
-        self.common = clean and delimiters[:5] == DEFAULT_DELIMITERS[:5]  # what was remembered of others holds for this one
+        self.common = delimiters[:5] == DEFAULT_DELIMITERS[:5]  # what a raw field meant in other messages, it means in this one
 
-    def _careful(self, raw: str) -> str:
+    def text(self, raw: str) -> str:
+        """A leaf as people read it: escapes resolved, blanks around it gone, registration numbers removed, `""` empty."""
         if raw == NULL:
             return ""
+        if len(raw) < 13 and self.escape not in raw:
+            return raw.strip()
         if self.escape in raw:
             raw = unescape(raw, self.delimiters, self.codec)
         raw = raw.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from hub.codecs.hl7v2 import Message
@@ -48,25 +47,6 @@ def event_at(message: Message, reader: Reader, received_at: int) -> int:
         except BadValue as bad:
             reader.warn(f"{segment.name}-{field}", bad.code)
     return received_at
-
-
-_SUSPECT = re.compile(r"[0-9]{6}(?:[- ][0-9]{7}|(?<![0-9]{7})[0-9]{7}(?![0-9]))")  # wider than a registration number on purpose
-
-
-def is_clean(message: Message) -> bool:
-    """Whether no segment but the header holds an escape, a `""` or what may be a registration number.
-
-    PID-19 is left out: it is read by functions that keep nothing of it.
-    """
-    lines = []
-    for segment in message.segments[1:]:
-        fields = segment.fields
-        if segment.name == "PID" and len(fields) > 19 and fields[19]:
-            fields = fields[:19] + fields[20:]
-        lines.append("|".join(fields))
-    text = "\r".join(lines)
-    escape = message.delimiters.escape
-    return not ((escape and escape in text) or NULL in text or _SUSPECT.search(text))
 
 
 def segments_by_name(message: Message) -> Group:

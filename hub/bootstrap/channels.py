@@ -128,4 +128,3 @@ def check_all(config: Config) -> None:
         settings_of(channel)
         if manifest_of(channel).direction == "out" and channel.enabled:
             build_target(channel).close()
-

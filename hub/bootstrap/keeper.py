@@ -71,7 +71,9 @@ class Keeper:
             return "the disk is nearly full"
         try:
             with self._hub.store.transaction() as tx:
-                row = tx.one("SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE direction = 'in' LIMIT ?) AS waiting", limits.queue + 1)
+                row = tx.one(
+                    "SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE direction = 'in' LIMIT ?) AS waiting", limits.queue + 1
+                )
         except HubError:
             return ""  # intake finds out by itself, and says so
         return "too many messages are waiting" if row and row[0] > limits.queue else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
 import time
@@ -133,7 +132,7 @@ class Runtime:
     def _guarded(self, role: str, part: Callable[[], None]) -> None:
         try:
             part()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever ends a role ends the process, and the supervisor starts it again
             _log.exception("role ended by an error", extra={"role": role})
             self.failed.set()
 

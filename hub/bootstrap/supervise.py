@@ -29,7 +29,9 @@ PR_SET_PDEATHSIG = 1
 CHILD = "HUB_CHILD"
 
 
-def run(config: Config, roles: Sequence[str] = (), *, serve: Serve | None = None, wake: Callable[[str], None] | None = None) -> int:
+def run(
+    config: Config, roles: Sequence[str] = (), *, serve: Serve | None = None, wake: Callable[[str], None] | None = None
+) -> int:
     """Runs until SIGTERM or SIGINT; exit code 0 when it ended cleanly.
 
     `roles` empty: all of them, as the database asks for. `serve` is the web role; `wake` tells Celery workers of new work.

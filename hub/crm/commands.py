@@ -23,7 +23,7 @@ def own_key(resource_id: str) -> Key:
 
 def own_fact(kind: Kind, resource_id: str, values: Mapping[str, Any], patient: Key | None = None) -> Fact:
     """The front office says this of a resource. Its lineage points to the API."""
-    return Fact(kind, own_key(resource_id), dict(values), {name: "api" for name in values}, patient=patient)
+    return Fact(kind, own_key(resource_id), dict(values), dict.fromkeys(values, "api"), patient=patient, resource_id=resource_id)
 
 
 def prospect_values(values: Mapping[str, Any], resource_id: str) -> dict[str, Any]:

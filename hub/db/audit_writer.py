@@ -28,5 +28,11 @@ class AuditLog:
     ) -> None:
         with self._engine.begin() as connection:
             append(
-                connection, Action(action), actor=actor, channel=channel, message_id=message_id, resource_id=resource_id, detail=detail
+                connection,
+                Action(action),
+                actor=actor,
+                channel=channel,
+                message_id=message_id,
+                resource_id=resource_id,
+                detail=detail,
             )

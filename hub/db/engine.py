@@ -77,7 +77,9 @@ def parse_url(text: str, base: Path | None = None) -> URL:
         return url
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
-    raise Misconfigured(f"database {url.get_backend_name()} is not known: use sqlite:///hub.db or postgresql+psycopg://user@host/name")
+    raise Misconfigured(
+        f"database {url.get_backend_name()} is not known: use sqlite:///hub.db or postgresql+psycopg://user@host/name"
+    )
 
 
 def sqlite_pragmas(connection: Any, synchronous: str = "FULL") -> None:
@@ -86,7 +88,13 @@ def sqlite_pragmas(connection: Any, synchronous: str = "FULL") -> None:
     The hot path says NORMAL and syncs the log itself where it must (hub/db/hot.py).
     """
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", f"busy_timeout={BUSY_MS}", "cache_size=-65536", "temp_store=MEMORY"):
+    for pragma in (
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        f"busy_timeout={BUSY_MS}",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -22,6 +22,7 @@ from hub.domain.rows import Row
 
 # What a busy, full, restarting or unreachable store raises: the row stays as it is and is tried again.
 SQLITE_PASSING = (sqlite3.OperationalError,)
+PG_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
 PG_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
 
 
@@ -74,7 +75,11 @@ class SqliteHot:
 
     def __init__(self, url: URL) -> None:
         self._connection = sqlite3.connect(
-            url.database or ":memory:", timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=512
+            url.database or ":memory:",
+            timeout=BUSY_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
         )
         sqlite_pragmas(self._connection, "NORMAL")
         self._wal = f"{url.database}-wal"
@@ -159,7 +164,7 @@ class PostgresHot:
                 autocommit=True,
                 connect_timeout=3,
                 prepare_threshold=1,
-                options="-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off",
+                options=PG_OPTIONS,
             )
         return self._connection
 

@@ -42,7 +42,8 @@ class Spec:
 
 
 SPECS: tuple[Spec, ...] = (
-    Spec(r.ResourceRow, "resource", "upsert", ("id",), ("patient_id", "patient_key", "version", "status", "sort_at", "data", "updated_at")),
+    Spec(r.ResourceRow, "resource", "upsert", ("id",),
+         ("patient_id", "patient_key", "version", "status", "sort_at", "data", "updated_at")),
     Spec(r.IdentifierNew, "identifier"),
     Spec(r.IdentifierRow, "identifier", "upsert", ("kind", "assigner", "value"), ("resource_id",)),
     Spec(r.SourceRow, "source_record", "upsert", ("kind", "system", "key"),
@@ -132,7 +133,9 @@ def postgres_parameter(spec: Spec, rows: Sequence[tuple[Any, ...]]) -> bytes:
     table = metadata.tables[spec.table]
     binary = [i for i, c in enumerate(columns) if isinstance(table.c[c].type, LargeBinary)]
     if binary:
-        rows = [tuple(b64encode(v).decode("ascii") if i in binary and v is not None else v for i, v in enumerate(row)) for row in rows]
+        rows = [
+            tuple(b64encode(v).decode("ascii") if i in binary and v is not None else v for i, v in enumerate(row)) for row in rows
+        ]
     return orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows])
 
 

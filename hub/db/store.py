@@ -46,7 +46,9 @@ class SqlTx:
         """Runs `sql`, whose {keys} is the set of keys and {cross} how to join with it."""
         if not keys:
             return []
-        return self._hot.query(sql.format(keys=self._keys, cross=self._cross, lock=LOCK[self._hot.dialect]), (keys_json(keys), *more))
+        return self._hot.query(
+            sql.format(keys=self._keys, cross=self._cross, lock=LOCK[self._hot.dialect]), (keys_json(keys), *more)
+        )
 
     def ids(self, name: str, count: int) -> Sequence[int]:
         if not count:
@@ -86,7 +88,8 @@ class SqlTx:
         share = "" if self._hot.dialect == "sqlite" else "FOR SHARE"
         marks = ", ".join("?" * len(lease.names))
         rows = self._hot.query(
-            f"SELECT until FROM lease WHERE name IN ({marks}) AND token = ? AND owner = ? {share}", (*lease.names, lease.token, lease.owner)
+            f"SELECT until FROM lease WHERE name IN ({marks}) AND token = ? AND owner = ? {share}",
+            (*lease.names, lease.token, lease.owner),
         )
         if len(rows) != len(lease.names):
             raise LeaseLost(f"{lease.owner} no longer holds {len(lease.names) - len(rows)} of its buckets")
@@ -113,8 +116,8 @@ class SqlTx:
         barred = keys_json(list(paused))
         for bucket in buckets:
             found = self._hot.query(
-                "SELECT w.message_id, w.channel, w.lane, w.bucket, w.attempts, m.at, m.type, m.sender, m.control_id, m.body, w.paired"
-                " FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = 'in' AND w.bucket = ? AND "
+                "SELECT w.message_id, w.channel, w.lane, w.bucket, w.attempts, m.at, m.type, m.sender, m.control_id, m.body,"
+                " w.paired FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = 'in' AND w.bucket = ? AND "
                 + _TURN.format(states="'queued'") + self._barred(paused) + " ORDER BY w.message_id LIMIT ?",
                 (bucket, self.now, self.now, *([barred] if paused else []), each),
             )  # fmt: skip
@@ -145,8 +148,8 @@ class SqlTx:
             b
             for b in range(buckets)
             if self._hot.query(
-                "SELECT 1 FROM work w WHERE w.direction = ? AND w.bucket = ? AND w.state IN ('queued', 'in_flight') AND w.due <= ?"
-                " AND NOT w.barrier LIMIT 1",
+                "SELECT 1 FROM work w WHERE w.direction = ? AND w.bucket = ? AND w.state IN ('queued', 'in_flight')"
+                " AND w.due <= ? AND NOT w.barrier LIMIT 1",
                 (direction, b, older_than),
             )
         ]
@@ -186,13 +189,15 @@ class SqlTx:
     def resources(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
         lock = "FOR UPDATE OF r" if self._hot.dialect == "postgresql" else ""
         return self._set(
-            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.id = k.value->>0 ORDER BY r.id {lock}", [[i] for i in sorted(ids)]
+            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.id = k.value->>0 ORDER BY r.id {lock}",
+            [[i] for i in sorted(ids)],
         )
 
     def children(self, patient_ids: Sequence[str], kinds: Sequence[str]) -> list[tuple[Any, ...]]:
         marks = ", ".join("?" * len(kinds))
         return self._set(
-            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.patient_id = k.value->>0 WHERE r.kind IN ({marks}) ORDER BY r.id",
+            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.patient_id = k.value->>0"
+            f" WHERE r.kind IN ({marks}) ORDER BY r.id",
             [[i] for i in patient_ids], *kinds,
         )  # fmt: skip
 
@@ -241,7 +246,9 @@ class SqlTx:
             (channel, self.now),
         )
         sets = ", ".join(f"{name} = ?" for name in columns)
-        self._hot.execute(f"UPDATE channel_state SET {sets}, updated_at = ? WHERE channel = ?", (*columns.values(), self.now, channel))
+        self._hot.execute(
+            f"UPDATE channel_state SET {sets}, updated_at = ? WHERE channel = ?", (*columns.values(), self.now, channel)
+        )
 
     # -- the rest -------------------------------------------------------------------------------------------------
 

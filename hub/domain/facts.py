@@ -33,6 +33,7 @@ class Fact:
     paths: dict[str, str] = field(default_factory=dict)
     patient: Key | None = None  # whose it is; None for Patient itself, Practitioner, Organization
     other_keys: tuple[Key, ...] = ()  # further identifiers of the same thing (PID-3 repetitions, SCH-1 beside SCH-2)
+    resource_id: str | None = None  # where the front office makes the thing: the id that it gets
     create: bool = True  # False: only change what is known (cancel of a visit never heard of is still created)
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-Kind = Literal[
-    "Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment"
-]
+Kind = Literal["Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment"]
 KINDS: tuple[Kind, ...] = (
     "Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment",
 )  # fmt: skip

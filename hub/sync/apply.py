@@ -91,8 +91,9 @@ class Applier:
         if not due:
             return 0
         ready = [self._prepare(work) for work in due]
+        blocked: set[str] = set()
         for run in _runs(ready):
-            self._apply_run(run, lease)
+            self._apply_run(run, lease, blocked)
         return len(due)
 
     # -- before the transaction -----------------------------------------------------------------------------------
@@ -107,45 +108,51 @@ class Applier:
             return Ready(work, channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at))
         except (Unreadable, Unmappable) as error:
             where = getattr(error, "where", "")
-            return Ready(work, error=f"{error.code}: {error.reason}" + (f" ({where})" if isinstance(error, Unreadable) and str(where) else ""))
-        except Exception as error:
+            return Ready(
+                work,
+                error=f"{error.code}: {error.reason}" + (f" ({where})" if isinstance(error, Unreadable) and str(where) else ""),
+            )
+        except Exception as error:  # noqa: BLE001 - foreseen by nobody: our bug, DEAD, never an automatic retry
             _log.exception("mapping failed", extra={"channel": work.channel, "message_id": work.message_id})
             return Ready(work, error=f"our bug: {type(error).__name__} while mapping")
 
     # -- the transaction ------------------------------------------------------------------------------------------
 
-    def _apply_run(self, run: Sequence[Ready], lease: Lease) -> None:
+    def _apply_run(self, run: Sequence[Ready], lease: Lease, blocked: set[str]) -> None:
+        """`blocked`: lanes in which a message of this batch died; what stands behind it stays queued."""
         try:
-            self._transaction(run, lease)
+            self._transaction(run, lease, blocked)
         except (TryAgain, LeaseLost):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - foreseen by nobody: our bug, DEAD, its neighbours one by one
             if len(run) > 1:
                 for one in run:
-                    self._apply_run([one], lease)
+                    self._apply_run([one], lease, blocked)
                 return
             work = run[0].work
             _log.exception("apply failed", extra={"channel": work.channel, "message_id": work.message_id})
-            self._transaction([Ready(work, error=f"our bug: {type(error).__name__} while applying")], lease)
+            self._transaction([Ready(work, error=f"our bug: {type(error).__name__} while applying")], lease, blocked)
 
-    def _transaction(self, run: Sequence[Ready], lease: Lease) -> None:
+    def _transaction(self, run: Sequence[Ready], lease: Lease, blocked: set[str]) -> None:
         # Not durable by itself: what it makes leaves the house only after a delivery's claim, which is.
         with self._store.transaction(durable=False) as tx:
             tx.hold(lease, LEASE_SECONDS)
-            Transaction(self, tx).run(run)
+            died = Transaction(self, tx, blocked).run(run)
+        blocked |= died
 
 
 class Transaction:
     """One run of messages in one transaction."""
 
-    def __init__(self, applier: Applier, tx: Tx) -> None:
+    def __init__(self, applier: Applier, tx: Tx, blocked: set[str]) -> None:
         self._applier = applier
         self._tx = tx
+        self._blocked = set(blocked)
         self._rows: list[Row] = []
         self._tally: Counter[tuple[str, str]] = Counter()
 
-    def run(self, run: Sequence[Ready]) -> None:
-        """Applies, then writes everything set-wise."""
+    def run(self, run: Sequence[Ready]) -> set[str]:
+        """Applies, then writes everything set-wise; returns the lanes that are blocked now."""
         tx = self._tx
         work = Workspace(tx)
         canon = Canon(work, self._applier._authority(), tx.now)
@@ -153,6 +160,8 @@ class Transaction:
         results: list[tuple[Ready, Applied]] = []
         history: list[Row] = []
         for ready in run:
+            if ready.work.lane in self._blocked:
+                continue
             if ready.error:
                 self._dead(ready)
             elif ready.mapped is None:
@@ -165,6 +174,7 @@ class Transaction:
             self._finish(ready, applied, ids)
         self._rows += [TallyRow(c, s, self._applier._shard, n) for (c, s), n in self._tally.items()]
         tx.write([*work.rows(tx.now), *rows, *history, *self._rows])
+        return self._blocked
 
     def _apply(self, canon: Canon, ready: Ready, history: list[Row]) -> Applied:
         mapped, work = ready.mapped, ready.work
@@ -192,7 +202,13 @@ class Transaction:
         self._done(ready.work, outcome, action, reason, detail, _patient(applied.changes))
 
     def _done(
-        self, work: InboundWork, outcome: Outcome, action: Action, reason: str, detail: Mapping[str, object], patient: str | None = None
+        self,
+        work: InboundWork,
+        outcome: Outcome,
+        action: Action,
+        reason: str,
+        detail: Mapping[str, object],
+        patient: str | None = None,
     ) -> None:
         now = self._tx.now
         self._rows.append(WorkDone(work.message_id))
@@ -205,6 +221,8 @@ class Transaction:
         work = ready.work
         channel = self._applier._channels().get(work.channel)
         due = 0 if channel is not None and channel.on_dead == "skip" else FOREVER
+        if due == FOREVER:
+            self._blocked.add(work.lane)
         self._rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, ready.error))
         self._entry(Action.MESSAGE_DEAD, work, {"reason": ready.error, "lane": "skipped" if due == 0 else "blocked"}, None)
 

@@ -73,7 +73,11 @@ class Authority:
             rank = -rule.systems.index(claim.system) if listed else -len(rule.systems)
             if claim.value is None and not (rule.policy == "newest" and listed):
                 continue  # in a ranking, silence of the best leaves the word to the next; a newest deletion deletes
-            order = (listed, claim.at_home, claim.since, rank) if rule.policy == "newest" else (listed, claim.at_home, rank, claim.since)
+            order = (
+                (listed, claim.at_home, claim.since, rank)
+                if rule.policy == "newest"
+                else (listed, claim.at_home, rank, claim.since)
+            )
             if best is None or order > best:
                 best, value = order, claim.value
         return value

@@ -93,12 +93,12 @@ class Canon:
     # -- one thing ------------------------------------------------------------------------------------------------
 
     def _fact(self, fact: Fact, origin: Origin, applied: Applied) -> None:
-        resource = self._resolve(fact, applied)
+        resource = self._resolve(fact)
         if resource is None:
             if not fact.create:
                 applied.notes.append(f"unknown_{fact.kind.lower()}")
                 return
-            resource = self._create(fact.kind, fact.key, self._owner(fact, origin, applied))
+            resource = self._create(fact, self._owner(fact, origin, applied))
         elif fact.patient is not None and fact.kind in CLINICAL:
             self._follow_owner(resource, fact, origin, applied)
         for key in (fact.key, *fact.other_keys):
@@ -118,10 +118,10 @@ class Canon:
             self._heard(source, changed, fact.paths, origin)
         if source.event_at != origin.event_at:
             source.event_at, source.touched = origin.event_at, True
-        if changed or resource.new:
+        if changed or not resource.version:
             self.settle(resource, origin, applied, changed)
 
-    def _resolve(self, fact: Fact, applied: Applied) -> Resource | None:
+    def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
             found = self.work.find(fact.kind, key)
             if found is not None:
@@ -133,13 +133,15 @@ class Canon:
         if pointer is None:
             self.work.point(fact.kind, key, resource.id, type_=_type_of(fact, key))
         elif pointer.resource_id != resource.id:
-            applied.notes.append("identifier_points_elsewhere")  # two known persons in one PID-3: for a person, never a silent merge
+            applied.notes.append(
+                "identifier_points_elsewhere"
+            )  # two known persons in one PID-3: for a person, never a silent merge
 
-    def _create(self, kind: str, key: Key, owner: tuple[str | None, str | None]) -> Resource:
-        id_ = new_id()
-        patient_id, patient_key = (id_, str(key)) if kind == "Patient" else owner
-        resource = Resource(id_, kind, patient_id, patient_key, 0, "active", 0, {}, self.now, new=True)
-        self.work.point(kind, key, id_)
+    def _create(self, fact: Fact, owner: tuple[str | None, str | None]) -> Resource:
+        id_ = fact.resource_id or new_id()
+        patient_id, patient_key = (id_, str(fact.key)) if fact.kind == "Patient" else owner
+        resource = Resource(id_, fact.kind, patient_id, patient_key, 0, "active", 0, {}, self.now, new=True)
+        self.work.point(fact.kind, fact.key, id_)
         return self.work.add(resource)
 
     def patient_for(self, key: Key, origin: Origin, applied: Applied) -> Resource:
@@ -213,7 +215,9 @@ class Canon:
         if len(sources) == 1:
             return sources[0].data.get(name)
         claims = [
-            Claim(s.system, s.data[name], s.lineage[name][3], self._at_home(resource, s)) for s in sources if name in s.data and name in s.lineage
+            Claim(s.system, s.data[name], s.lineage[name][3], self._at_home(resource, s))
+            for s in sources
+            if name in s.data and name in s.lineage
         ]
         return self.authority.decide(resource.kind, name, claims)
 
@@ -237,7 +241,7 @@ class Canon:
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""
         fields = sorted(n for n in {*document, *resource.data} if document.get(n) != resource.data.get(n))
-        if not fields and not resource.new and not type_:
+        if not fields and resource.version and not type_:
             return
         if resource.before is None:
             resource.before = resource.data
@@ -245,7 +249,9 @@ class Canon:
         resource.data = document
         resource.version += 1
         resource.sort_at = _sort_at(document) or resource.sort_at
-        applied.changes.append(Changed(resource, type_ or f"{resource.kind.lower()}.{verb}", fields, origin, resource.version, document))
+        applied.changes.append(
+            Changed(resource, type_ or f"{resource.kind.lower()}.{verb}", fields, origin, resource.version, document)
+        )
 
     # -- lists ----------------------------------------------------------------------------------------------------
 
@@ -340,7 +346,13 @@ def _who(data: Mapping[str, Any]) -> tuple[str, ...]:
     relation = (data.get("relationship") or {}).get("code", "") if isinstance(data.get("relationship"), Mapping) else ""
     kind = (data.get("type") or {}).get("code", "") if isinstance(data.get("type"), Mapping) else ""
     payor = data.get("payor") or {}
-    return ("".join(names.split()), relation, kind, str(payor.get("identifier") or payor.get("name") or ""), str(data.get("role", "")))
+    return (
+        "".join(names.split()),
+        relation,
+        kind,
+        str(payor.get("identifier") or payor.get("name") or ""),
+        str(data.get("role", "")),
+    )
 
 
 def _verb(resource: Resource, document: Mapping[str, Any]) -> str:

@@ -86,7 +86,7 @@ class Loop:
 
     def run(self, stop: Callable[[], bool], idle_seconds: float = 0.05) -> None:
         """Until `stop`: works, and waits for a wake-up or `idle_seconds` where there is nothing to do."""
-        self.drain(lambda moved: stop(), wait=lambda: self._pause(idle_seconds))
+        self.drain(lambda _moved: stop(), wait=lambda: self._pause(idle_seconds))
         self._stepper.close()
 
     def drain(self, done: Callable[[int], bool], wait: Callable[[], None] | None = None) -> int:

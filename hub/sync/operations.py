@@ -37,7 +37,9 @@ class OperationsService:
         with self._store.transaction() as tx:
             channel, state = self._state(tx, message_id)
             new = after(state, step)
-            rows: list[Row] = [_entry(tx, action, actor, channel, message_id, {"step": str(step), "reason": reason, "from": str(state)})]
+            rows: list[Row] = [
+                _entry(tx, action, actor, channel, message_id, {"step": str(step), "reason": reason, "from": str(state)})
+            ]
             if new is State.QUEUED:
                 rows.append(WorkState(message_id, State.QUEUED, 0, 0, ""))
             else:
@@ -50,7 +52,9 @@ class OperationsService:
         work = tx.work_of(message_id)
         if work is not None:
             return work[1], State(work[2])
-        final = tx.one("SELECT m.channel, o.state FROM message m LEFT JOIN outcome o ON o.message_id = m.id WHERE m.id = ?", message_id)
+        final = tx.one(
+            "SELECT m.channel, o.state FROM message m LEFT JOIN outcome o ON o.message_id = m.id WHERE m.id = ?", message_id
+        )
         if final is None:
             raise NotFound("there is no message with this id")
         raise IllegalStep(f"this message is {final[1] or 'gone'}: there is nothing to do")
@@ -60,7 +64,17 @@ class OperationsService:
 
     def resume(self, channel: str, *, reason: str, actor: str) -> None:
         """Ends a pause, a stop and an open breaker alike: a person says that it can go on."""
-        self._set(channel, Action.CHANNEL_RESUMED, reason, actor, paused=False, stopped="", breaker="closed", breaker_until=0, failures=0)
+        self._set(
+            channel,
+            Action.CHANNEL_RESUMED,
+            reason,
+            actor,
+            paused=False,
+            stopped="",
+            breaker="closed",
+            breaker_until=0,
+            failures=0,
+        )
 
     def _set(self, channel: str, action: Action, reason: str, actor: str, **columns: Any) -> None:
         if channel not in self._channels():

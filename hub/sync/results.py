@@ -100,7 +100,7 @@ class _Batch:
         elif isinstance(result.error, Refused):
             self._refused(result, result.error, channel)
         elif isinstance(result.error, Misconfigured):
-            self._misconfigured(result, result.error, channel)
+            self._misconfigured(result, result.error)
         elif result.error is not None:
             self._uncertain(result, result.error)
 
@@ -114,7 +114,9 @@ class _Batch:
         if delivered.sent or delivered.answer:
             self._attempt(result, "delivered", delivered.detail, delivered.sent, delivered.answer)
         if delivered.peer_id:
-            self.links.append(LinkKeyRow(work.channel, result.message.resource_id, delivered.peer_id, delivered.peer_etag or "", now))
+            self.links.append(
+                LinkKeyRow(work.channel, result.message.resource_id, delivered.peer_id, delivered.peer_etag or "", now)
+            )
         for name, value in delivered.sent_fields.items():
             key = (channel.system, result.message.resource_id, name)
             self.sent[key] = SentFieldRow(*key, orjson.dumps(value).decode(), result.message.at)
@@ -146,7 +148,7 @@ class _Batch:
         self._signal(channel, channel.breaker.succeeded())
         self._dead(result, error.reason, channel)
 
-    def _misconfigured(self, result: Result, error: Misconfigured, channel: OutboundChannel) -> None:
+    def _misconfigured(self, result: Result, error: Misconfigured) -> None:
         work = result.work
         self._attempt(result, "misconfigured", error.reason, *_bytes(error))
         self.rows.append(WorkState(work.message_id, State.QUEUED, work.attempts, 0, error.reason))
@@ -190,7 +192,9 @@ class _Batch:
             self._channel_entry(Action.CHANNEL_BREAKER_OPENED, name, {"failures": breaker.failures})
         elif signal is Signal.CLOSED:
             self._tx.execute(
-                "UPDATE alert SET cleared_at = ? WHERE channel = ? AND kind = 'breaker_open' AND cleared_at IS NULL", self._tx.now, name
+                "UPDATE alert SET cleared_at = ? WHERE channel = ? AND kind = 'breaker_open' AND cleared_at IS NULL",
+                self._tx.now,
+                name,
             )
             self._alert("breaker_closed", name, "the target answers again", cleared=True)
             self._channel_entry(Action.CHANNEL_BREAKER_CLOSED, name, {})

@@ -46,11 +46,15 @@ class Compose:
             change = changes[work.change_id or 0]
             yield work, self._one(work, change, channels[work.channel].as_event, current, peers)
 
-    def _current(self, tx: Tx, works: Sequence[OutboundWork], changes: Mapping[int, Sequence[Any]]) -> dict[str, tuple[int, dict[str, Any]]]:
+    def _current(
+        self, tx: Tx, works: Sequence[OutboundWork], changes: Mapping[int, Sequence[Any]]
+    ) -> dict[str, tuple[int, dict[str, Any]]]:
         ids = {changes[w.change_id or 0][4] for w in works} | {changes[w.change_id or 0][5] for w in works}
         return {r[0]: (r[4], orjson.loads(r[7])) for r in tx.resources(sorted(i for i in ids if i))}
 
-    def _peers(self, tx: Tx, works: Sequence[OutboundWork], changes: Mapping[int, Sequence[Any]]) -> dict[tuple[str, str], tuple[str, str]]:
+    def _peers(
+        self, tx: Tx, works: Sequence[OutboundWork], changes: Mapping[int, Sequence[Any]]
+    ) -> dict[tuple[str, str], tuple[str, str]]:
         pairs = {(w.channel, i) for w in works for i in (changes[w.change_id or 0][4], changes[w.change_id or 0][5]) if i}
         return {(channel, id_): (peer, etag) for channel, id_, peer, etag in tx.link_keys(sorted(pairs))}
 

@@ -200,7 +200,9 @@ class Structure:
                 )
                 self.work.sources.pop((source.kind, source.system, source.key), None)
                 source.key, source.dirty = str(fact.new), True
-                known = [{**i, "use": "old"} if i.get("value") == fact.old.value else i for i in source.data.get("identifier") or []]
+                known = [
+                    {**i, "use": "old"} if i.get("value") == fact.old.value else i for i in source.data.get("identifier") or []
+                ]
                 source.data["identifier"] = [{"assigner": fact.new.assigner, "value": fact.new.value}, *known]
                 source.lineage["identifier"] = ["MRG-1", origin.message_id, origin.map_version, origin.event_at]
                 self.work.sources[source.kind, source.system, source.key] = source
@@ -222,4 +224,3 @@ def _concerns(child: Resource, fact: Move) -> bool:
     if fact.scope == "account":
         return bool((child.data.get("account") or {}).get("value") == fact.what.value)
     return any(i.get("value") == fact.what.value for i in child.data.get("identifier") or ())
-

@@ -56,7 +56,8 @@ class Source:
     def row(self) -> SourceRow:
         lineage = self.lineage_text if self._lineage is None else _json(self._lineage)
         return SourceRow(
-            self.kind, self.system, self.key, self.resource_id, self.patient_key, _json(self.data), lineage, self.event_at, self.message_id, self.channel,
+            self.kind, self.system, self.key, self.resource_id, self.patient_key, _json(self.data), lineage, self.event_at,
+            self.message_id, self.channel,
         )  # fmt: skip
 
 
@@ -121,7 +122,9 @@ class Workspace:
         for row in self.tx.resources(fresh):
             self._add(row)
         for kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel in self.tx.sources(fresh):
-            source = Source(kind, system, key, resource_id, patient_key, orjson.loads(data), lineage, event_at, message_id, channel)
+            source = Source(
+                kind, system, key, resource_id, patient_key, orjson.loads(data), lineage, event_at, message_id, channel
+            )
             self.sources[kind, system, key] = source
             self.by_resource.setdefault(resource_id, []).append(source)
         self._followed_a_merge(fresh)
@@ -155,7 +158,9 @@ class Workspace:
         if patient_id not in self._children:
             owned = [r for r in self.resources.values() if r.patient_id == patient_id and r.id != patient_id]
             if not self._is_new(patient_id):
-                from_store = self.tx.children([patient_id], ["RelatedPerson", "Relationship", "Coverage", "Encounter", "Appointment"])
+                from_store = self.tx.children(
+                    [patient_id], ["RelatedPerson", "Relationship", "Coverage", "Encounter", "Appointment"]
+                )
                 loaded = [self._add(row) for row in from_store]
                 owned = list({r.id: r for r in [*owned, *loaded] if r.patient_id == patient_id}.values())
             self._children[patient_id] = owned
@@ -212,7 +217,11 @@ class Workspace:
         for r in self.resources.values():
             if not (r.new or r.moved or r.before is not None):
                 continue
-            rows.append(ResourceRow(r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, _json(r.data), r.created_at, now))
+            rows.append(
+                ResourceRow(
+                    r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, _json(r.data), r.created_at, now
+                )
+            )
             if r.kind == "Patient":
                 rows += self._terms(r)
         for (kind, assigner, value), p in self.pointers.items():

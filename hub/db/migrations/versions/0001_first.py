@@ -21,7 +21,9 @@ def upgrade() -> None:
         for name in ("change", "entry"):
             op.execute(f"ALTER TABLE {name} ALTER COLUMN tx SET DEFAULT (pg_current_xact_id()::text::bigint)")
         # small and hot: vacuumed early, with room on the page for its updates
-        op.execute("ALTER TABLE work SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500)")
+        op.execute(
+            "ALTER TABLE work SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500)"
+        )
     else:
         for name in COUNTERS:
             bind.execute(text("INSERT INTO counter (name, n) VALUES (:name, 0)"), {"name": name})

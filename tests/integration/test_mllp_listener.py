@@ -250,9 +250,14 @@ def test_ready_connections_share_one_commit():
     with running() as server:
         peers = [Peer(server.port) for _ in range(20)]
         assert peers[0].ask(adt("warm")) == ("AA", "warm")
-        server._loop.call_soon_threadsafe(time.sleep, 0.3)  # the loop is busy: all of them become ready meanwhile
+        for n, peer in enumerate(peers):
+            assert peer.ask(adt(f"known{n}")) == ("AA", f"known{n}")
+        all_sent = threading.Event()
+        server._loop.call_soon_threadsafe(all_sent.wait, 5)  # the loop is busy: all of them become ready meanwhile
         for n, peer in enumerate(peers):
             peer.say(frame(adt(f"g{n}")))
+        time.sleep(0.05)
+        all_sent.set()
         assert [ack.acknowledged(peer.hear())[0] for peer in peers] == ["AA"] * 20
         assert max(len(batch) for batch in server.intake.batches) == 20
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -104,6 +104,8 @@ def problem_of(error: Exception) -> ProblemError:
         return ProblemError(409, str(error), code="illegal_step")
     if isinstance(error, HubError):
         return _ours(error)
+    if isinstance(error, DataError):
+        return ProblemError(422, "a value that no database can hold, such as a NUL character", code="invalid")
     if isinstance(error, DBAPIError):
         return ProblemError(503, "the database does not answer", code="database_unavailable", headers={"Retry-After": "2"})
     return ProblemError(500, "an error that nobody foresaw; it stands in the log")

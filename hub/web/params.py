@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Query
+from fastapi import Path, Query
 
 from hub.web.errors import ProblemError, error_at
 
 Limit = Annotated[int, Query(ge=1, le=500, description="How many to return at most")]
 CursorText = Annotated[str, Query(max_length=400, description="`next` of the page before")]
 TimeText = Annotated[str, Query(max_length=40, description="ISO 8601 time with offset, or a date (UTC)")]
+
+RowId = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 _ETAG = re.compile(r'"v(\d{1,9})"\Z')
 _BIGGEST = 2**63 - 1

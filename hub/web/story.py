@@ -20,7 +20,7 @@ REGISTRATION = re.compile(r"(?<!\d)(\d{6})-?[1-8]\d{6}(?!\d)")
 def tell(hub: WebHub, message_id: int, *, with_content: bool) -> dict[str, Any]:
     """The story; segments and facts only `with_content` (they hold a patient's data). Raises NotFound."""
     with hub.engine.connect() as conn:
-        row = messages.get(conn, message_id) if 0 <= message_id < 2**63 else None
+        row = messages.get(conn, message_id)
         if row is None:
             raise NotFound("there is no such message")
         made = messages.changes_of(conn, message_id)
@@ -59,7 +59,7 @@ def _content(hub: WebHub, row: MessageRow, sealed: bytes | None) -> dict[str, An
     if hub.explain is not None:
         try:
             rules = hub.explain(row.channel, body)
-            found["facts"] = [rule for rule in rules if rule.get("present") or rule.get("warning")]
+            found["facts"] = [rule for rule in rules if rule.get("result") not in (None, "", []) or rule.get("warning")]
         except HubError as error:
             found["note"] = error.reason
     return found

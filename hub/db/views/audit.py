@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Connection, or_, select
 
 from hub.db.tables import checkpoint, entry
+from hub.db.views import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def entries(conn: Connection, query: Query, *, before: int | None = None, limit:
     if query.until is not None:
         statement = statement.where(entry.c.at < query.until)
     rows = conn.execute(statement.order_by(entry.c.id.desc()).limit(limit))
-    return [dict(row._mapping) | {"detail": orjson.loads(row.detail)} for row in rows]
+    return [plain(row) | {"detail": orjson.loads(row.detail)} for row in rows]
 
 
 def checkpoints(conn: Connection, *, before: int | None = None, limit: int = 50) -> list[dict[str, Any]]:

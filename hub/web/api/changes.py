@@ -20,7 +20,7 @@ from hub.web import render
 from hub.web.access import record, record_many
 from hub.web.auth import ApiRoute, allow
 from hub.web.context import hub_of
-from hub.web.params import CursorText, Limit, read_cursor, write_cursor
+from hub.web.params import CursorText, Limit, RowId, read_cursor, write_cursor
 
 router = APIRouter(prefix="/api/v1", tags=["Changes"], route_class=ApiRoute)
 Kinds = Annotated[list[Kind], Query(description="Only these kinds; may be repeated")]
@@ -75,7 +75,7 @@ def snapshot(request: Request, kind: Kinds = ["Patient"], cursor: CursorText = "
 
 @router.get("/changes/{change_id}", summary="One change")
 @allow("crm", "operator")
-def read(request: Request, change_id: int) -> Response:
+def read(request: Request, change_id: RowId) -> Response:
     """What it did, and the whole document after it."""
     row = _change(request, change_id)
     record(request, Action.PATIENT_READ, row.patient_id, what="change", change=row.id)
@@ -84,7 +84,7 @@ def read(request: Request, change_id: int) -> Response:
 
 @router.get("/changes/{change_id}/deliveries", summary="How far a change has got with each target")
 @allow("crm", "operator")
-def deliveries(request: Request, change_id: int) -> Response:
+def deliveries(request: Request, change_id: RowId) -> Response:
     """pending, sent, confirmed, or refused with the reason, for every system that the change goes to."""
     row = _change(request, change_id)
     with hub_of(request).engine.connect() as conn:
@@ -103,7 +103,7 @@ def _feed(request: Request, after: Position, kinds: Sequence[str], limit: int) -
 
 def _change(request: Request, change_id: int) -> ChangeRow:
     with hub_of(request).engine.connect() as conn:
-        row = changes.get(conn, change_id) if change_id < 2**63 else None
+        row = changes.get(conn, change_id)
     if row is None:
         raise NotFound("there is no such change")
     return row

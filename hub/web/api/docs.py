@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from hub.domain.model import KINDS
 from hub.web.auth import SecureRoute, public
 from hub.web.errors import PROBLEM_JSON
 
@@ -51,6 +52,38 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         },
     },
 }
+_TEXT: dict[str, Any] = {"type": "string"}
+_WHEN: dict[str, Any] = {"type": "string", "format": "date-time"}
+_NUMBER: dict[str, Any] = {"type": "integer"}
+_RESOURCE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": _TEXT, "kind": {"enum": list(KINDS)}, "patientId": _TEXT, "version": _NUMBER,
+        "status": {"enum": ["active", "merged", "removed"]}, "createdAt": _WHEN, "updatedAt": _WHEN,
+        "replacedBy": {"type": "object", "properties": {"id": _TEXT, "href": _TEXT}},
+        "resource": {"type": "object", "description": "the document, see docs/api.md"},
+    },
+}  # fmt: skip
+_CHANGE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": _NUMBER, "at": _WHEN, "type": _TEXT, "kind": _TEXT, "resourceId": _TEXT, "patientId": _TEXT, "version": _NUMBER,
+        "changed": {"type": "array", "items": _TEXT}, "resource": {"type": "object"}, "messageId": _NUMBER, "origin": _TEXT,
+    },
+}  # fmt: skip
+_DELIVERY_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "target": _TEXT, "state": {"enum": ["pending", "sent", "confirmed", "refused"]}, "type": _TEXT, "changeId": _NUMBER,
+        "resourceId": _TEXT, "messageId": _NUMBER, "attempts": _NUMBER, "reason": _TEXT, "messageState": _TEXT,
+    },
+}  # fmt: skip
+_ONE_RESOURCE = ("/patients/{patient_id}", "/appointments/{appointment_id}", "/encounters/{encounter_id}", "/cancel")
+_LISTS = {
+    "/patients": "Resource", "/patients/search": "Resource", "/relationships": "Resource", "/coverages": "Resource",
+    "/encounters": "Resource", "/appointments": "Resource", "/timeline": "Resource", "/snapshot": "Resource",
+    "/changes": "Change", "/sync": "Delivery", "/deliveries": "Delivery",
+}  # fmt: skip
 _PROBLEMS = {
     "400": "The body is no JSON, or the cursor is none of this list", "401": "No valid token", "403": "The role may not do this",
     "404": "There is no such thing", "412": "Somebody was faster: read again", "422": "Something sent is wrong; see `errors`",
@@ -78,6 +111,7 @@ def complete(schema: dict[str, Any], routers: Iterable[APIRouter]) -> dict[str, 
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "hub_…"}}
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = PROBLEM_SCHEMA
+    schemas |= {"Resource": _RESOURCE_SCHEMA, "Change": _CHANGE_SCHEMA, "Delivery": _DELIVERY_SCHEMA}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schema["security"] = [{"token": []}]
@@ -89,8 +123,25 @@ def complete(schema: dict[str, Any], routers: Iterable[APIRouter]) -> dict[str, 
     return schema
 
 
+def _answer_schema(path: str, method: str) -> dict[str, Any] | None:
+    """What a successful answer holds; None where prose says it better."""
+    path = path.removeprefix("/api/v1")
+    if path.endswith(_ONE_RESOURCE) or (method == "POST" and path.endswith(("/patients", "/appointments"))):
+        return {"$ref": "#/components/schemas/Resource"}
+    if path == "/changes/{change_id}":
+        return {"$ref": "#/components/schemas/Change"}
+    for tail, kind in _LISTS.items():
+        if path == tail or ("}" in path and path.endswith("}" + tail)):
+            items = {"type": "array", "items": {"$ref": f"#/components/schemas/{kind}"}}
+            return {"type": "object", "properties": {"items": items, "next": {"type": "string"}}}
+    return None
+
+
 def _complete_call(call: dict[str, Any], route: APIRoute, method: str) -> None:
     call["x-roles"] = sorted(route.endpoint.hub_roles)  # type: ignore[attr-defined]
+    schema = _answer_schema(route.path, method)
+    done = next(status for status in call["responses"] if status.startswith("2"))
+    call["responses"][done] = {"description": "Done", "content": {"application/json": {"schema": schema or {"type": "object"}}}}
     with_body = "requestBody" in call
     if method == "PATCH" and with_body:
         content = call["requestBody"]["content"]

@@ -19,7 +19,7 @@ from hub.web.api.bodies import Body, Reason, SettleIn
 from hub.web.auth import ApiRoute, allow, principal_of
 from hub.web.context import WebHub, hub_of
 from hub.web.errors import ProblemError, error_at
-from hub.web.params import CursorText, Limit, TimeText, read_cursor, read_time, write_cursor
+from hub.web.params import CursorText, Limit, RowId, TimeText, read_cursor, read_time, write_cursor
 
 router = APIRouter(prefix="/api/v1", tags=["Messages"], route_class=ApiRoute)
 STATES: tuple[str, ...] = (*State, *Outcome)
@@ -86,7 +86,7 @@ def search_by_url(
 
 @router.get("/messages/{message_id}", summary="One message's story")
 @allow("operator", "auditor")
-def read(request: Request, message_id: int) -> Response:
+def read(request: Request, message_id: RowId) -> Response:
     """State and answer, what it changed and where that went, every attempt, the audit log's entries; for operators also
     its segments, and the facts that its map reads in them, with their paths."""
     return render.answer(tell(request, message_id))
@@ -94,21 +94,21 @@ def read(request: Request, message_id: int) -> Response:
 
 @router.post("/messages/{message_id}/replay", summary="Put a dead or uncertain message back into its lane")
 @allow("operator")
-def replay(request: Request, message_id: int, body: Reason) -> Response:
+def replay(request: Request, message_id: RowId, body: Reason) -> Response:
     """It keeps its place in its lane. 409 where its state does not allow it."""
     return _operate(request, message_id, lambda hub, who: hub.operations.replay(message_id, reason=body.reason, actor=who))
 
 
 @router.post("/messages/{message_id}/discard", summary="Give a dead or uncertain message up")
 @allow("operator")
-def discard(request: Request, message_id: int, body: Reason) -> Response:
+def discard(request: Request, message_id: RowId, body: Reason) -> Response:
     """Its lane goes on without it."""
     return _operate(request, message_id, lambda hub, who: hub.operations.discard(message_id, reason=body.reason, actor=who))
 
 
 @router.post("/messages/{message_id}/settle", summary="Say whether the target acted on an uncertain message")
 @allow("operator")
-def settle(request: Request, message_id: int, body: SettleIn) -> Response:
+def settle(request: Request, message_id: RowId, body: SettleIn) -> Response:
     """acted true: it is done; false: it is sent again."""
     return _operate(
         request,

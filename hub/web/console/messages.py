@@ -15,6 +15,7 @@ from hub.web.api.messages import STATES, MessageSearch, find, tell
 from hub.web.auth import ConsoleRoute, allow, check_csrf, principal_of
 from hub.web.console.view import page, soft
 from hub.web.context import hub_of
+from hub.web.params import RowId
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 Word = Annotated[str, Form(max_length=200)]
@@ -55,7 +56,7 @@ def search(
 
 @router.get("/messages/{message_id}")
 @allow("operator", "auditor")
-def one(request: Request, message_id: int, done: bool = False) -> Response:
+def one(request: Request, message_id: RowId, done: bool = False) -> Response:
     """One message's story."""
     story = tell(request, message_id)
     if "content" in story:
@@ -65,7 +66,7 @@ def one(request: Request, message_id: int, done: bool = False) -> Response:
 
 @router.post("/messages/{message_id}/replay")
 @allow("operator")
-def replay(request: Request, message_id: int, reason: ReasonText, csrf: Word = "") -> Response:
+def replay(request: Request, message_id: RowId, reason: ReasonText, csrf: Word = "") -> Response:
     """Back into its lane."""
     check_csrf(request, csrf)
     hub_of(request).operations.replay(message_id, reason=reason, actor=principal_of(request).actor)
@@ -74,7 +75,7 @@ def replay(request: Request, message_id: int, reason: ReasonText, csrf: Word = "
 
 @router.post("/messages/{message_id}/discard")
 @allow("operator")
-def discard(request: Request, message_id: int, reason: ReasonText, csrf: Word = "") -> Response:
+def discard(request: Request, message_id: RowId, reason: ReasonText, csrf: Word = "") -> Response:
     """Given up."""
     check_csrf(request, csrf)
     hub_of(request).operations.discard(message_id, reason=reason, actor=principal_of(request).actor)
@@ -83,7 +84,7 @@ def discard(request: Request, message_id: int, reason: ReasonText, csrf: Word = 
 
 @router.post("/messages/{message_id}/settle")
 @allow("operator")
-def settle(request: Request, message_id: int, reason: ReasonText, acted: Annotated[bool, Form()], csrf: Word = "") -> Response:
+def settle(request: Request, message_id: RowId, reason: ReasonText, acted: Annotated[bool, Form()], csrf: Word = "") -> Response:
     """A person found out whether the target acted."""
     check_csrf(request, csrf)
     hub_of(request).operations.settle(message_id, acted=acted, reason=reason, actor=principal_of(request).actor)

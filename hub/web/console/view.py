@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -9,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -114,6 +114,15 @@ def soft(value: Any) -> Any:
     return value
 
 
+def dial(number: str) -> str:
+    """A Korean number as people here write it: `+821012345678` -> `010-1234-5678`; others as they are."""
+    if not number.startswith("+82"):
+        return number
+    national = "0" + number[3:]
+    area = 2 if national.startswith("02") else 3
+    return f"{national[:area]}-{national[area:-4]}-{national[-4:]}" if len(national) - area > 4 else national
+
+
 def seconds(us: int | float) -> str:
     """A duration in µs: `0.4 s`, `12 s`, `3 min`, `2 h`, `4 d`."""
     amount = us / 1_000_000
@@ -138,7 +147,8 @@ def environment() -> Environment:
     made.filters["human"] = human
     made.filters["seconds"] = seconds
     made.filters["number"] = lambda n: f"{n:,}"
-    made.filters["compact"] = lambda value: orjson.dumps(value).decode()
+    made.filters["compact"] = lambda value: json.dumps(value, ensure_ascii=False)
+    made.filters["dial"] = dial
     return made
 
 
@@ -147,6 +157,9 @@ def _human_object(value: Mapping[str, Any]) -> str:
     if "assigner" in value and "value" in value:
         extra = f" ({value['type']})" if value.get("type") else ""
         return f"{value['assigner']}|{value['value']}{extra}"
+    if value.get("system") in ("phone", "sms", "fax") and value.get("value"):
+        number = dial(str(value["value"]))
+        return f"{number} ({value['use']})" if value.get("use") else number
     for key in ("text", "display", "value", "name", "code", "reference"):
         if value.get(key):
             use = value.get("use") or value.get("representation") or value.get("role")

@@ -10,8 +10,8 @@
     return node;
   };
   // Text with `code` between back-ticks.
-  const prose = (text) => String(text || "").split(/\n\n+/).map((block) => make("p", {},
-    ...block.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part))));
+  const marked = (text) => String(text || "").split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
+  const prose = (text) => String(text || "").split(/\n\n+/).map((block) => make("p", {}, ...marked(block)));
 
   const api = await (await fetch("/api/v1/openapi.json")).json();
   const named = (ref) => api.components.schemas[ref.split("/").pop()];
@@ -52,7 +52,7 @@
     for (const [path, method, call] of list) {
       const id = `${method}-${path.replace(/[^a-zA-Z0-9]+/g, "-")}`;
       const badge = () => make("span", { className: `method m-${method}` }, method.toUpperCase());
-      calls.append(make("a", { href: "#" + id }, badge(), path.replace("/api/v1", "")));
+      calls.append(make("a", { href: "#" + id }, badge(), path.replace("/api/v1", "").replace(/\{\w+_id\}/g, "{id}")));
       const box = make("section", { className: "call", id }, make("h3", {}, badge(), " " + path));
       box.append(make("p", {}, make("strong", {}, call.summary || "")), ...prose(call.description));
       box.append(make("p", { className: "hint" }, "Roles: " + (call["x-roles"] || []).join(", ")));
@@ -70,7 +70,7 @@
       box.append(make("h4", {}, "Answers"));
       for (const [status, answer] of Object.entries(call.responses)) {
         const content = Object.values(answer.content || {})[0];
-        box.append(make("div", {}, make("code", {}, status), " " + (answer.description || "")));
+        box.append(make("div", {}, make("code", {}, status), " ", ...marked(answer.description)));
         if (status.startsWith("2") && content && content.schema && Object.keys(content.schema).length) box.append(make("pre", {}, shape(content.schema)));
       }
       text.append(box);

@@ -316,30 +316,45 @@ def _each(rule: Rule, table: CodeMap | None) -> Run:
 
 
 class Memory:
-    """Names, addresses, doctors and insurers of raw fields seen before, packed, so that each reader gets objects of its own."""
+    """Names, addresses, doctors and insurers of raw fields seen before, packed, so that each reader gets objects of its own.
 
-    __slots__ = ("_known",)
+    A field is kept from its second sight on. When the young half is full it becomes the old one, which is asked too.
+    """
+
+    __slots__ = ("_old", "_seen", "_young")
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, bytes]] = {}  # default assigner -> raw field -> packed value
+        self._young: dict[tuple[str, str], bytes] = {}  # (default assigner, raw field) -> packed value
+        self._old: dict[tuple[str, str], bytes] = {}
+        self._seen: set[int] = set()
 
     def recall(self, raw: str, reader: Reader, read: Callable[[str, Reader], Any]) -> Any:
         """What `read` makes of the raw field, or made of it before. What was warned of is not kept."""
         if reader.escape in raw:  # what it means hangs on the charset
             return read(raw, reader)
-        known = self._known.get(reader.assigner)
-        if known is None:
-            known = self._known[reader.assigner] = {}
-        packed = known.get(raw)
+        key = (reader.assigner, raw)
+        packed = self._young.get(key)
         if packed is not None:
             return marshal.loads(packed)  # noqa: S302 our own bytes, packed below
+        packed = self._old.get(key)
+        if packed is not None:
+            self._keep(key, packed)
+            return marshal.loads(packed)  # noqa: S302 as above
         warned = len(reader.warnings)
         value = read(raw, reader)
-        if len(reader.warnings) == warned:
-            if len(known) >= MEMORY:
-                known.clear()
-            known[raw] = marshal.dumps(value)
+        sight = hash(key)
+        if sight not in self._seen:
+            if len(self._seen) >= 8 * MEMORY:
+                self._seen.clear()
+            self._seen.add(sight)
+        elif len(reader.warnings) == warned:
+            self._keep(key, marshal.dumps(value))
         return value
+
+    def _keep(self, key: tuple[str, str], packed: bytes) -> None:
+        if len(self._young) >= MEMORY:
+            self._old, self._young = self._young, {}
+        self._young[key] = packed
 
 
 FindKeys = Callable[[Group, Reader], list[Key]]
@@ -347,7 +362,10 @@ FindKeys = Callable[[Group, Reader], list[Key]]
 
 @cache
 def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
-    """Keys of a spec (one closure for equal specs, so that a key found in a group is found once): `every` True all the numbers of all its paths, else those of the first path that gives one."""
+    """Keys of a spec: `every` True all the numbers of all its paths, else those of the first path that gives one.
+
+    One closure for equal specs, so that a key is found once a group.
+    """
     finders = [_key_path(path) for path in spec]
     if every:
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 from hub.codecs.hl7v2 import Delimiters, Message
 from hub.domain.errors import Unmappable
 from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Snapshot
+from hub.domain.model import Kind
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
@@ -29,13 +30,13 @@ class Context(NamedTuple):
 class CompiledBlock:
     """A block with its closures."""
 
-    __slots__ = ("block", "each_local", "holds", "key", "keys", "lists", "other_paths", "others", "patient", "runs")
+    __slots__ = ("block", "each_local", "holds", "keys", "kind", "lists", "other_paths", "others", "patient", "runs")
 
     def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
         self.block = block
+        self.kind: Kind = block.kind or "Patient"
         self.runs = _runs(block.rules, codes)
         self.keys: dict[str, FindKeys] = {name: keys_finder(spec, name == "other_keys") for name, spec in block.keys.items()}
-        self.key = self.keys.get("key")
         self.others = self.keys.get("other_keys")
         self.other_paths = [key.paths[0] for key in block.keys.get("other_keys", ())]
         self.patient = keys_finder(block.patient, False) if block.patient else None
@@ -201,7 +202,8 @@ class Engine:
         fixed: Values, default: Values, label: str, seen: set[Key] | None,
     ) -> None:  # fmt: skip
         spec = block.block
-        keys = _cached(block.keys["key"], group, reader) if item is group else block.keys["key"](item, reader)
+        find = block.keys["key"]
+        keys = _cached(find, group, reader) if item is group else find(item, reader)
         if not keys:
             if spec.required and not spec.each:
                 raise _no_key(spec)
@@ -227,7 +229,7 @@ class Engine:
         others: tuple[Key, ...] = ()
         if block.others is not None and block.has_others(item, reader):
             others = tuple(other for other in block.others(item, reader) if other != key)
-        facts.append(Fact(cast("Any", spec.kind), key, values, paths, patient, others))
+        facts.append(Fact(block.kind, key, values, paths, patient, others))
 
     def _patient(self, block: CompiledBlock, group: Group, reader: Reader) -> Key | None:
         if block.patient is None:
@@ -259,14 +261,14 @@ class Engine:
             patient = self._patient(block, group, reader)
             if patient is None:
                 raise _no_patient(spec)
-            facts.append(Snapshot(cast("Any", spec.kind), patient, cast("str", spec.snapshot), items, spec.each[0].text))
+            facts.append(Snapshot(block.kind, patient, spec.snapshot or "", items, spec.each[0].text))
 
 
 def _cached(find: FindKeys, group: Group, reader: Reader) -> list[Key]:
-    found = reader.keys.get(find)
+    found: list[Key] | None = reader.keys.get(find)
     if found is None:
         found = reader.keys[find] = find(group, reader)
-    return cast("list[Key]", found)
+    return found
 
 
 def _no_key(spec: Block) -> Unmappable:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Self
 from zoneinfo import ZoneInfo
 
 from hub.codecs.hl7v2 import Message, codec_for, hl7_charset, parse, write
-from hub.codecs.hl7v2.writer import Fields
+from hub.codecs.hl7v2.writer import Fields, Repetition
 from hub.codecs.mllp import FS, VT, frame
 from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Unreadable
 from hub.simulator.faults import Peer
@@ -158,7 +158,9 @@ class OcsPeer(Peer):
     def _confirmation(self, event: str, booking: Booking) -> tuple[str, list[tuple[str, Fields]]]:
         """The same event back: placer's and filler's number, booked; the patient by the OCS's number."""
         pid = next(s for s in booking.body.segments if s.name == "PID")
-        name = (pid.value(5) or "", pid.value(5, comp=2) or "")
+        names: list[Repetition] = [
+            tuple(pid.value(5, n, part) or "" for part in range(1, 9)) for n in range(1, len(pid.reps(5)) + 1)
+        ]
         numbers = [(booking.patient, "", "", self.assigner, "MR")]
         numbers += [
             (pid.value(3, n) or "", "", "", pid.value(3, n, 4) or "", pid.value(3, n, 5) or "")
@@ -169,14 +171,13 @@ class OcsPeer(Peer):
         sch: Fields = {
             1: (booking.placer, booking.placer_assigner),
             2: (booking.filler, self.assigner),
-            6: (asked.value(6) or "", asked.value(6, comp=2) or ""),
             7: (asked.value(7) or "", asked.value(7, comp=2) or ""),
             11: ("", "", "", booking.start, booking.end),
             16: ("OCS",),
             20: ("OCS",),
             25: booking.status,
         }
-        person: Fields = {1: "1", 3: list(numbers), 5: [name], 7: pid.value(7) or "", 8: pid.value(8) or ""}
+        person: Fields = {1: "1", 3: list(numbers), 5: names, 7: pid.value(7) or "", 8: pid.value(8) or ""}
         return event, [("SCH", sch), ("PID", person), ("PV1", {1: "1", 2: "O"}), ("RGS", {1: "1"})]
 
     def _answer(
@@ -286,7 +287,9 @@ class OcsSender:
 
 
 def _now() -> str:
-    return datetime.now(SEOUL).strftime("%Y%m%d%H%M%S%z")
+    """Now with a fraction of a second: which of two changes within one second is the newer one is decided by it."""
+    now = datetime.now(SEOUL)
+    return f"{now:%Y%m%d%H%M%S}.{now.microsecond // 100:04d}{now:%z}"
 
 
 def _said(request: bytes, charset: str) -> str:

@@ -127,9 +127,8 @@ def _numbers(message: Outbound, assigner: str) -> list[tuple[str, ...]]:
     ]
     own = [one for one in found if _is_own(one, assigner)]
     others = [one for one in found if one not in own]
-    hubs = (message.patient_id, "", "", HUB, "PI")
-    if not own and hubs not in others:
-        others.append(hubs)
+    if not own and not any(one[3] == HUB for one in others):
+        others.append((message.patient_id, "", "", HUB, "PI"))
     return own + others
 
 

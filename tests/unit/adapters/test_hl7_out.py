@@ -86,8 +86,8 @@ def test_the_number_of_the_ocs_goes_first_and_a_prospect_goes_by_the_hubs() -> N
         {"assigner": "HOSP", "value": "H1", "type": "MR"},
     ]
     assert composed(message).segments[2].raw(3) == "H1^^^HOSP^MR~E1^^^EMR^MR"
-    message.patient["identifier"] = [{"assigner": "HUB", "value": message.patient_id, "type": "PI"}]
-    assert composed(message).segments[2].raw(3) == f"{message.patient_id}^^^HUB^PI"
+    message.patient["identifier"] = [{"assigner": "HUB", "value": "front-office-number", "type": "PI"}]
+    assert composed(message).segments[2].raw(3) == "front-office-number^^^HUB^PI"
     del message.patient["identifier"]
     assert composed(message).segments[2].raw(3) == f"{message.patient_id}^^^HUB^PI"
 

@@ -6,7 +6,6 @@ its columns, and the item of an `each` gives `*`, as occurrences of one field (n
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from hub.domain.facts import Key
 from hub.mapping.codes import CodeMap
 from hub.mapping.functions import NULL, Function, Reader
+from hub.mapping.memory import MEMORY, Memory
 from hub.mapping.spec import KeyPath, KeySpec, PathSpec, Rule, When
 from hub.mapping.times import BadValue
 
@@ -175,9 +175,6 @@ def _coded(value: Any, table: CodeMap, default: str | None, reader: Reader, path
     return value
 
 
-MEMORY = 4096  # fields remembered by a rule
-
-
 def _remembering(rule: Rule, run: Run) -> Run:
     """Codes, dates, departments and places come again and again: the value of a raw field is kept where it is immutable."""
     label, target = rule.path, rule.to[0]
@@ -313,48 +310,6 @@ def _each(rule: Rule, table: CodeMap | None) -> Run:
                     paths[target] = f"{paths[target]}, {label}"
 
     return run
-
-
-class Memory:
-    """Names, addresses, doctors and insurers of raw fields seen before, packed, so that each reader gets objects of its own.
-
-    A field is kept from its second sight on. When the young half is full it becomes the old one, which is asked too.
-    """
-
-    __slots__ = ("_old", "_seen", "_young")
-
-    def __init__(self) -> None:
-        self._young: dict[tuple[str, str], bytes] = {}  # (default assigner, raw field) -> packed value
-        self._old: dict[tuple[str, str], bytes] = {}
-        self._seen: set[int] = set()
-
-    def recall(self, raw: str, reader: Reader, read: Callable[[str, Reader], Any]) -> Any:
-        """What `read` makes of the raw field, or made of it before. What was warned of is not kept."""
-        if reader.escape in raw:  # what it means hangs on the charset
-            return read(raw, reader)
-        key = (reader.assigner, raw)
-        packed = self._young.get(key)
-        if packed is not None:
-            return marshal.loads(packed)  # noqa: S302 our own bytes, packed below
-        packed = self._old.get(key)
-        if packed is not None:
-            self._keep(key, packed)
-            return marshal.loads(packed)  # noqa: S302 as above
-        warned = len(reader.warnings)
-        value = read(raw, reader)
-        sight = hash(key)
-        if sight not in self._seen:
-            if len(self._seen) >= 8 * MEMORY:
-                self._seen.clear()
-            self._seen.add(sight)
-        elif len(reader.warnings) == warned:
-            self._keep(key, marshal.dumps(value))
-        return value
-
-    def _keep(self, key: tuple[str, str], packed: bytes) -> None:
-        if len(self._young) >= MEMORY:
-            self._old, self._young = self._young, {}
-        self._young[key] = packed
 
 
 FindKeys = Callable[[Group, Reader], list[Key]]

@@ -385,3 +385,32 @@ def test_explain_shows_every_rule_field_by_field() -> None:
     assert any(row["path"] == "PID-29" and not row["present"] for row in rows)
     status = next(row for row in rows if row["to"] == "status" and row["function"] == "event")
     assert status["result"] == "arrived"
+
+
+def test_what_is_remembered_of_one_message_never_reaches_into_another() -> None:
+    first, second, third = (MAPS.map(message("ADT^A04", PID, PV1), CONTEXT).facts for _ in range(3))
+    one(second, "Patient").values["name"][0]["given"].append("changed")
+    one(second, "Encounter").values["participant"][0]["identifier"]["value"] = "changed"
+    assert first == third == MAPS.map(message("ADT^A04", PID, PV1), CONTEXT).facts
+
+
+def test_what_is_remembered_hangs_on_the_channel_and_the_delimiters() -> None:
+    def number(assigner: str, pid: str, marks: str = "^~\\&") -> Key:
+        body = f"MSH|{marks}|A|B|C|D|20260101||ADT{marks[0]}A08|1|P|2.5\r{pid}\rPV1|1|I|||||D9{marks[0]}Kim".encode()
+        fact = one(MAPS.map(parse(body), Context(assigner, "ocs")).facts, "Practitioner")
+        identifiers = fact.values["identifier"]
+        assert identifiers == [{"assigner": assigner, "value": fact.key.value}]
+        return fact.key
+
+    for _ in range(3):
+        assert number("H1", "PID|||1").assigner == "H1"
+        assert number("H2", "PID|||1").assigner == "H2"
+        assert number("H1", "PID|||1", "#~\\&").value == "D9"
+
+
+def test_other_delimiters_and_escapes_are_read_as_declared() -> None:
+    body = b"MSH#*!%$#A#B#C#D#20260101##ADT*A08#1#P#2.5\rPID###7***H$1$ISO##Kim%T%Lee*Gil%S%dong"
+    patient = one(MAPS.map(parse(body), CONTEXT).facts, "Patient")
+    assert patient.key == Key("H", "7")
+    assert patient.values["name"][0]["family"] == "Kim$Lee"
+    assert patient.values["name"][0]["given"] == ["Gil*dong"]

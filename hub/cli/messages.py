@@ -89,7 +89,8 @@ def status(
                 live.update(status_table(settings, engine), refresh=True)
 
 
-def _read(config: Config, engine: Engine) -> list[ChannelStatus]:
+def current(config: Config, engine: Engine) -> list[ChannelStatus]:
+    """Every channel as it stands now."""
     from hub.db.views.channels import status as channel_status
 
     skipping = [name for name, channel in config.channels.items() if channel.on_dead == "skip"]
@@ -105,7 +106,7 @@ def snapshot(config: Config, engine: Engine) -> dict[str, Any]:
         standing = alerts(connection)
     pid = running(config)
     channels: dict[str, dict[str, Any]] = {}
-    for one in _read(config, engine):
+    for one in current(config, engine):
         values = one.as_dict()
         values["lag_seconds"] = values.pop("lag") / 1e6
         values["blocked_lanes"] = values.pop("blocked")
@@ -129,7 +130,7 @@ def snapshot(config: Config, engine: Engine) -> dict[str, Any]:
 def status_table(config: Config, engine: Engine) -> Table:
     """What `hub status` prints."""
     rows = []
-    for one in _read(config, engine):
+    for one in current(config, engine):
         counts = [Text(f"{getattr(one, name):,}", style=COLOURS.get(name, "") if getattr(one, name) else DIM) for name in COUNTS]
         rows.append([one.channel, *counts, duration(one.lag) if one.lag else "", one.blocked or "", _condition(config, one)])
     pid = running(config)

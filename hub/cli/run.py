@@ -1,4 +1,4 @@
-"""`hub run`, `hub reload`, `hub check`, `hub bench`: the hub itself."""
+"""`hub run`, `hub reload`, `hub check`: the hub itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,7 +36,7 @@ class LogForm(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    for command in (run, reload, check, bench):
+    for command in (run, reload, check):
         app.command()(command)
 
 
@@ -134,30 +133,3 @@ def check(
             say(f"{'ok ' if finding.good else 'NO '} {finding.what}: {finding.text}", GOOD if finding.good else BAD)
     if not all(finding.good for finding in findings):
         raise typer.Exit(2)
-
-
-def bench(
-    messages: Annotated[int, typer.Option(min=100, help="How many messages.")] = 5000,
-    connections: Annotated[int, typer.Option(min=1, max=256, help="MLLP connections that send.")] = 8,
-    database: Annotated[str | None, typer.Option(help="A fresh database; default: SQLite in a temporary folder.")] = None,
-    broker: Annotated[str | None, typer.Option(help="redis://…, to measure with Celery workers.")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Write a profile of the hub's process to this file.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure this machine: accepted, applied and delivered messages a second, and what each stage costs.
-
-    Runs a hub of its own in a temporary folder; yours is not touched.
-
-    Examples:
-
-      hub bench
-
-      hub bench --messages 40000 --database postgresql+psycopg://hub:secret@127.0.0.1/bench --json
-    """
-    from hub.simulator import bench as measure
-
-    raise typer.Exit(
-        measure.main(
-            messages=messages, connections=connections, database=database, broker=broker, profile=profile, as_json=as_json
-        )
-    )

@@ -81,7 +81,6 @@ def bench(
     if url is not None:
         refuse_used(url)
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-"))
-    found: list[Measured] = []
     try:
         with (
             Sink() as sink,
@@ -89,8 +88,8 @@ def bench(
             database(config) as engine,
             Progress(disable=as_json, transient=True) as progress,
         ):
-            for n in progress.track(range(runs), description="measuring"):
-                found.append(measure(config, engine, process.pid, sink, messages, connections, patients, f"B{n}"))
+            turns = progress.track(range(runs), description="measuring")
+            found = [measure(config, engine, process.pid, sink, messages, connections, patients, f"B{n}") for n in turns]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _tell(found, "SQLite" if url is None else url.split(":", 1)[0].split("+")[0], as_json)

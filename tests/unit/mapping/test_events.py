@@ -140,6 +140,8 @@ def test_lists_of_relations_and_insurances_are_snapshots() -> None:
     assert lists["in1"].items[0]["period"] == {"start": "2026-01-01", "end": "2026-12-31"}
     assert lists["in1"].items[0]["payor"]["name"] == "국민건강보험공단"
     assert lists["in1"].items[0]["relationship"] == "SEL"
+    insurer = one(found, "Organization")
+    assert (insurer.key, insurer.values["name"]) == (Key("HOSP", "NHIS"), "국민건강보험공단")
     assert lists["nk1"].patient == Key("HOSP", "00012345")
     assert not [fact for fact in facts("ADT^A08", PID, PV1) if isinstance(fact, Snapshot)]
 
@@ -260,6 +262,14 @@ def test_link_and_unlink(event: str, linked: bool) -> None:
     found = facts(f"ADT^{event}", "PID|1||A1||X", "PV1|1|O", "PID|2||A2||Y")
     assert found[-1] == Link(Key("HOSP", "A1"), Key("HOSP", "A2"), linked)
     assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "deceased"), [("|20261122|Y", True), ("|20261122", True), ("||N", False), ("||", None), ('|""|N', False)]
+)
+def test_death(fields: str, deceased: bool | None) -> None:
+    values = one(facts("ADT^A08", "PID|1||1" + "|" * 25 + fields), "Patient").values
+    assert values.get("deceased") is deceased
 
 
 def test_a29_makes_the_person_inactive() -> None:

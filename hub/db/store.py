@@ -111,37 +111,33 @@ class SqlTx:
     # -- work -----------------------------------------------------------------------------------------------------
 
     def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]:
-        rows: list[InboundWork] = []
-        each = max(1, limit // len(buckets))
-        barred = keys_json(list(paused))
-        for bucket in buckets:
-            found = self._hot.query(
-                "SELECT w.message_id, w.channel, w.lane, w.bucket, w.attempts, m.at, m.type, m.sender, m.control_id, m.body,"
-                " w.paired FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = 'in' AND w.bucket = ? AND "
-                + _TURN.format(states="'queued'") + self._barred(paused) + " ORDER BY w.message_id LIMIT ?",
-                (bucket, self.now, self.now, *([barred] if paused else []), each),
-            )  # fmt: skip
-            rows += [InboundWork(*row) for row in found]
-        return rows
+        columns = "w.message_id, w.channel, w.lane, w.bucket, w.attempts, m.at, m.type, m.sender, m.control_id, m.body, w.paired"
+        return [InboundWork(*row) for row in self._due("in", "'queued'", columns, buckets, paused, limit)]
+
+    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
+        columns = "w.message_id, w.channel, w.lane, w.bucket, w.attempts, w.state, m.type, m.at, m.change_id, m.resource_id"
+        return [OutboundWork(*row) for row in self._due("out", "'queued', 'in_flight'", columns, buckets, barred, limit)]
+
+    def _due(
+        self, direction: str, states: str, columns: str, buckets: Sequence[int], barred: Sequence[str], limit: int
+    ) -> list[tuple[Any, ...]]:
+        """The first of each bucket, by its index; on PostgreSQL all buckets in one round trip."""
+        turn = _TURN.format(states=states) + self._barred(barred)
+        one = (
+            f"SELECT {columns} FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = '{direction}'"
+            f" AND w.bucket = {{bucket}} AND {turn} ORDER BY w.message_id LIMIT ?"
+        )
+        more = (self.now, self.now, *([keys_json(list(barred))] if barred else []), max(1, limit // len(buckets)))
+        if self._hot.dialect == "postgresql":
+            lateral = f"CROSS JOIN LATERAL ({one.format(bucket='CAST(k.value->>0 AS INTEGER)')}) d"
+            return self._hot.query(f"SELECT d.* FROM {self._keys} {lateral}", (keys_json([[b] for b in buckets]), *more))
+        return [row for b in buckets for row in self._hot.query(one.format(bucket="?"), (b, *more))]
 
     def _barred(self, channels: Sequence[str]) -> str:
         if not channels:
             return ""
         select = "SELECT value FROM json_each(?)" if self._hot.dialect == "sqlite" else "SELECT json_array_elements_text(?::json)"
         return f" AND w.channel NOT IN ({select})"
-
-    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
-        rows: list[OutboundWork] = []
-        each = max(1, limit // len(buckets))
-        for bucket in buckets:
-            found = self._hot.query(
-                "SELECT w.message_id, w.channel, w.lane, w.bucket, w.attempts, w.state, m.type, m.at, m.change_id, m.resource_id"
-                " FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = 'out' AND w.bucket = ? AND "
-                + _TURN.format(states="'queued', 'in_flight'") + self._barred(barred) + " ORDER BY w.message_id LIMIT ?",
-                (bucket, self.now, self.now, *([keys_json(list(barred))] if barred else []), each),
-            )  # fmt: skip
-            rows += [OutboundWork(*row) for row in found]
-        return rows
 
     def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
         return [

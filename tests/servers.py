@@ -123,10 +123,25 @@ class Postgres:
             self.process = _spawn(command, log, self.folder, signal.SIGINT, user)
         try:
             wait_for_port(self.port, self.process, self.log)
+            self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _wait_until_ready(self, seconds: float = 30.0) -> None:
+        """The port is open before the server takes connections ("the database system is starting up")."""
+        import psycopg
+
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                psycopg.connect(self.url().replace("+psycopg", ""), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def _user(self) -> str | None:
         if os.geteuid() != 0:

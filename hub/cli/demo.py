@@ -32,6 +32,6 @@ def demo(
 
       hub demo --once --json        (the last line is the summary)
     """
-    from hub.simulator import demo as story
+    from hub.simulator.demo import main as play
 
-    raise typer.Exit(story.main(once=once, folder=folder, patients=patients, seed=seed, web_port=web_port, as_json=as_json))
+    raise typer.Exit(play(once=once, folder=folder, patients=patients, seed=seed, web_port=web_port, as_json=as_json))

@@ -233,10 +233,10 @@ def token_for(hub: WebHub, role: Any, name: str = "") -> str:
     return hub.access.create_token(name or f"{role}-1", role, now=NOW)[1]
 
 
-def api(hub: WebHub, secret: str | None = None, **more: Any) -> TestClient:
-    """A client of the API with that token."""
+def api(hub: WebHub, secret: str | None = None, app: Any = None, **more: Any) -> TestClient:
+    """A client of the API with that token; `app` where one is made already (it takes 100 ms)."""
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    return TestClient(create_app(hub), headers=headers, raise_server_exceptions=False, follow_redirects=False, **more)
+    return TestClient(app or create_app(hub), headers=headers, raise_server_exceptions=False, follow_redirects=False, **more)
 
 
 def add_resource(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import RowMapping
 
 
-def plain(row: Row[Any]) -> dict[str, Any]:
+def plain(row: RowMapping) -> dict[str, Any]:
     """A row as a dict. Its keys are str itself: SQLAlchemy's are a subclass, which orjson refuses."""
-    return {str(name): value for name, value in row._mapping.items()}
+    return {str(name): value for name, value in row.items()}

@@ -46,7 +46,7 @@ def entries(conn: Connection, query: Query, *, before: int | None = None, limit:
     if query.until is not None:
         statement = statement.where(entry.c.at < query.until)
     rows = conn.execute(statement.order_by(entry.c.id.desc()).limit(limit))
-    return [plain(row) | {"detail": orjson.loads(row.detail)} for row in rows]
+    return [plain(row._mapping) | {"detail": orjson.loads(row.detail)} for row in rows]
 
 
 def checkpoints(conn: Connection, *, before: int | None = None, limit: int = 50) -> list[dict[str, Any]]:

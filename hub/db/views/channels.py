@@ -104,7 +104,7 @@ def status(conn: Connection, channels: Iterable[str], *, skipping: Collection[st
 def alerts(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:
     """Alerts that nobody cleared, the newest first."""
     rows = conn.execute(select(alert).where(alert.c.cleared_at.is_(None)).order_by(alert.c.id.desc()).limit(limit))
-    return [plain(row) for row in rows]
+    return [plain(row._mapping) for row in rows]
 
 
 def _count(one: ChannelStatus, state: str, n: int) -> None:

@@ -131,7 +131,7 @@ def attempts(conn: Connection, message_id: int) -> list[dict[str, Any]]:
         .where(attempt.c.message_id == message_id)
         .order_by(attempt.c.at, attempt.c.n)
     )
-    return [plain(row) for row in rows]
+    return [plain(row._mapping) for row in rows]
 
 
 def changes_of(conn: Connection, message_id: int, *, limit: int = 200) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ def carriers(conn: Connection, changes: Sequence[tuple[int, str]]) -> list[Messa
 def audit_of(conn: Connection, message_id: int, *, limit: int = 200) -> list[dict[str, Any]]:
     """The audit entries about this message, oldest first."""
     rows = conn.execute(select(entry).where(entry.c.message_id == message_id).order_by(entry.c.id).limit(limit))
-    return [plain(row) | {"detail": orjson.loads(row.detail)} for row in rows]
+    return [plain(row._mapping) | {"detail": orjson.loads(row.detail)} for row in rows]
 
 
 def first_id_at(conn: Connection, at: int) -> int:
@@ -204,7 +204,7 @@ def rows() -> Select[Any]:
 
 def as_message(row: Row[Any]) -> MessageRow:
     """A row of `rows()`."""
-    values = plain(row)
+    values = plain(row._mapping)
     if values["state"] in OPEN_STATES:
         values["outcome"] = ""  # an outcome from before a replay is history
     values["answer_owed"] = bool(values["answer_owed"])

@@ -108,7 +108,7 @@ def history(conn: Connection, resource_id: str, *, before: int | None = None, li
     if before is not None:
         statement = statement.where(change.c.version < before)
     rows = conn.execute(statement.order_by(change.c.version.desc()).limit(limit))
-    return [plain(row) | {"fields": orjson.loads(row.fields), "data": orjson.loads(row.data)} for row in rows]
+    return [plain(row._mapping) | {"fields": orjson.loads(row.fields), "data": orjson.loads(row.data)} for row in rows]
 
 
 def links(conn: Connection, resource_id: str) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def links(conn: Connection, resource_id: str) -> list[dict[str, Any]]:
     left = select(*columns).where(link_history.c.from_id == resource_id)
     right = select(*columns).where(link_history.c.to_id == resource_id)
     rows = conn.execute(left.union(right).order_by("id").limit(500))
-    return [plain(row) for row in rows]
+    return [plain(row._mapping) for row in rows]
 
 
 def lineage(conn: Connection, one: ResourceRow) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def sources(conn: Connection, resource_id: str) -> list[dict[str, Any]]:
         .where(source_record.c.resource_id == resource_id)
         .order_by(source_record.c.system, source_record.c.key)
     )
-    return [plain(row) for row in rows]
+    return [plain(row._mapping) for row in rows]
 
 
 def message_exists(conn: Connection, message_id: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from hub.web.app import WebHub
+from hub.web.app import WebHub, create_app
 from tests import web_kit
 
 
@@ -40,10 +40,11 @@ def hub(engine: Engine) -> WebHub:
 def as_role(hub: WebHub) -> Callable[[str], TestClient]:
     """A client with a token of that role."""
     made: dict[str, TestClient] = {}
+    app = create_app(hub)
 
     def client(role: str) -> TestClient:
         if role not in made:
-            made[role] = web_kit.api(hub, web_kit.token_for(hub, role))
+            made[role] = web_kit.api(hub, web_kit.token_for(hub, role), app)
         return made[role]
 
     return client

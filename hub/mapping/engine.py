@@ -13,6 +13,7 @@ from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
 from hub.mapping.hl7v2_source import event_at, event_of, groups_of, items_of
+from hub.mapping.memory import Memory
 from hub.mapping.spec import ITEM, Block, Event, Maps, Rule
 
 _PLAIN = Delimiters("", "", "", "", "")
@@ -30,7 +31,7 @@ class Context(NamedTuple):
 class CompiledBlock:
     """A block with its closures."""
 
-    __slots__ = ("block", "each_local", "holds", "keys", "kind", "lists", "other_paths", "others", "patient", "runs")
+    __slots__ = ("block", "each_local", "holds", "keys", "kind", "lists", "memory", "other_paths", "others", "patient", "runs")
 
     def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
         self.block = block
@@ -43,6 +44,34 @@ class CompiledBlock:
         self.holds = condition(block.when) if block.when else None
         self.lists = tuple({rule.to[0] for rule in block.rules if rule.each})
         self.each_local = _is_local(block)
+        items = block.unique and self.each_local and all(path.field for path in block.each) and not block.patient
+        self.memory = Memory() if items and block.each and not block.default else None
+
+    def recall_items(self, group: Group, reader: Reader, facts: list[AnyFact]) -> None:
+        """Facts that hang on nothing but a repetition (doctors): read once, then remembered. Each once a group."""
+        memory = cast("Memory", self.memory)
+        seen: set[str] = set()
+        for path in self.block.each:
+            for fields in group.get(path.segment, ()):
+                raw = fields[path.field] if path.field < len(fields) else ""
+                if not raw or raw in seen:
+                    continue
+                seen.add(raw)
+                for number, values in memory.recall(raw, reader, self._read_items):
+                    key = Key(*number)
+                    if not any(isinstance(fact, Fact) and fact.key == key and fact.kind == self.kind for fact in facts):
+                        facts.append(Fact(self.kind, key, values, dict.fromkeys(values, path.text)))
+
+    def _read_items(self, raw: str, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
+        found = []
+        for rep in raw.split(reader.repetition):
+            item: Group = {ITEM: [[rep]]}
+            keys = self.keys["key"](item, reader) if rep and rep != NULL else []
+            if keys:
+                values: Values = {}
+                self.read(item, reader, values, {})
+                found.append((tuple(keys[0]), values))
+        return found  # type: ignore[return-value]
 
     def has_others(self, group: Group, reader: Reader) -> bool:
         """Whether `other_keys` can give more than the key: a repetition of its first path, or anything at another one."""
@@ -190,6 +219,8 @@ class Engine:
             elif spec.fact is not None:
                 for item, _ in items_of(spec.each, group, segments, block.each_local, reader) if spec.each else ((group, ""),):
                     facts.extend(_MAKERS[spec.fact](block, item, reader))
+            elif block.memory is not None and reader.common and not fixed and not default:
+                block.recall_items(group, reader, facts)
             elif spec.each:
                 seen: set[Key] = set()
                 for item, label in items_of(spec.each, group, segments, block.each_local, reader):

@@ -11,7 +11,7 @@ from hub.domain.ports import Outbound
 from hub.simulator.crm import CrmPeer
 from tests.contract.case import Case, patient_updated
 
-TIMEOUT = 0.5
+TIMEOUT = 0.8
 
 
 def _peer(tls: ssl.SSLContext | None) -> CrmPeer:

@@ -10,7 +10,7 @@ from hub.domain.ports import Outbound
 from hub.simulator.ocs import OcsPeer
 from tests.contract.case import Case, patient_updated
 
-TIMEOUT = 0.5
+TIMEOUT = 0.8
 
 
 def _table(**more: Any) -> Callable[[OcsPeer], dict[str, Any]]:

@@ -17,6 +17,7 @@ from hub.simulator.fake import FakePeer
 from hub.simulator.faults import Fault
 from tests.contract.case import CANARIES, Case
 
+PATIENT = {"timeout_seconds": 15.0}  # where no time-out is meant to happen, however busy the machine is
 SETTLE = 0.05  # seconds for a close to arrive: while it is on its way, no client can know what became of its request
 FOUR = ("NotDelivered", "OutcomeUnknown", "Refused", "Misconfigured")
 
@@ -36,7 +37,7 @@ def test_the_manifest_says_what_it_is(case: Case) -> None:
 
 
 def test_send_delivers_once_and_says_what_was_sent(case: Case, peer: Any) -> None:
-    target = case.build(peer)
+    target = case.build(peer, **PATIENT)
     done = target.send(case.message(1))
     target.close()
     assert isinstance(done, Delivered)
@@ -47,9 +48,9 @@ def test_send_delivers_once_and_says_what_was_sent(case: Case, peer: Any) -> Non
 
 
 def test_the_same_message_is_the_same_bytes_and_one_effect(case: Case, peer: Any) -> None:
-    target = case.build(peer)
+    target = case.build(peer, **PATIENT)
     first, again = target.send(case.message(1)), target.send(case.message(1))
-    other_process = case.build(peer)
+    other_process = case.build(peer, **PATIENT)
     third = other_process.send(case.message(1))
     target.close()
     other_process.close()
@@ -59,7 +60,7 @@ def test_the_same_message_is_the_same_bytes_and_one_effect(case: Case, peer: Any
 
 
 def test_ping_says_a_line(case: Case, peer: Any) -> None:
-    target = case.build(peer)
+    target = case.build(peer, **PATIENT)
     line = target.ping()
     target.close()
     assert line.strip()
@@ -165,7 +166,7 @@ def test_an_untrusted_certificate_stops_the_channel(case: Case, authority: Autho
 
 
 def test_it_is_thread_safe(case: Case, peer: Any) -> None:
-    target = case.build(peer)
+    target = case.build(peer, **PATIENT)
 
     def one(n: int) -> bool:
         return isinstance(target.send(case.message(n)), Delivered)
@@ -177,7 +178,7 @@ def test_it_is_thread_safe(case: Case, peer: Any) -> None:
 
 
 def test_down_and_up_again_costs_no_message(case: Case, peer: Any) -> None:
-    target = case.build(peer)
+    target = case.build(peer, **PATIENT)
     target.send(case.message(1))
     peer.stop()
     for _ in range(3):
@@ -191,10 +192,10 @@ def test_down_and_up_again_costs_no_message(case: Case, peer: Any) -> None:
 
 
 def test_close_may_be_called_twice_and_in_any_state(case: Case, peer: Any) -> None:
-    unused = case.build(peer)
+    unused = case.build(peer, **PATIENT)
     unused.close()
     unused.close()
-    used = case.build(peer)
+    used = case.build(peer, **PATIENT)
     used.send(case.message(1))
     used.close()
     used.close()
@@ -223,7 +224,7 @@ def test_a_wrong_setting_says_what_to_write(case: Case, peer: Any) -> None:
 
 def test_what_a_peer_says_stays_out_of_the_error(case: Case, peer: Any) -> None:
     """A refusal that repeats the message: kept with the attempt (`answer`), never in the text."""
-    target = case.build(peer)
+    target = case.build(peer, **PATIENT)
     case.arm(peer, Fault.REFUSE)
     with pytest.raises(HubError) as caught:
         target.send(case.message(1))

@@ -26,6 +26,19 @@ PG_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transa
 PG_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
 
 
+_statements = 0
+
+
+def statements() -> int:
+    """How many statements this process's hot connections have run: what `hub bench` divides by messages."""
+    return _statements
+
+
+def _count(number: int = 1) -> None:
+    global _statements  # noqa: PLW0603 - one counter a process, like the CPU time that it stands beside
+    _statements += number
+
+
 class Hot(Protocol):
     """What both drivers can do."""
 
@@ -95,6 +108,7 @@ class SqliteHot:
             raise TryAgain(f"the store could not be synced ({error.strerror})") from error
 
     def begin(self, *, durable: bool) -> int:  # noqa: ARG002 - `sync` waits for the disk, once the turn was given back
+        _count(2)  # and its COMMIT
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except SQLITE_PASSING as error:
@@ -112,24 +126,27 @@ class SqliteHot:
             self._connection.execute("ROLLBACK")
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        _count()
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except SQLITE_PASSING as error:
             raise _named(error) from error
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        _count()
         try:
             return self._connection.execute(sql, parameters).rowcount
         except SQLITE_PASSING as error:
             raise _named(error) from error
 
     def write(self, groups: dict[type, list[Row]]) -> None:
-        statements = STATEMENTS["sqlite"]
+        texts = STATEMENTS["sqlite"]
+        _count(sum(1 for spec in SPECS if groups.get(spec.row)))
         try:
             for spec in SPECS:
                 rows = groups.get(spec.row)
                 if rows:
-                    self._connection.executemany(statements[spec.row], sqlite_rows(spec, rows))
+                    self._connection.executemany(texts[spec.row], sqlite_rows(spec, rows))
         except SQLITE_PASSING as error:
             raise _named(error) from error
 
@@ -172,6 +189,7 @@ class PostgresHot:
         """COMMIT did."""
 
     def begin(self, *, durable: bool) -> int:
+        _count(3)  # BEGIN, the clock, and the COMMIT to come
         try:
             connection = self._open()
             with connection.pipeline():
@@ -204,6 +222,7 @@ class PostgresHot:
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         assert self._connection is not None
+        _count()
         try:
             return self._connection.execute(sql.replace("?", "%s"), parameters)
         except PG_PASSING as error:
@@ -217,12 +236,13 @@ class PostgresHot:
 
     def write(self, groups: dict[type, list[Row]]) -> None:
         assert self._connection is not None
-        statements = STATEMENTS["postgresql"]
+        texts = STATEMENTS["postgresql"]
         todo: list[tuple[Spec, list[Row]]] = [(s, groups[s.row]) for s in SPECS if groups.get(s.row)]
+        _count(len(todo))
         try:
             with self._connection.pipeline():
                 for spec, rows in todo:
-                    self._connection.execute(statements[spec.row], (postgres_parameter(spec, rows).decode(),))
+                    self._connection.execute(texts[spec.row], (postgres_parameter(spec, rows).decode(),))
         except PG_PASSING as error:
             raise _passing(error) from error
 

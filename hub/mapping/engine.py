@@ -16,6 +16,7 @@ from hub.mapping.hl7v2_source import event_at, event_of, groups_of, items_of
 from hub.mapping.memory import Memory
 from hub.mapping.spec import ITEM, Block, Event, Maps, Rule
 
+JOIN = "|"  # how the fields of a segment are put together again: they never hold it, or they would be two
 _PLAIN = Delimiters("", "", "", "", "")
 
 
@@ -31,7 +32,20 @@ class Context(NamedTuple):
 class CompiledBlock:
     """A block with its closures."""
 
-    __slots__ = ("block", "each_local", "holds", "keys", "kind", "lists", "memory", "other_paths", "others", "patient", "runs")
+    __slots__ = (
+        "block",
+        "each_local",
+        "holds",
+        "keys",
+        "kind",
+        "labels",
+        "lists",
+        "memory",
+        "other_paths",
+        "others",
+        "patient",
+        "runs",
+    )
 
     def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
         self.block = block
@@ -44,34 +58,51 @@ class CompiledBlock:
         self.holds = condition(block.when) if block.when else None
         self.lists = tuple({rule.to[0] for rule in block.rules if rule.each})
         self.each_local = _is_local(block)
-        items = block.unique and self.each_local and all(path.field for path in block.each) and not block.patient
-        self.memory = Memory() if items and block.each and not block.default else None
+        fields = [path for path in block.each if path.field]
+        items = bool(block.each) and self.each_local and len(fields) in (0, len(block.each)) and (fields or len(block.each) == 1)
+        plain = block.snapshot is not None or (block.unique and not block.patient and not block.default)
+        self.memory = Memory() if items and plain else None
+        self.labels = {rule.to[0]: rule.path for rule in reversed(block.rules)}
 
     def recall_items(self, group: Group, reader: Reader, facts: list[AnyFact]) -> None:
-        """Facts that hang on nothing but a repetition (doctors): read once, then remembered. Each once a group."""
+        """Facts that hang on nothing but the item (a doctor, an insurer): read once, then remembered. Each once a group."""
         memory = cast("Memory", self.memory)
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         for path in self.block.each:
             for fields in group.get(path.segment, ()):
-                raw = fields[path.field] if path.field < len(fields) else ""
-                if not raw or raw in seen:
+                if not path.field:
+                    found = memory.recall(JOIN.join(fields), reader, self._read_segment)
+                elif path.field < len(fields) and fields[path.field]:
+                    found = memory.recall(fields[path.field], reader, self._read_field)
+                else:
                     continue
-                seen.add(raw)
-                for number, values in memory.recall(raw, reader, self._read_items):
-                    key = Key(*number)
-                    if not any(isinstance(fact, Fact) and fact.key == key and fact.kind == self.kind for fact in facts):
-                        facts.append(Fact(self.kind, key, values, dict.fromkeys(values, path.text)))
+                for number, values in found:
+                    if number not in seen:
+                        seen.add(number)
+                        label = path.text if path.field else ""
+                        paths = dict.fromkeys(values, label) if label else {name: self.labels[name] for name in values}
+                        facts.append(Fact(self.kind, Key(*number), values, paths))
 
-    def _read_items(self, raw: str, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
-        found = []
-        for rep in raw.split(reader.repetition):
-            item: Group = {ITEM: [[rep]]}
-            keys = self.keys["key"](item, reader) if rep and rep != NULL else []
-            if keys:
-                values: Values = {}
-                self.read(item, reader, values, {})
-                found.append((tuple(keys[0]), values))
-        return found  # type: ignore[return-value]
+    def _read_segment(self, raw: str, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
+        return self._read_item({self.block.each[0].segment: [raw.split(JOIN)]}, reader)
+
+    def _read_field(self, raw: str, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
+        reps = [rep for rep in raw.split(reader.repetition) if rep and rep != NULL]
+        return [found for rep in reps for found in self._read_item({ITEM: [[rep]]}, reader)]
+
+    def _read_item(self, item: Group, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
+        keys = self.keys["key"](item, reader)
+        if not keys:
+            return []
+        values: Values = {}
+        self.read(item, reader, values, {})
+        return [((keys[0].assigner, keys[0].value), values)]
+
+    def listed(self, raw: str, reader: Reader) -> Values:
+        """The values of one segment of a snapshot, without what it deletes: a list is replaced whole."""
+        values: Values = {}
+        self.read({self.block.each[0].segment: [raw.split(JOIN)]}, reader, values, {})
+        return {name: value for name, value in values.items() if value is not None}
 
     def has_others(self, group: Group, reader: Reader) -> bool:
         """Whether `other_keys` can give more than the key: a repetition of its first path, or anything at another one."""
@@ -280,14 +311,20 @@ class Engine:
         spec = block.block
         items: list[Values] = []
         said = False
-        for item, _ in items_of(spec.each, group, segments, block.each_local, reader):
-            said = True
-            values: Values = {}
-            block.read(item, reader, values, {})
-            for name in [name for name, value in values.items() if value is None]:
-                del values[name]
-            if values:
-                items.append({**default, **values})
+        if block.memory is not None and reader.common:
+            for fields in group.get(spec.each[0].segment, ()):
+                said = True
+                values = block.memory.recall(JOIN.join(fields), reader, block.listed)
+                if values:
+                    items.append({**default, **values})
+        else:
+            for item, _ in items_of(spec.each, group, segments, block.each_local, reader):
+                said = True
+                values = {}
+                block.read(item, reader, values, {})
+                values = {name: value for name, value in values.items() if value is not None}
+                if values:
+                    items.append({**default, **values})
         if said:
             patient = self._patient(block, group, reader)
             if patient is None:

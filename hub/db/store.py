@@ -19,14 +19,16 @@ KEYS = {"sqlite": "json_each(?) AS k", "postgresql": "json_array_elements(?::jso
 LOCK = {"sqlite": "", "postgresql": "FOR UPDATE"}
 CROSS = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}  # SQLite: CROSS JOIN keeps the keys as the outer loop
 
-# Whose turn it is in a lane: nothing earlier in it is waiting for its time, in flight, with a person, or a barrier; and
-# of a message in two lanes, nothing earlier is left in the other one.
+# Whose turn it is in a lane: nothing earlier in it is waiting for its time, in flight, with a person, or still has to wait
+# for another lane (a message in two lanes holds both back); and of a message in two lanes, nothing earlier is left in the
+# other one. What died on a channel that skips its dead (due is over) holds nobody back.
 _TURN = """
     w.state IN ({states}) AND w.due <= ? AND NOT w.barrier
-    AND NOT EXISTS (SELECT 1 FROM work e WHERE e.lane = w.lane AND e.message_id < w.message_id AND (e.due > ? OR e.barrier))
+    AND NOT EXISTS (SELECT 1 FROM work e WHERE e.lane = w.lane AND e.message_id < w.message_id
+        AND (e.due > ? OR ((e.barrier OR e.paired) AND e.state = 'queued')))
     AND (NOT w.paired OR NOT EXISTS (
         SELECT 1 FROM work b JOIN work e ON e.lane = b.lane AND e.message_id < b.message_id
-        WHERE b.message_id = w.message_id AND b.barrier))
+        WHERE b.message_id = w.message_id AND b.barrier AND NOT (e.state = 'dead' AND e.due <= ?)))
 """
 _RESOURCE = "r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, r.data, r.created_at"
 _IDENTIFIER = "i.kind, i.assigner, i.value, i.resource_id, i.home_id, i.type"
@@ -127,7 +129,7 @@ class SqlTx:
             f"SELECT {columns} FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = '{direction}'"
             f" AND w.bucket = {{bucket}} AND {turn} ORDER BY w.message_id LIMIT ?"
         )
-        more = (self.now, self.now, *([keys_json(list(barred))] if barred else []), max(1, limit // len(buckets)))
+        more = (self.now, self.now, self.now, *([keys_json(list(barred))] if barred else []), max(1, limit // len(buckets)))
         if self._hot.dialect == "postgresql":
             lateral = f"CROSS JOIN LATERAL ({one.format(bucket='CAST(k.value->>0 AS INTEGER)')}) d"
             return self._hot.query(f"SELECT d.* FROM {self._keys} {lateral}", (keys_json([[b] for b in buckets]), *more))
@@ -193,7 +195,7 @@ class SqlTx:
         marks = ", ".join("?" * len(kinds))
         return self._set(
             f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.patient_id = k.value->>0"
-            f" WHERE r.kind IN ({marks}) ORDER BY r.id",
+            f" WHERE r.kind IN ({marks}) ORDER BY r.id {'FOR UPDATE OF r' if self._hot.dialect == 'postgresql' else ''}",
             [[i] for i in patient_ids], *kinds,
         )  # fmt: skip
 

@@ -28,7 +28,7 @@ FIELDS = frozenset({
 # Libraries that log URLs, headers or SQL parameters at INFO or DEBUG.
 QUIET = (
     "httpx", "httpcore", "uvicorn.access", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "celery.redirected",
-    "celery.worker.strategy", "kombu", "amqp", "redis", "asyncio", "hl7apy", "alembic.runtime.migration", "multipart",
+    "celery.worker.strategy", "kombu", "amqp", "redis", "asyncio", "hl7apy", "alembic", "multipart",
     "python_multipart",
 )  # fmt: skip
 OURS = "hub."

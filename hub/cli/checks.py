@@ -11,7 +11,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hub import adapters
 from hub.config import Channel, Config, ConfigError
@@ -19,9 +19,11 @@ from hub.domain.errors import HubError
 from hub.domain.ports import Manifest
 from hub.mapping import load_maps
 
+WARNING = "warning: "  # begins the text of a finding that does not keep the hub from starting
+
 
 class Finding(NamedTuple):
-    """One thing looked at."""
+    """One thing looked at. `good` False: the hub would not start, or not do what hub.toml says."""
 
     what: str
     good: bool
@@ -122,20 +124,20 @@ def stores(config: Config) -> list[Finding]:
 
 
 def _broker(url: str) -> Finding:
+    """Never a reason not to start: without Redis the hub only wakes later."""
     import redis
 
     client = redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
     try:
-        info: Any = client.config_get("maxmemory-policy")
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "")
     except redis.RedisError as error:
         return Finding(
-            "broker", False, f"Redis does not answer ({type(error).__name__}); the hub runs without it, slower to wake"
+            "broker", True, f"{WARNING}Redis does not answer ({type(error).__name__}); the hub runs without it, slower to wake"
         )
     finally:
         client.close()
-    policy = info.get("maxmemory-policy", "unknown")
-    if policy not in ("noeviction", "unknown"):
-        return Finding("broker", False, f"Redis has maxmemory-policy {policy}: it would drop whole queues; set noeviction")
+    if policy not in ("noeviction", ""):
+        return Finding("broker", True, f"{WARNING}Redis has maxmemory-policy {policy} and may drop whole queues; set noeviction")
     return Finding("broker", True, "Redis answers")
 
 

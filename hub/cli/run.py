@@ -12,7 +12,7 @@ import typer
 
 from hub import log
 from hub.cli import checks
-from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, ConfigOption, JsonOption, complain, print_json, say
+from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, WARN, ConfigOption, JsonOption, complain, print_json, say
 from hub.config import Config, load
 
 
@@ -130,6 +130,7 @@ def check(
         print_json({"good": all(f.good for f in findings), "findings": [f._asdict() for f in findings]})
     else:
         for finding in findings:
-            say(f"{'ok ' if finding.good else 'NO '} {finding.what}: {finding.text}", GOOD if finding.good else BAD)
+            style = BAD if not finding.good else WARN if finding.text.startswith(checks.WARNING) else GOOD
+            say(f"{'ok ' if finding.good else 'NO '} {finding.what}: {finding.text}", style)
     if not all(finding.good for finding in findings):
         raise typer.Exit(2)

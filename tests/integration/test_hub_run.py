@@ -59,7 +59,7 @@ def running(folder: Path, ports: tuple[int, int]) -> Iterator[subprocess.Popen[b
     with (folder / "run.log").open("ab") as log:
         process = subprocess.Popen([*HUB, "run", "--config", str(folder / "hub.toml"), "--log-format", "json"], stderr=log)
     try:
-        until(lambda: process.poll() is None and all(answers(port) for port in ports))
+        until(lambda: process.poll() is None and all(answers(port) for port in ports), 60)
         yield process
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -40,7 +40,7 @@ def must_exist(hub: WebHub, kind: str, resource_id: str) -> ResourceRow:
 def after_write(request: Request, kind: str, resource_id: str, status: int = 200, location: str = "") -> Response:
     """The resource as it stands after a write: the writer sees it, so it is recorded as read."""
     row = must_exist(hub_of(request), kind, resource_id)
-    record(request, Action.PATIENT_READ, row.patient_id or row.id, what=f"answer to a write ({kind})")
+    record(request, Action.PATIENT_READ, row.patient_id or row.id, what=f"{kind}.written")
     return render.versioned(row, status, {"Location": location} if location else None)
 
 

@@ -133,7 +133,7 @@ def find(request: Request, body: MessageSearch) -> tuple[list[messages.MessageRo
         rows = messages.find(conn, query, before=position[0] if position else None, limit=body.limit)
     if query.patient_no:
         digest = hub_of(request).keys.digest(query.patient_no.encode()).hex()
-        record(request, Action.MESSAGE_SEARCHED, None, what="patient number", digest=digest, count=len(rows))
+        record(request, Action.MESSAGE_SEARCHED, None, what="patient_number", digest=digest, count=len(rows))
     return rows, write_cursor("messages", rows[-1].id) if len(rows) == body.limit else None
 
 

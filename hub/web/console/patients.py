@@ -49,7 +49,7 @@ def search(
     with hub_of(request).engine.connect() as conn:
         rows = patients.find(conn, wanted, after=position[0] if position else "", limit=PAGE)
     if not wanted.is_empty():
-        record_many(request, Action.PATIENT_SEARCHED, [row.id for row in rows], what="search in the console")
+        record_many(request, Action.PATIENT_SEARCHED, [row.id for row in rows], what="console_search")
     following = write_cursor("patients", rows[-1].id) if len(rows) == PAGE else None
     for row in rows:
         row.data = soft(row.data)
@@ -70,7 +70,7 @@ def one(request: Request, patient_id: str) -> Response:
         sync = changes.sync_of_patient(conn, patient_id)
         history = patients.history(conn, patient_id, limit=30)
         links = patients.links(conn, patient_id)
-    record(request, Action.PATIENT_READ, patient_id, what="patient page")
+    record(request, Action.PATIENT_READ, patient_id, what="patient_page")
     for one_row in (row, *timeline, *coverages):
         one_row.data = soft(one_row.data)
     return page(

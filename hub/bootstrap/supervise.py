@@ -20,6 +20,7 @@ from types import FrameType
 from hub import log, metrics
 from hub.audit.actions import Action
 from hub.bootstrap.assemble import Hub, open_hub
+from hub.bootstrap.orphans import Orphans
 from hub.bootstrap.runtime import Runtime
 from hub.config import Config, ConfigError, load
 
@@ -45,13 +46,16 @@ def run(
     if not os.environ.get(CHILD):
         config.pid_file.write_text(f"{os.getpid()}\n")
         hub.audit.append(Action.HUB_STARTED, actor="system")
+    orphans = Orphans(hub.store, wake)
+    if not os.environ.get(CHILD):
+        threading.Thread(target=orphans.run, args=(stop,), name="orphans", daemon=True).start()
     runtime = Runtime(hub, mine, serve, wake)
     runtime.start()
     kin = [Child(command) for command in children]
     for child in kin:
         child.start()
     try:
-        _watch(hub, runtime, kin, stop, reload_)
+        _watch(hub, runtime, kin, orphans, stop, reload_)
     finally:
         _end(hub, runtime, kin)
     return 1 if runtime.failed.is_set() else 0
@@ -100,16 +104,17 @@ class Child:
         self.process = subprocess.Popen(self.command, env=env)  # noqa: S603 - a command of ours
         self.started = time.monotonic()
 
-    def revive(self) -> None:
-        """Starts it again where it ended; at once the first time, at most a second later after that."""
+    def revive(self) -> bool:
+        """Starts it again where it ended; at once the first time, at most a second later after that. Whether it did."""
         if self.process is None or self.process.poll() is None:
-            return
+            return False
         if self.deaths and time.monotonic() - self.started < 1.0:
-            return
+            return False
         self.deaths += 1
         metrics.RESTARTS.labels(role=self.command[-1]).inc()
         _log.error("child process ended, starting it again", extra={"role": self.command[-1], "code": self.process.returncode})
         self.start()
+        return True
 
     def signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -145,7 +150,9 @@ def _die_with_parent() -> None:
             raise SystemExit(0)
 
 
-def _watch(hub: Hub, runtime: Runtime, kin: Sequence[Child], stop: threading.Event, reload_: threading.Event) -> None:
+def _watch(
+    hub: Hub, runtime: Runtime, kin: Sequence[Child], orphans: Orphans, stop: threading.Event, reload_: threading.Event
+) -> None:
     while not stop.wait(0.2):
         if runtime.failed.is_set():
             return
@@ -153,7 +160,8 @@ def _watch(hub: Hub, runtime: Runtime, kin: Sequence[Child], stop: threading.Eve
             reload_.clear()
             _reload(hub, runtime, kin)
         for child in kin:
-            child.revive()
+            if child.revive():
+                orphans.tell()
 
 
 def _reload(hub: Hub, runtime: Runtime, kin: Sequence[Child]) -> None:

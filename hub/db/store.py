@@ -101,6 +101,20 @@ class SqlTx:
     def release(self, lease: Lease) -> None:
         self._lease(lease.names, "until = 0, owner = ''", where=" AND token = ? AND owner = ?", more=(lease.token, lease.owner))
 
+    def owners(self) -> list[str]:
+        return [row[0] for row in self._hot.query("SELECT DISTINCT owner FROM lease WHERE until > ? ORDER BY owner", (self.now,))]
+
+    def bury(self, owner: str) -> None:
+        lock = LOCK[self._hot.dialect]
+        names = [row[0] for row in self._hot.query(f"SELECT name FROM lease WHERE owner = ? ORDER BY name {lock}", (owner,))]
+        if names:
+            self._lease(names, "until = 0, owner = ''")
+        for direction, bucket in (name.split(":") for name in names):
+            self._hot.execute(
+                "UPDATE work SET due = ? WHERE direction = ? AND bucket = ? AND state = 'in_flight' AND due > ?",
+                (self.now, direction, int(bucket), self.now),
+            )
+
     # -- intake ---------------------------------------------------------------------------------------------------
 
     def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[Any, ...]]:

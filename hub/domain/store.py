@@ -91,6 +91,14 @@ class Tx(Protocol):
 
     def release(self, lease: Lease) -> None: ...
 
+    def owners(self) -> list[str]:
+        """Who holds leases that have not run out."""
+        ...
+
+    def bury(self, owner: str) -> None:
+        """Frees all leases of a worker that is known to have ended; what it had in flight is due at once, as lost."""
+        ...
+
     def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[str, str, str, bytes, int, str]]:
         """(channel, sender, control id) -> rows with digest, message id and answer code, not older than `since`."""
         ...

@@ -5,8 +5,6 @@ A wake-up (an event in this process, a Celery task from another) only shortens t
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,15 +15,11 @@ from hub.domain.errors import TryAgain
 from hub.domain.store import Lease, LeaseLost, Store
 from hub.sync.apply import Applier
 from hub.sync.deliver import Courier
+from hub.sync.owner import owner_name
 
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
 FULL_STEP = 20  # with fewer it pays to wait a little: a transaction of 20 costs little more than one of 1
-
-
-def owner_name(role: str) -> str:
-    """Who holds a lease: host, process and role, so that an operator finds the process."""
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident() % 100_000}:{role}"
 
 
 class Stepper(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hub.crm.commands import ASSIGNER
 from hub.domain.ports import Outbound
 
 
@@ -14,5 +15,6 @@ def is_first(message: Outbound) -> bool:
 
 
 def is_unnumbered_prospect(resource: Mapping[str, Any]) -> bool:
-    """A prospect whom no system has given a number yet: only the front office knows this person, and that is as it should be."""
-    return bool(resource.get("prospect")) and not resource.get("identifier")
+    """A prospect whom no system has given a number yet (the hub's own aside): only the front office knows this person, and that is as it should be."""
+    numbers = [i for i in resource.get("identifier") or () if i.get("assigner") != ASSIGNER]
+    return bool(resource.get("prospect")) and not numbers

@@ -177,7 +177,7 @@ class Canon:
             since = self._echo_since(source, name, value) if source.kind == "Patient" else None
             source.lineage[name] = [
                 paths.get(name) or paths.get(name.split(".", 1)[0], ""), origin.message_id, origin.map_version,
-                origin.event_at if since is None else since,
+                as_claim(origin.event_at, self.now) if since is None else since,
             ]  # fmt: skip
             source.data[name] = value
         source.message_id, source.channel, source.dirty = origin.message_id, origin.channel, True
@@ -312,6 +312,19 @@ class Canon:
         for other in self.work.children(resource.patient_id or "", ("Relationship",)):
             if other.data.get("related") == related and other.status == "active":
                 self._remove(other, origin, applied)
+
+
+def as_claim(event_at: int, now: int) -> int:
+    """When a source changed a value, as it competes with other sources' changes.
+
+    Senders give whole seconds or minutes: such a time stands for its end, or a confirmation would look older than the
+    booking of the same second. None is later than now, or a clock that runs ahead would win every time.
+    """
+    if event_at % 60_000_000 == 0:
+        event_at += 59_999_999
+    elif event_at % 1_000_000 == 0:
+        event_at += 999_999
+    return min(event_at, now)
 
 
 def _parties(values: Mapping[str, Any]) -> list[Key]:

@@ -27,7 +27,8 @@ from hub.sync.sending import Compose
 
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
-FLIGHT_SECONDS = 120.0  # how long a claimed message may be on its way before it counts as lost
+FLIGHT_SECONDS = 300.0  # how long a claimed message may be on its way before it counts as lost
+LANE_SECONDS = 120.0  # a claimed lane that takes longer gives the rest back: one attempt more still ends in time
 
 
 @dataclass(slots=True)
@@ -162,10 +163,11 @@ class Courier:
     def _lane(self, channel: OutboundChannel, lane: list[tuple[OutboundWork, Outbound]]) -> None:
         """One lane, in order; what comes after a failure goes back untouched."""
         results: list[Result] = []
+        ends = time.monotonic() + LANE_SECONDS
         for number, (work, message) in enumerate(lane):
             result = attempt(channel, work, message)
             results.append(result)
-            if not result.lets_pass(channel):
+            if not result.lets_pass(channel) or time.monotonic() > ends:
                 results += [Result(w, m, released=True) for w, m in lane[number + 1 :]]
                 break
         results[-1].last_of_lane = True

@@ -1,4 +1,4 @@
-"""`hub bench --stages`: what one message costs by stage, in this process and without sockets: µs of CPU and statements, in full batches."""
+"""`hub bench --stages`: what one message costs by stage, in this process, without sockets, in full batches."""
 
 from __future__ import annotations
 

@@ -15,6 +15,6 @@ def is_first(message: Outbound) -> bool:
 
 
 def is_unnumbered_prospect(resource: Mapping[str, Any]) -> bool:
-    """A prospect whom no system has given a number yet (the hub's own aside): only the front office knows this person, and that is as it should be."""
+    """A prospect whom no system has given a number yet (the hub's own aside): only the front office knows this person."""
     numbers = [i for i in resource.get("identifier") or () if i.get("assigner") != ASSIGNER]
     return bool(resource.get("prospect")) and not numbers

@@ -50,7 +50,7 @@
     calls.append(make("h2", {}, tag));
     text.append(make("h2", {}, tag));
     for (const [path, method, call] of list) {
-      const id = `${method}-${path.replace(/[^a-zA-Z0-9]+/g, "-")}`;
+      const id = `${method}${path.replace(/[^a-zA-Z0-9]+/g, "-")}`;
       const badge = () => make("span", { className: `method m-${method}` }, method.toUpperCase());
       calls.append(make("a", { href: "#" + id }, badge(), path.replace("/api/v1", "").replace(/\{\w+_id\}/g, "{id}")));
       const box = make("section", { className: "call", id }, make("h3", {}, badge(), " " + path));

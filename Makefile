@@ -39,7 +39,7 @@ bench: ## measured speed of this machine; ARGS="--messages 40000"
 
 chaos: setup ## load with killed processes and a flushed Redis, the full dose (make test has a small one)
 	@scripts/setup.sh system
-	HUB_DOSE=full $(PYTEST) tests/e2e/test_chaos.py $(ARGS)
+	$(BIN)/python -m tests.chaos --dose full $(ARGS)
 
 lock: setup ## write requirements.lock anew from what is installed
 	$(BIN)/pip freeze --all --exclude-editable --exclude pip | sort -f > requirements.lock

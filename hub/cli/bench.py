@@ -31,6 +31,8 @@ from hub.domain.errors import Misconfigured, NotDelivered
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from hub.cli.stages import Stage
+
 FLOORS = {"accepted": 3000, "delivered": 1200}  # messages a second on two cores shared with sender and sink
 START_SECONDS = 60
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -62,6 +64,8 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, max=20, help="How often; the medians are told.")] = 1,
     url: Annotated[str | None, typer.Option("--database", help="An empty database; default: SQLite, temporary.")] = None,
     broker: Annotated[str | None, typer.Option(help="redis://…, to measure with Celery workers.")] = None,
+    stages: Annotated[bool, typer.Option("--stages", help="Also CPU and statements a message, stage by stage.")] = False,
+    profile: Annotated[Path | None, typer.Option(help="With --stages: write a profile a stage to FILE.<stage>.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure this machine: messages accepted, applied and delivered a second, and the hub's CPU time a message.
@@ -73,6 +77,8 @@ def bench(
       hub bench
 
       hub bench --messages 40000 --runs 3
+
+      hub bench --stages --profile /tmp/profile
 
       hub bench --messages 40000 --database postgresql+psycopg://hub:secret@127.0.0.1/bench --json
     """
@@ -90,9 +96,17 @@ def bench(
         ):
             turns = progress.track(range(runs), description="measuring")
             found = [measure(config, engine, process.pid, sink, messages, connections, patients, f"B{n}") for n in turns]
+        costs = _stages(folder / "hub.toml", messages, profile) if stages or profile else []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _tell(found, "SQLite" if url is None else url.split(":", 1)[0].split("+")[0], as_json)
+    _tell(found, costs, "SQLite" if url is None else url.split(":", 1)[0].split("+")[0], as_json)
+
+
+def _stages(config: Path, messages: int, profile: Path | None) -> list[Stage]:
+    """The same hub, stopped, its parts driven one by one in this process."""
+    from hub.cli.stages import measure as measure_stages
+
+    return measure_stages(config, messages, run="S", profile=profile)
 
 
 def refuse_used(url: str) -> None:
@@ -235,7 +249,7 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _tell(found: list[Measured], kind: str, as_json: bool) -> None:
+def _tell(found: list[Measured], costs: list[Stage], kind: str, as_json: bool) -> None:
     medians = {name: statistics.median(getattr(one, name) for one in found) for name in Measured.__slots__}
     if as_json:
         print_json(
@@ -245,6 +259,7 @@ def _tell(found: list[Measured], kind: str, as_json: bool) -> None:
                 "runs": [asdict(one) for one in found],
                 "median": medians,
                 "floors": FLOORS,
+                "stages": [asdict(stage) for stage in costs],
             }
         )
         return
@@ -258,6 +273,9 @@ def _tell(found: list[Measured], kind: str, as_json: bool) -> None:
         ("CPU", f"{medians['cpu_us']:,.0f}", "µs a message, all processes of the hub"),
     ]
     print_table(f"{kind}, {os.cpu_count()} cores shared with sender and sink", ("what", "median", ""), rows, right=("median",))
+    if costs:
+        lines = [(stage.name, f"{stage.cpu_us:,.0f}", f"{stage.statements:.3f}", "\n".join(stage.top)) for stage in costs]
+        print_table("\nA message, stage by stage", ("stage", "CPU µs", "statements", ""), lines, right=("CPU µs", "statements"))
     for name, floor in FLOORS.items():
         good = medians[name] >= floor
         say(f"{name}: floor {floor:,} a second {'held' if good else 'NOT held'}", GOOD if good else BAD)

@@ -7,7 +7,7 @@ it; an older message than the record it is about is stale; lists are snapshots. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,22 @@ import orjson
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
 from hub.sync.authority import Authority, Claim
-from hub.sync.slots import assemble, explode, is_echo, same
+from hub.sync.slots import (
+    TELECOM,
+    assemble,
+    assemble_period,
+    changed_slots,
+    explode,
+    explode_period,
+    is_echo,
+    same,
+    slot_name,
+)
 from hub.sync.workspace import Resource, Source, Workspace
 
 CLINICAL = ("Encounter", "Appointment")
 GONE = frozenset({"cancelled", "entered-in-error"})
+SHARED = ("Practitioner", "Organization")  # told of by the messages of many patients, whose order among each other says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +110,32 @@ class Canon:
                 applied.notes.append(f"unknown_{fact.kind.lower()}")
                 return
             resource = self._create(fact, self._owner(fact, origin, applied))
-        elif fact.patient is not None and fact.kind in CLINICAL:
-            self._follow_owner(resource, fact, origin, applied)
-        for key in (fact.key, *fact.other_keys):
-            self._claim_key(fact, key, resource, applied)
         source = self.work.sources.get((fact.kind, origin.system, str(fact.key)))
         if source is not None and origin.event_at < source.event_at:
-            applied.stale += 1
+            applied.stale += fact.kind not in SHARED
             return
+        moved = resource.version > 0 and self._follow_owner(resource, fact, source, origin, applied)
+        for key in (fact.key, *fact.other_keys):
+            self._claim_key(fact, key, resource, applied)
         known = source.data if source else {}
-        values = explode(fact.values, known) if fact.kind == "Patient" else dict(fact.values)
-        changed = {n: v for n, v in values.items() if (not same(known[n], v) if n in known else v is not None)}
+        values = self._flat(fact.kind, fact.values, known)
+        if origin.message_id is not None:  # a front-end says only what is to change (hub/sync/front_office.py)
+            values = {n: v for n, v in values.items() if (not same(known[n], v) if n in known else v is not None)}
         if source is None:
             source = Source(fact.kind, origin.system, str(fact.key), resource.id, _text(fact.patient), {}, "{}", 0, None, "")
             self.work.keep(source)
             source.dirty = True
-        if changed:
-            self._heard(source, changed, fact.paths, origin)
+        if values:
+            self._heard(source, values, fact.paths, origin)
         if source.event_at != origin.event_at:
             source.event_at, source.touched = origin.event_at, True
-        if changed or not resource.version:
-            self.settle(resource, origin, applied, changed)
+        if moved:
+            source.patient_key, source.dirty = _text(fact.patient), True
+        version = resource.version
+        if values or not version:
+            self.settle(resource, origin, applied, values)
+        if moved and resource.version == version:
+            self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.updated")
 
     def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
@@ -150,7 +166,8 @@ class Canon:
         if found is not None:
             return found
         identifier = {"identifier": [{"assigner": key.assigner, "value": key.value}]}
-        self._fact(Fact("Patient", key, identifier, {"identifier": ""}), origin, applied)
+        # Not this source's word on him: whatever it says or has said of him, however early, is newer.
+        self._fact(Fact("Patient", key, identifier, {"identifier": ""}), replace(origin, event_at=0), applied)
         made = self.work.find("Patient", key)
         assert made is not None
         return made
@@ -160,15 +177,30 @@ class Canon:
             return None, None
         return self.patient_for(fact.patient, origin, applied).id, str(fact.patient)
 
-    def _follow_owner(self, resource: Resource, fact: Fact, origin: Origin, applied: Applied) -> None:
-        """A visit first told under a number that is known by now (or was corrected) goes to that patient."""
-        assert fact.patient is not None
-        if resource.patient_key == str(fact.patient) and resource.patient_id:
-            return
+    def _follow_owner(self, resource: Resource, fact: Fact, source: Source | None, origin: Origin, applied: Applied) -> bool:
+        """A visit that its source tells under another number than before goes to that patient; True where it went.
+
+        A source that tells of it for the first time is heard where its word counts more than that of those who have.
+        While both numbers stand for one patient, it keeps the first: an unmerge takes it back.
+        """
+        if fact.patient is None or fact.kind not in CLINICAL or (source is not None and source.patient_key == str(fact.patient)):
+            return False
         owner = self.patient_for(fact.patient, origin, applied)
+        if resource.patient_id == owner.id:
+            return False
+        if source is None and resource.patient_id and not self._outranks(origin.system, resource):
+            applied.notes.append(f"{resource.kind.lower()}_of_another_patient")
+            return False
         resource.patient_key = str(fact.patient)
-        if resource.patient_id != owner.id:
-            self.work.owned_by(resource, owner.id)
+        self.work.owned_by(resource, owner.id)
+        return True
+
+    def _outranks(self, system: str, resource: Resource) -> bool:
+        rule = self.authority.rule(resource.kind, "patient")
+        ranks = {name: number for number, name in enumerate(rule.systems)}
+        mine = ranks.get(system, len(ranks))
+        others = (ranks.get(s.system, len(ranks)) for s in self.work.sources_of(resource.id, resource.kind))
+        return rule.policy == "newest" or all(mine <= other for other in others)
 
     # -- a source's word ------------------------------------------------------------------------------------------
 
@@ -198,20 +230,53 @@ class Canon:
     def settle(self, resource: Resource, origin: Origin, applied: Applied, names: Iterable[str]) -> None:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
         sources = self.work.sources_of(resource.id, resource.kind)
-        flat = explode(resource.data, {}) if resource.kind == "Patient" else dict(resource.data)
+        flat = explode_period(resource.data) if resource.kind == "Encounter" else dict(resource.data)
+        if resource.kind == "Patient":
+            names = self._patient_names(resource, sources, names)
+            if TELECOM in names:
+                flat.pop(TELECOM, None)
         for name in names:
             value = self._golden(resource, name, sources)
             if value is None:
                 flat.pop(name, None)
             else:
                 flat[name] = value
-        document = assemble(flat) if resource.kind == "Patient" else flat
+        document = (
+            assemble(flat) if resource.kind == "Patient" else assemble_period(flat) if resource.kind == "Encounter" else flat
+        )
         self._resolve_parties(document)
         self.revise(resource, document, origin, applied)
+
+    def _patient_names(self, resource: Resource, sources: list[Source], names: Iterable[str]) -> set[str]:
+        """What to compute anew: of contact points all slots or none, and whether he is still a prospect."""
+        wanted = set(names)
+        if any(slot_name(name) for name in wanted) or TELECOM in wanted:
+            wanted |= {TELECOM} | {name for source in sources for name in source.data if slot_name(name)}
+        if "prospect" in resource.data:
+            wanted.add("prospect")
+        return wanted
+
+    def slots(self, patient: Resource) -> dict[str, Any]:
+        """The contact points that stand, by the slot that each has in its source record."""
+        sources = self.work.sources_of(patient.id, "Patient")
+        names = {name for source in sources for name in source.data if slot_name(name)}
+        golden = {name: self._golden(patient, name, sources) for name in sorted(names)}
+        return {name: point for name, point in golden.items() if point is not None}
+
+    @staticmethod
+    def _flat(kind: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with what competes by part taken apart (hub/sync/slots.py)."""
+        if kind == "Patient":
+            return explode(values, known)
+        return explode_period(values) if kind == "Encounter" else dict(values)
 
     def _golden(self, resource: Resource, name: str, sources: list[Source]) -> Any:
         if name == "identifier":
             return _union(s.data.get("identifier") or [] for s in sources) or None
+        if name == TELECOM:
+            return None  # computed slot by slot
+        if name == "prospect" and any(s.system != "crm" for s in sources):
+            return None  # he has been to the hospital: another system knows him
         if len(sources) == 1:
             return sources[0].data.get(name)
         claims = [
@@ -241,6 +306,8 @@ class Canon:
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""
         fields = sorted(n for n in {*document, *resource.data} if document.get(n) != resource.data.get(n))
+        if TELECOM in fields:
+            fields += changed_slots(resource.data, document)
         if not fields and resource.version and not type_:
             return
         if resource.before is None:

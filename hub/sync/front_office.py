@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.audit.actions import Action
 from hub.audit.entry import detail_text
-from hub.crm.commands import booking_values, own_fact, own_key, prospect_values
+from hub.crm.commands import ASSIGNER, booking_values, own_fact, own_key, prospect_values
 from hub.domain.errors import NotFound, Refused, Stale
 from hub.domain.facts import Fact, Key
 from hub.domain.ids import new_id
@@ -22,7 +22,7 @@ from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Origin
 from hub.sync.record import record, summary
 from hub.sync.routes import Route
-from hub.sync.slots import explode
+from hub.sync.slots import TELECOM, difference, same
 from hub.sync.workspace import Resource, Workspace
 
 
@@ -96,10 +96,10 @@ class _Write:
         resource = self._work.resources.get(resource_id)
         if resource is None or resource.kind != kind or resource.status == "removed":
             raise NotFound(f"there is no {kind} with this id")
-        if expected is not None and resource.version != expected:
-            raise Stale(f"version {expected} was changed meanwhile, version {resource.version} stands", current=resource.version)
         if resource.status == "merged":
             raise Refused("this patient was merged; write to the one that replacedBy names", code="merged")
+        if expected is not None and resource.version != expected:
+            raise Stale(f"version {expected} was changed meanwhile, version {resource.version} stands", current=resource.version)
         if resource.patient_id and resource.patient_id != resource.id:
             self._work.load_resources([resource.patient_id])
         return resource
@@ -122,12 +122,16 @@ class _Write:
             raise Refused(f"this appointment is {booking.data['status']} already", code="not_allowed")
 
     def number_of(self, patient: Resource) -> Key:
-        """A number of the patient that facts may name him by."""
+        """The number that facts name him by: one that he did not get by a merge, of a hospital's system rather than ours."""
         self._work.load_pointers_of([patient.id])
-        for (kind, assigner, value), pointer in self._work.pointers.items():
-            if kind == "Patient" and pointer.resource_id == patient.id:
-                return Key(assigner, value)
-        raise NotFound("this patient has no number")
+        found = [
+            (pointer.home_id != patient.id, assigner == ASSIGNER, assigner, value)
+            for (kind, assigner, value), pointer in self._work.pointers.items()
+            if kind == "Patient" and pointer.resource_id == patient.id
+        ]
+        if not found:
+            raise NotFound("this patient has no number")
+        return Key(*min(found)[2:])
 
     def change(self, kind: Kind, resource: Resource, values: Mapping[str, Any], action: Action) -> Written:
         """The CRM's own record of the resource says so; its key is tied to the resource first."""
@@ -135,12 +139,16 @@ class _Write:
         self._work.load_keys([(kind, *key)])
         if self._work.find(kind, key) is None:
             self._work.point(kind, key, resource.id, home=resource.id)
-        mine = self._work.sources.get((kind, "crm", str(key)))
-        if kind == "Patient" and mine is None and "telecom" in values:
-            values = {**values, "telecom": _only_news(resource, values["telecom"])}
-        fact = own_fact(kind, resource.id, values)
+        fact = own_fact(kind, resource.id, self._news(kind, resource, values))
         fact.patient = None
         return self.run([fact], action, resource)
+
+    def _news(self, kind: Kind, resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A front-end sends whole lists and documents back; what it did not change is not its word."""
+        news = {n: v for n, v in values.items() if n != TELECOM and not same(resource.data.get(n), v)}
+        if kind == "Patient" and TELECOM in values:
+            news |= difference(self._canon.slots(resource), values[TELECOM] or ())
+        return news
 
     def run(self, facts: list[Fact], action: Action, resource: Resource | None = None) -> Written:
         """Applies, records, audits and writes, all in this transaction."""
@@ -157,10 +165,3 @@ class _Write:
         made = self._work.find(fact.kind, fact.key)
         assert made is not None
         return made
-
-
-def _only_news(patient: Resource, points: Sequence[Any] | None) -> list[Any]:
-    """A front-end sends the whole list back; what it did not change is not its word."""
-    known = explode({"telecom": patient.data.get("telecom") or []}, {})
-    mine = explode({"telecom": list(points or ())}, {})
-    return [point for name, point in mine.items() if known.get(name) != point]

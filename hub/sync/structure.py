@@ -7,6 +7,9 @@ wide, they run in a transaction of their own (hub/sync/apply.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hub.domain.facts import AnyFact, ChangeIdentifier, Key, Link, Merge, Move
 from hub.domain.rows import LinkHistoryRow, Row
 from hub.sync.canon import Applied, Canon, Origin
@@ -84,15 +87,21 @@ class Structure:
             self.work.repoint_source(source, survivor.id)
         if kind == "Patient":
             for child in self.work.children(prior.id, OWNED):
-                self.work.owned_by(child, survivor.id)
+                self._give(child, survivor, origin, applied)
         prior.status, prior.moved = "merged", True
         document = {**prior.data, "active": False, "replacedBy": survivor.id}
         self.canon.revise(prior, document, origin, applied, type_=f"{kind.lower()}.merged")
         self._settle_all(survivor, origin, applied)
 
+    def _give(self, child: Resource, owner: Resource, origin: Origin, applied: Applied) -> None:
+        """The child goes to `owner`; a Relationship says in itself whose it is."""
+        self.work.owned_by(child, owner.id)
+        if child.kind == "Relationship" and child.status == "active":
+            self.canon.revise(child, {**child.data, "patient": f"Patient/{owner.id}"}, origin, applied)
+
     def _settle_all(self, resource: Resource, origin: Origin, applied: Applied) -> None:
         names = {n for s in self.work.sources_of(resource.id, resource.kind) for n in s.data} | {"identifier"}
-        names |= {n for n in resource.data if n not in ("telecom", "active", "replacedBy")}
+        names |= {n for n in resource.data if n not in ("active", "replacedBy")}
         self.canon.settle(resource, origin, applied, sorted(names))
 
     def _merge_accounts(self, fact: Merge, origin: Origin, applied: Applied) -> None:
@@ -105,6 +114,11 @@ class Structure:
             applied.notes.append("unknown_account")
         for visit in visits:
             account = {**visit.data.get("account", {}), "assigner": new.assigner, "value": new.value}
+            self.work.load_resources([visit.id])
+            for source in self.work.sources_of(visit.id, "Encounter"):
+                if (source.data.get("account") or {}).get("value") == old.value:
+                    source.data["account"], source.dirty = account, True
+                    source.lineage["account"] = self._lineage(origin)
             self.canon.revise(visit, {**visit.data, "account": account}, origin, applied)
             self._remember("change_identifier", "Account", old, visit.id, visit.id, origin)
 
@@ -122,34 +136,61 @@ class Structure:
         if fact.linked and first.id != second.id:
             self._unite("Patient", first, second, "link", origin, applied)
         elif not fact.linked and first.id == second.id:
-            self.separate(fact.second, origin, applied, act="unlink")
+            self.separate(fact.second if self._is_away(fact.second) else fact.first, origin, applied, act="unlink")
+
+    def _is_away(self, key: Key) -> bool:
+        pointer = self.work.pointers.get(("Patient", *key))
+        return pointer is not None and pointer.resource_id != pointer.home_id
 
     def separate(self, key: Key, origin: Origin, applied: Applied, *, act: str = "unmerge") -> None:
-        """Sends home the number and whatever came with it: the opposite of a merge. Nothing to do where it is at home."""
-        pointer = self.work.pointers.get(("Patient", *key))
-        if pointer is None or pointer.resource_id == pointer.home_id:
+        """Sends home the number and whatever came with it: the opposite of a merge. Nothing to do where it is at home.
+
+        Whoever had been merged into that patient before goes with him.
+        """
+        if not self._is_away(key):
             applied.notes.append("already_apart")
             return
+        pointer = self.work.pointers["Patient", *key]
         self.work.load_resources([pointer.home_id])
         home, current = self.work.resources[pointer.home_id], self.work.resources[pointer.resource_id]
         self.work.load_pointers_of([home.id, current.id])
+        homes = self._came_with(home, current)
         back: set[str] = set()
         for (kind, assigner, value), p in list(self.work.pointers.items()):
-            if kind == "Patient" and p.home_id == home.id and p.resource_id == current.id:
+            if kind == "Patient" and p.home_id in homes and p.resource_id == current.id:
                 self.work.point("Patient", Key(assigner, value), home.id)
                 self._remember(act, "Patient", Key(assigner, value), current.id, home.id, origin)
                 back.add(f"{assigner}|{value}")
         for source in list(self.work.by_resource.get(current.id, ())):
             if _patient_number(source) in back:
                 self.work.repoint_source(source, home.id)
-        for child in self.work.children(current.id, OWNED):
-            if child.patient_key in back:
-                self.work.owned_by(child, home.id)
         home.status, home.moved = "active", True
         document = {n: v for n, v in home.data.items() if n not in ("replacedBy", "active")}
         self.canon.revise(home, document, origin, applied, type_="patient.unmerged")
+        for child in self.work.children(current.id, OWNED):
+            if child.patient_key in back:
+                self._give(child, home, origin, applied)
         self._settle_all(home, origin, applied)
         self._settle_all(current, origin, applied)
+
+    def _came_with(self, home: Resource, current: Resource) -> set[str]:
+        """`home`, and whoever was merged into it before it was merged itself: their `replacedBy` leads to it."""
+        away = {
+            p.home_id
+            for (kind, _, _), p in self.work.pointers.items()
+            if kind == "Patient" and p.resource_id == current.id and p.home_id != current.id
+        }
+        self.work.load_resources(away)
+        found = {home.id}
+        for start in away:
+            at, seen = start, set[str]()
+            while at in self.work.resources and at not in seen:
+                if at in found:
+                    found |= seen
+                    break
+                seen.add(at)
+                at = self.work.resources[at].data.get("replacedBy", "")
+        return found
 
     # -- moves, changed numbers -----------------------------------------------------------------------------------
 
@@ -165,8 +206,11 @@ class Structure:
                 continue
             self.work.owned_by(child, target.id)
             child.patient_key = str(fact.to_patient)
-            for source in self.work.by_resource.get(child.id, ()):
-                source.patient_key, source.dirty = str(fact.to_patient), True
+            self.work.load_resources([child.id])
+            for source in self.work.sources_of(child.id, child.kind):
+                if source.system == origin.system:  # what another system repeats under the old number is no news of it
+                    source.patient_key, source.dirty = str(fact.to_patient), True
+                    source.event_at = max(source.event_at, origin.event_at)
             self.canon.revise(child, child.data, origin, applied, type_=f"{child.kind.lower()}.updated")
             self._remember("move", child.kind, fact.what or fact.from_patient, before.id, target.id, origin)
 
@@ -183,29 +227,33 @@ class Structure:
         if new is not None and new.id != old.id:
             self._unite(kind, new, old, "change_identifier", origin, applied)
             return
-        self.work.point(kind, fact.new, old.id)
-        self._rename(kind, fact, old, origin)
-        identifiers = [i for i in old.data.get("identifier") or [] if i.get("value") != fact.new.value]
-        named = [{**i, "use": "old"} if i.get("value") == fact.old.value else i for i in identifiers]
-        current = {"assigner": fact.new.assigner, "value": fact.new.value}
-        self.canon.revise(old, {**old.data, "identifier": [current, *named]}, origin, applied)
+        self.work.point(kind, fact.new, old.id, home=self.work.pointers[kind, *fact.old].home_id)
+        for source in list(self.work.sources_of(old.id, kind)):
+            self._rename(source, fact, origin)
+        self.canon.settle(old, origin, applied, ["identifier"])
         self._remember("change_identifier", kind, fact.new, old.id, old.id, origin)
 
-    def _rename(self, kind: str, fact: ChangeIdentifier, resource: Resource, origin: Origin) -> None:
-        """The source records go on under the new number; their list of numbers keeps the old one, marked so."""
-        for source in list(self.work.by_resource.get(resource.id, ())):
-            if source.kind == kind and source.key == str(fact.old):
-                self.work.tx.execute(
-                    "DELETE FROM source_record WHERE kind = ? AND system = ? AND key = ?", source.kind, source.system, source.key
-                )
-                self.work.sources.pop((source.kind, source.system, source.key), None)
-                source.key, source.dirty = str(fact.new), True
-                known = [
-                    {**i, "use": "old"} if i.get("value") == fact.old.value else i for i in source.data.get("identifier") or []
-                ]
-                source.data["identifier"] = [{"assigner": fact.new.assigner, "value": fact.new.value}, *known]
-                source.lineage["identifier"] = ["MRG-1", origin.message_id, origin.map_version, origin.event_at]
-                self.work.sources[source.kind, source.system, source.key] = source
+    def _rename(self, source: Source, fact: ChangeIdentifier, origin: Origin) -> None:
+        """The source record goes on under the new number; its list of numbers keeps the old one, marked so."""
+        known = source.data.get("identifier") or []
+        if not any(_names(i, fact.old) for i in known) and source.key != str(fact.old):
+            return
+        old = [{**i, "use": "old"} if _names(i, fact.old) else i for i in known if not _names(i, fact.new)]
+        type_ = next((i["type"] for i in known if _names(i, fact.old) and "type" in i), "")
+        new = {"assigner": fact.new.assigner, "value": fact.new.value} | ({"type": type_} if type_ else {})
+        source.data["identifier"], source.dirty = [new, *old], True
+        source.lineage["identifier"] = self._lineage(origin)
+        target = (source.kind, source.system, str(fact.new))
+        if source.key == str(fact.old) and target not in self.work.sources:
+            self.work.tx.execute(
+                "DELETE FROM source_record WHERE kind = ? AND system = ? AND key = ?", source.kind, source.system, source.key
+            )
+            self.work.sources.pop((source.kind, source.system, source.key), None)
+            source.key = str(fact.new)
+            self.work.sources[target] = source
+
+    def _lineage(self, origin: Origin) -> list[object]:
+        return ["MRG-1", origin.message_id, origin.map_version, origin.event_at]
 
     def _remember(self, act: str, kind: str, key: Key, from_id: str, to_id: str, origin: Origin) -> None:
         self.history.append(
@@ -216,6 +264,10 @@ class Structure:
 def _patient_number(source: Source) -> str:
     """The patient number a source record was told under."""
     return source.key if source.kind == "Patient" else (source.patient_key or "")
+
+
+def _names(identifier: Mapping[str, Any], key: Key) -> bool:
+    return bool(identifier.get("value") == key.value and identifier.get("assigner", "") == key.assigner)
 
 
 def _concerns(child: Resource, fact: Move) -> bool:

@@ -6,13 +6,14 @@ in key order, then every source record of these. Whatever a batch touches is rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from hub.domain.errors import TryAgain
+from hub.domain.errors import TryAgain, Unmappable
 from hub.domain.facts import Key
 from hub.domain.rows import (
     IdentifierNew,
@@ -100,6 +101,7 @@ class Workspace:
     by_resource: dict[str, list[Source]] = field(default_factory=dict)
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     _asked: set[tuple[str, str, str]] = field(default_factory=set)
+    _sourced: set[str] = field(default_factory=set)  # resources whose source records are loaded
     _children: dict[str, list[Resource]] = field(default_factory=dict)
 
     # -- loading --------------------------------------------------------------------------------------------------
@@ -113,21 +115,31 @@ class Workspace:
             self.pointers[kind, assigner, value] = Pointer(resource_id, home_id, type_)
             ids.append(resource_id)
         self.load_resources(ids)
+        away = [k for k in fresh if k in self.pointers and self.pointers[k].resource_id != self.pointers[k].home_id]
+        if away and any(self.pointers[r[0], r[1], r[2]].resource_id != r[3] for r in self.tx.identifiers(away)):
+            raise TryAgain("a merge was taken back at the same time")
 
     def load_resources(self, ids: Iterable[str]) -> None:
         """Loads and locks these resources and their source records."""
-        fresh = sorted({i for i in ids if i not in self.resources})
-        if not fresh:
+        wanted = sorted(set(ids))
+        fresh = [i for i in wanted if i not in self.resources]
+        if fresh:
+            for row in self.tx.resources(fresh):
+                self._add(row)
+        self._load_sources([i for i in wanted if i not in self._sourced and not self._is_new(i)])
+        if fresh:
+            self._followed_a_merge(fresh)
+
+    def _load_sources(self, ids: Sequence[str]) -> None:
+        if not ids:
             return
-        for row in self.tx.resources(fresh):
-            self._add(row)
-        for kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel in self.tx.sources(fresh):
+        self._sourced.update(ids)
+        for kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel in self.tx.sources(ids):
             source = Source(
                 kind, system, key, resource_id, patient_key, orjson.loads(data), lineage, event_at, message_id, channel
             )
             self.sources[kind, system, key] = source
             self.by_resource.setdefault(resource_id, []).append(source)
-        self._followed_a_merge(fresh)
 
     def _followed_a_merge(self, ids: Sequence[str]) -> None:
         """A merge that committed between reading a pointer and locking what it pointed to: read again."""
@@ -246,5 +258,15 @@ class Workspace:
         return found
 
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    """The text to store. Raises Unmappable for what no database text can hold: NUL, and halves of surrogate pairs."""
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:
+        raise Unmappable("a value holds half of a surrogate pair, which is no character") from None
+    if "\\u0000" in text and _NUL.search(text):
+        raise Unmappable("a value holds NUL, which the store cannot keep")
+    return text

@@ -11,6 +11,8 @@ from sqlalchemy import Engine, create_engine, delete, func, insert, select, upda
 from sqlalchemy.pool import QueuePool
 from starlette.testclient import TestClient
 
+from hub.audit.actions import Action
+from hub.audit.entry import check_detail
 from hub.db import tables as t
 from hub.db.views import patients
 from hub.domain import search
@@ -70,6 +72,8 @@ class FakeAudit:
         resource_id: str | None = None,
         detail: dict[str, Any] | None = None,
     ) -> None:
+        check_detail(detail or {})
+        Action(action)
         with self.engine.begin() as conn:
             number = (conn.execute(select(func.max(t.entry.c.id))).scalar() or 0) + 1
             conn.execute(

@@ -59,7 +59,8 @@ def phone_terms(document: Mapping[str, Any]) -> set[str]:
 def normal_name(text: str) -> str:
     """NFC, letters, marks and digits only, casefolded: `Hong, Gil-dong` and `HONG GIL DONG` are one name."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+    kept = "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+    return unicodedata.normalize("NFC", kept)  # once more: what was dropped may have kept marks apart
 
 
 def national_digits(phone: str) -> str:

@@ -8,6 +8,7 @@ Forms of the console carry the session's CSRF word; cookies are HttpOnly and Sam
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
@@ -137,8 +138,9 @@ def check_csrf(request: Request, word: str) -> None:
 
 
 def client_ip(request: Request) -> str:
-    """The address that the connection came from."""
-    return request.client.host if request.client else ""
+    """The address that the connection came from; IPv6 written out, so that it is one word in the audit log."""
+    host = request.client.host if request.client else "unknown"
+    return ipaddress.IPv6Address(host.partition("%")[0]).exploded if ":" in host else host
 
 
 class Throttle:
@@ -172,8 +174,10 @@ def denied(hub: WebHub, request: Request, actor: str, *, why: str) -> None:
     if throttle.tired(address, now):
         return
     throttle.failed(address, now)
-    path = getattr(request.scope.get("route"), "path", "")
-    hub.audit.append(Action.ACCESS_DENIED, actor=actor, detail={"ip": address, "why": why, "route": f"{request.method} {path}"})
+    path = getattr(request.scope.get("route"), "path", "").strip("/").replace("{", ":").replace("}", "") or "root"
+    hub.audit.append(
+        Action.ACCESS_DENIED, actor=actor, detail={"ip": address, "why": why, "method": request.method, "route": path}
+    )
 
 
 def _let_in(hub: WebHub, request: Request, token: TokenRow, roles: frozenset[str], csrf: str = "") -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from hub.audit.entry import check_detail
 from hub.domain.search import national_digits
 from hub.mapping.korean import normalise_phone
 from hub.mapping.times import BadValue
@@ -27,6 +28,16 @@ def _clean(text: str) -> str:
     if _REGISTRATION.search(text):
         raise ValueError("a resident registration number is not kept here")
     return text.strip()
+
+
+def audit_reason(text: str) -> str:
+    """A reason as the audit log takes it (hub/audit/entry.py): short, and without long numbers. Raises ValueError."""
+    cleaned = _clean(text)
+    try:
+        check_detail({"reason": cleaned})
+    except ValueError:
+        raise ValueError("at most 200 characters, no telephone, registration or other long number") from None
+    return cleaned
 
 
 def _date(text: str) -> str:
@@ -217,13 +228,13 @@ class PatientSearch(Body):
 class Reason(Body):
     """Why: stands in the audit log, so name no patient."""
 
-    reason: Annotated[str, Field(min_length=3, max_length=500), AfterValidator(_clean)]
+    reason: Annotated[str, Field(min_length=3, max_length=200), AfterValidator(audit_reason)]
 
 
 class CancelIn(Body):
     """Why an appointment is cancelled."""
 
-    reason: Annotated[str, Field(max_length=500), AfterValidator(_clean)] = ""
+    reason: Annotated[str, Field(max_length=200), AfterValidator(audit_reason)] = ""
 
 
 class SettleIn(Reason):

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.audit.actions import Action
+from hub.db.auth import TokenRow
 from hub.web import render
 from hub.web.api.bodies import TokenIn
 from hub.web.auth import ApiRoute, allow, principal_of
@@ -30,7 +31,7 @@ def create(request: Request, body: TokenIn) -> Response:
     hub = hub_of(request)
     expires_at = read_time("expiresAt", body.expiresAt or "")
     row, secret = hub.access.create_token(body.name, body.role, now=hub.clock(), expires_at=expires_at)
-    _noted(request, Action.TOKEN_CREATED, row.name, row.role)
+    _noted(request, Action.TOKEN_CREATED, row)
     return render.answer({**render.token(row), "secret": secret}, 201)
 
 
@@ -40,10 +41,10 @@ def revoke(request: Request, token_id: str) -> Response:
     """By id or name. It and its browser sessions are refused from now on; the row stays, since the audit log names it."""
     hub = hub_of(request)
     row = hub.access.revoke_token(token_id, now=hub.clock())
-    _noted(request, Action.TOKEN_REVOKED, row.name, row.role)
+    _noted(request, Action.TOKEN_REVOKED, row)
     return render.answer(render.token(next(one for one in hub.access.tokens() if one.id == row.id)))
 
 
-def _noted(request: Request, action: Action, name: str, role: str) -> None:
+def _noted(request: Request, action: Action, row: TokenRow) -> None:
     who = principal_of(request)
-    hub_of(request).audit.append(action, actor=who.actor, detail={"ip": who.ip, "token": name, "role": role})
+    hub_of(request).audit.append(action, actor=who.actor, detail={"ip": who.ip, "token": row.id, "role": row.role})

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
+from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from hub.db.views import channels
 from hub.domain.errors import HubError, NotFound
 from hub.web import render
+from hub.web.api.bodies import audit_reason
 from hub.web.api.channels import known, list_channels
 from hub.web.auth import EVERYONE, ConsoleRoute, allow, check_csrf, principal_of
 from hub.web.console.view import page
@@ -18,7 +20,7 @@ from hub.web.context import hub_of
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 Csrf = Annotated[str, Form(max_length=100)]
-ReasonText = Annotated[str, Form(min_length=3, max_length=500)]
+ReasonText = Annotated[str, Form(min_length=3, max_length=200), AfterValidator(audit_reason)]
 
 
 @router.get("/")

@@ -7,10 +7,12 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query
+from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from hub.web import render
+from hub.web.api.bodies import audit_reason
 from hub.web.api.messages import STATES, MessageSearch, find, tell
 from hub.web.auth import ConsoleRoute, allow, check_csrf, principal_of
 from hub.web.console.view import page, soft
@@ -20,7 +22,7 @@ from hub.web.params import RowId
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 Word = Annotated[str, Form(max_length=200)]
 Filter = Annotated[str, Query(max_length=200)]
-ReasonText = Annotated[str, Form(min_length=3, max_length=500)]
+ReasonText = Annotated[str, Form(min_length=3, max_length=200), AfterValidator(audit_reason)]
 PAGE = 50
 
 

@@ -175,6 +175,15 @@ def test_denials_are_written_down_but_not_without_end(hub: WebHub, as_role: As) 
     assert hub.audit.actions().count("access.denied") <= 11  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("address", "written"), [("10.20.30.40", "10.20.30.40"), ("::1", "0000:0000:0000:0000:0000:0000:0000:0001")]
+)
+def test_addresses_of_both_kinds_are_written_down(hub: WebHub, address: str, written: str) -> None:
+    client = web_kit.api(hub, web_kit.token_for(hub, "crm"), client=(address, 50000))
+    assert client.get(f"/api/v1/patients/{HONG}").status_code == 200
+    assert hub.audit.entries()[-1]["detail"]["ip"] == written  # type: ignore[attr-defined]
+
+
 def test_login_tires_of_wrong_tokens(hub: WebHub) -> None:
     client, secret = web_kit.api(hub), web_kit.token_for(hub, "operator")
     for _ in range(5):

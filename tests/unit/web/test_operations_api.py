@@ -138,7 +138,8 @@ def test_unreadable_bytes_are_a_note_not_a_crash(as_role: As) -> None:
 
 def test_replay_discard_settle(as_role: As, hub: WebHub) -> None:
     operator = as_role("operator")
-    assert operator.post("/api/v1/messages/2/replay", json={"reason": "x"}).status_code == 422
+    for reason in ("x", "call 010-1234-5678", "y" * 201, "801301-1234567"):
+        assert operator.post("/api/v1/messages/2/replay", json={"reason": reason}).status_code == 422
     assert operator.post("/api/v1/messages/2/replay", json={"reason": "map corrected"}).json()["state"] == "queued"
     again = operator.post("/api/v1/messages/2/replay", json={"reason": "map corrected"})
     assert (again.status_code, again.json()["code"]) == (409, "illegal_step")

@@ -265,3 +265,30 @@ def test_every_value_says_where_it_came_from(kit: Kit) -> None:
     assert (path, message_id) == ("PID-7", receipt.message_id)
     assert map_version == kit.hub.maps.version
     assert since > 0
+
+
+def test_a_discharge_that_names_only_the_end_keeps_the_start_and_can_be_cancelled(kit: Kit) -> None:
+    kit.tell(adt("A01", "100", pv1("V1", "I"), at="20261122090000"))
+    fields = {1: "1", 2: "I", 19: "V1^^^HOSP", 45: "20261125100000"}
+    discharge = "|".join(["PV1", *(fields.get(n, "") for n in range(1, 46))])
+    kit.tell(adt("A03", "100", discharge, at="20261125100000"))
+    visit = kit.owned("100", "Encounter")[0]
+    assert visit["period"] == {"start": "2026-11-22T09:00:00+09:00", "end": "2026-11-25T10:00:00+09:00"}
+    assert visit["status"] == "finished"
+    kit.tell(adt("A13", "100", "PV1|1|I|W1" + "|" * 16 + "V1^^^HOSP", at="20261125110000"))
+    visit = kit.owned("100", "Encounter")[0]
+    assert visit["period"] == {"start": "2026-11-22T09:00:00+09:00"}
+    assert visit["status"] == "in-progress"
+
+
+def test_a_confirmation_in_the_second_of_the_booking_counts(kit: Kit) -> None:
+    """Senders give whole seconds: a confirmation must not look older than the booking that it confirms."""
+    kit.tell(adt("A04", "100"))
+    made = kit.hub.front_office.book(
+        kit.patient_id("100"), {"start": "2026-12-01T10:00:00+09:00", "minutes": 15}, actor="token:desk"
+    )
+    now = __import__("datetime").datetime.now().strftime("%Y%m%d%H%M%S")
+    fields = {1: f"{made.resource_id}^HUB", 2: "F77^OCS", 9: "15", 10: "min", 11: "^^^20261201100000", 25: "Booked"}
+    sch = "|".join(["SCH", *(fields.get(n, "") for n in range(1, 26))])
+    kit.tell(hl7("SIU^S12", sch, pid("100"), at=f"{now}+0000"))
+    assert kit.resource(made.resource_id)["status"] == "booked"

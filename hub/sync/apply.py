@@ -25,7 +25,7 @@ from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, Work
 from hub.domain.store import InboundWork, Lease, LeaseLost, Store, Tx
 from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
-from hub.sync.record import record, summary
+from hub.sync.record import reason_text, record, summary
 from hub.sync.routes import Route
 from hub.sync.structure import Structure, is_structural
 from hub.sync.workspace import Workspace
@@ -130,8 +130,12 @@ class Applier:
                     self._apply_run([one], lease, blocked)
                 return
             work = run[0].work
-            _log.exception("apply failed", extra={"channel": work.channel, "message_id": work.message_id})
-            self._transaction([Ready(work, error=f"our bug: {type(error).__name__} while applying")], lease, blocked)
+            if isinstance(error, Unmappable):
+                reason = f"{error.code}: {error.reason}"
+            else:
+                _log.exception("apply failed", extra={"channel": work.channel, "message_id": work.message_id})
+                reason = f"our bug: {type(error).__name__} while applying"
+            self._transaction([Ready(work, error=reason)], lease, blocked)
 
     def _transaction(self, run: Sequence[Ready], lease: Lease, blocked: set[str]) -> None:
         # Not durable by itself: what it makes leaves the house only after a delivery's claim, which is.
@@ -224,7 +228,9 @@ class Transaction:
         if due == FOREVER:
             self._blocked.add(work.lane)
         self._rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, ready.error))
-        self._entry(Action.MESSAGE_DEAD, work, {"reason": ready.error, "lane": "skipped" if due == 0 else "blocked"}, None)
+        self._entry(
+            Action.MESSAGE_DEAD, work, {"reason": reason_text(ready.error), "lane": "skipped" if due == 0 else "blocked"}, None
+        )
 
     def _entry(self, action: Action, work: InboundWork, detail: Mapping[str, object], patient: str | None) -> None:
         text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode() if detail else "{}"

@@ -17,6 +17,7 @@ import orjson
 
 from hub.audit.actions import Action
 from hub.domain.errors import HubError, TryAgain
+from hub.domain.facts import Key
 from hub.domain.lifecycle import Outcome, State
 from hub.domain.ports import Keys, Receipt, Received, Verdict
 from hub.domain.rows import (
@@ -32,6 +33,7 @@ from hub.domain.rows import (
 )
 from hub.domain.store import Store, Tx
 from hub.sync.lanes import bucket_of, inbound_lane
+from hub.sync.record import reason_text
 
 DAY_US = 86_400_000_000
 POSITIVE = frozenset({"AA", "CA"})
@@ -47,7 +49,16 @@ class IntakePolicy:
 
 def _clean(text: str) -> str:
     """Database text: PostgreSQL takes no NUL, and lone surrogates are no text."""
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode()[:200]
+    return _text(text)[:200]
+
+
+def _text(text: str) -> str:
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
+
+
+def _lane(channel: str, patient: Key | None) -> str:
+    """Cleaned, but not cut: two numbers that begin alike are two lanes."""
+    return inbound_lane(channel, Key(*map(_text, patient)) if patient else None)
 
 
 class IntakeService:
@@ -118,9 +129,11 @@ class _Batch:
     def run(self, batch: Sequence[Received]) -> list[Receipt]:
         tx = self._tx
         wanted = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
-        longest = max((self._service.policy(m.channel).dedupe_days for m in batch), default=7)
-        known = {(c, s, i): DedupeRow(c, s, i, bytes(d), mid, code, tx.now)
-                 for c, s, i, d, mid, code in tx.duplicates(wanted, tx.now - longest * DAY_US)}  # fmt: skip
+        known: dict[tuple[str, str, str], DedupeRow] = {}
+        for days in {self._service.policy(key[0]).dedupe_days for key in wanted}:
+            keys = [key for key in wanted if self._service.policy(key[0]).dedupe_days == days]
+            for c, s, i, digest, message_id, code in tx.duplicates(keys, tx.now - days * DAY_US):
+                known[c, s, i] = DedupeRow(c, s, i, bytes(digest), message_id, code, tx.now)
         ids = iter(tx.ids("message", len(batch)))
         receipts = [self._one(message, known, next(ids)) for message in batch]
         self._rows += self._dedupe.values()
@@ -149,7 +162,7 @@ class _Batch:
         return Receipt(Verdict.STORED, message_id, code=message.code, reused=reused)
 
     def _save(self, message: Received, message_id: int, digest: bytes) -> None:
-        lane = inbound_lane(message.channel, message.patient)
+        lane = _lane(message.channel, message.patient)
         bucket = bucket_of(lane, self._service._buckets)
         self._message(message, message_id, lane, bucket)
         self._tally[message.channel, "received"] += 1
@@ -159,7 +172,7 @@ class _Batch:
             self._rows.append(OutcomeRow(message_id, State.DONE, Outcome.IGNORED, "filtered by the channel's accept list", now))
             self._tally[message.channel, "ignored"] += 1
             return
-        second = inbound_lane(message.channel, message.other_patient) if message.other_patient else lane
+        second = _lane(message.channel, message.other_patient) if message.other_patient else lane
         self._rows.append(
             WorkRow("in", bucket, message_id, lane, message.channel, State.QUEUED, False, second != lane, 0, 0, "", now)
         )
@@ -173,7 +186,7 @@ class _Batch:
         self._rows.append(OutcomeRow(message_id, State.REFUSED, "", reason, self._tx.now))
         self._tally[message.channel, "received"] += 1
         self._tally[message.channel, "refused"] += 1
-        self._entry(Action.MESSAGE_REFUSED, message.channel, message_id, {"code": code, "reason": reason})
+        self._entry(Action.MESSAGE_REFUSED, message.channel, message_id, {"code": code, "reason": reason_text(reason)})
         return Receipt(Verdict.NEVER, message_id, code=message.code, reason=reason)
 
     def _message(self, m: Received, message_id: int, lane: str, bucket: int) -> None:
@@ -181,7 +194,7 @@ class _Batch:
         self._rows.append(
             MessageRow(
                 message_id, m.channel, "in", self._tx.now, _clean(m.sender), _clean(m.control_id), _clean(m.type),
-                _clean(m.patient.value) if m.patient else "", _clean(lane), bucket, sealed, m.charset, m.answer_owed,
+                _clean(m.patient.value) if m.patient else "", lane, bucket, sealed, _clean(m.charset), m.answer_owed,
                 m.code, None, None, None,
             )
         )  # fmt: skip

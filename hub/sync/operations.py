@@ -12,6 +12,7 @@ from hub.domain.lifecycle import IllegalStep, Outcome, State, Step, after
 from hub.domain.ports import Target
 from hub.domain.rows import EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
 from hub.domain.store import Store, Tx
+from hub.sync.record import reason_text
 
 
 class OperationsService:
@@ -81,6 +82,13 @@ class OperationsService:
             raise NotFound(f"there is no channel {channel}")
         with self._store.transaction() as tx:
             tx.set_channel_state(channel, **columns)
+            if action is Action.CHANNEL_RESUMED:
+                tx.execute(
+                    "UPDATE alert SET cleared_at = ? WHERE channel = ? AND cleared_at IS NULL"
+                    " AND kind IN ('breaker_open', 'channel_stopped')",
+                    tx.now,
+                    channel,
+                )
             tx.write([_entry(tx, action, actor, channel, None, {"reason": reason})])
 
     def ping(self, channel: str, *, actor: str) -> str:
@@ -96,4 +104,12 @@ class OperationsService:
 
 
 def _entry(tx: Tx, action: Action, actor: str, channel: str, message_id: int | None, detail: Mapping[str, Any]) -> EntryDraft:
-    return EntryDraft(tx.now, action, actor, channel, message_id, None, detail_text(dict(detail)))
+    return EntryDraft(
+        tx.now,
+        action,
+        actor,
+        channel,
+        message_id,
+        None,
+        detail_text({k: reason_text(v) if k == "reason" else v for k, v in detail.items()}),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,14 @@ from hub.domain.rows import ChangeRow, Row
 from hub.domain.store import Tx
 from hub.sync.canon import Changed
 from hub.sync.routes import Route, count, outbound_rows
+
+_NUMBERS = re.compile(r"\d{2,4}-\d{3,4}-\d{4}|\d{6,}")  # as hub/audit/entry.py sees them
+REASON_MAX = 200  # characters, hub/audit/entry.py
+
+
+def reason_text(text: str) -> str:
+    """A reason as an audit entry may hold it: short, and without numbers that could be somebody's."""
+    return _NUMBERS.sub("…", text)[:REASON_MAX]
 
 
 def record(tx: Tx, changes: Sequence[Changed], routes: Sequence[Route], buckets: int) -> tuple[list[Row], dict[int, int]]:

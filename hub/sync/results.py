@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hub.audit.actions import Action
+from hub.audit.entry import detail_text
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.domain.lifecycle import Outcome, State
 from hub.domain.ports import Delivered, Keys, Outbound
@@ -39,6 +40,7 @@ from hub.domain.rows import (
 )
 from hub.domain.store import OutboundWork, Tx
 from hub.sync.breaker import Signal
+from hub.sync.record import reason_text
 
 if TYPE_CHECKING:
     from hub.sync.deliver import OutboundChannel
@@ -85,7 +87,7 @@ class _Batch:
         self.links: list[LinkKeyRow] = []
         self.sent: dict[tuple[str, str, str], SentFieldRow] = {}
         self.tally: Counter[tuple[str, str]] = Counter()
-        self._stopped: set[str] = set()
+        self._stopped = {state.channel for state in tx.channel_states() if state.stopped}
 
     def one(self, result: Result) -> None:
         work, channel = result.work, self._channels.get(result.work.channel)
@@ -110,7 +112,7 @@ class _Batch:
         work, now = result.work, self._tx.now
         self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, "", now)]
         self.tally[work.channel, "delivered"] += 1
-        self._entry(Action.MESSAGE_DELIVERED, result, {"detail": delivered.detail} if delivered.detail else {})
+        self._entry(Action.MESSAGE_DELIVERED, result, {"reason": delivered.detail} if delivered.detail else {})
         if delivered.sent or delivered.answer:
             self._attempt(result, "delivered", delivered.detail, delivered.sent, delivered.answer)
         if delivered.peer_id:
@@ -152,7 +154,7 @@ class _Batch:
         work = result.work
         self._attempt(result, "misconfigured", error.reason, *_bytes(error))
         self.rows.append(WorkState(work.message_id, State.QUEUED, work.attempts, 0, error.reason))
-        if work.channel not in self._stopped:
+        if work.channel not in self._stopped:  # several may come back with it: it is said once
             self._stopped.add(work.channel)
             self._tx.set_channel_state(work.channel, stopped=error.reason)
             self._alert("channel_stopped", work.channel, f"stopped: {error.reason}")
@@ -203,13 +205,15 @@ class _Batch:
         self.rows.append(AlertRow(self._tx.now, kind, channel, text, self._tx.now if cleared else None))
 
     def _entry(self, action: Action, result: Result, detail: dict[str, Any]) -> None:
-        text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode() if detail else "{}"
-        work = result.work
+        work, text = result.work, _detail(detail)
         self.rows.append(EntryDraft(self._tx.now, action, "system", work.channel, work.message_id, work.resource_id, text))
 
     def _channel_entry(self, action: Action, channel: str, detail: dict[str, Any]) -> None:
-        text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
-        self.rows.append(EntryDraft(self._tx.now, action, "system", channel, None, None, text))
+        self.rows.append(EntryDraft(self._tx.now, action, "system", channel, None, None, _detail(detail)))
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    return detail_text({k: reason_text(v) if k == "reason" else v for k, v in detail.items()})
 
 
 def _bytes(error: HubError) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -33,6 +33,15 @@ def event_data(change: Sequence[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Now(NamedTuple):
+    """A resource as it stands."""
+
+    kind: str
+    patient_id: str | None
+    version: int
+    document: dict[str, Any]
+
+
 class Compose:
     """Outbound messages for claimed work, in its order."""
 
@@ -40,30 +49,29 @@ class Compose:
         self, tx: Tx, claimed: Sequence[OutboundWork], channels: Mapping[str, OutboundChannel]
     ) -> Iterator[tuple[OutboundWork, Outbound]]:
         changes = {c[0]: c for c in tx.changes(sorted({w.change_id for w in claimed if w.change_id is not None}))}
-        current = self._current(tx, [w for w in claimed if not channels[w.channel].as_event], changes)
-        peers = self._peers(tx, [w for w in claimed if not channels[w.channel].as_event], changes)
+        stateful = [w for w in claimed if not channels[w.channel].as_event]
+        current = self._current(tx, {changes[w.change_id or 0][4] for w in stateful})
+        pairs = {(w.channel, i) for w in stateful for i in _pair(changes[w.change_id or 0], current) if i}
+        peers = {(channel, id_): (peer, etag) for channel, id_, peer, etag in tx.link_keys(sorted(pairs))}
         for work in claimed:
             change = changes[work.change_id or 0]
             yield work, self._one(work, change, channels[work.channel].as_event, current, peers)
 
-    def _current(
-        self, tx: Tx, works: Sequence[OutboundWork], changes: Mapping[int, Sequence[Any]]
-    ) -> dict[str, tuple[int, dict[str, Any]]]:
-        ids = {changes[w.change_id or 0][4] for w in works} | {changes[w.change_id or 0][5] for w in works}
-        return {r[0]: (r[4], orjson.loads(r[7])) for r in tx.resources(sorted(i for i in ids if i))}
-
-    def _peers(
-        self, tx: Tx, works: Sequence[OutboundWork], changes: Mapping[int, Sequence[Any]]
-    ) -> dict[tuple[str, str], tuple[str, str]]:
-        pairs = {(w.channel, i) for w in works for i in (changes[w.change_id or 0][4], changes[w.change_id or 0][5]) if i}
-        return {(channel, id_): (peer, etag) for channel, id_, peer, etag in tx.link_keys(sorted(pairs))}
+    def _current(self, tx: Tx, ids: set[str]) -> dict[str, Now]:
+        """These resources and the patients that they belong to now, survivors of merges included."""
+        found: dict[str, Now] = {}
+        while ids:
+            rows = {r[0]: Now(r[1], r[2], r[4], orjson.loads(r[7])) for r in tx.resources(sorted(ids))}
+            found |= rows
+            ids = {i for now in rows.values() for i in (now.patient_id, now.document.get("replacedBy")) if i} - found.keys()
+        return found
 
     def _one(
         self,
         work: OutboundWork,
         change: Sequence[Any],
         as_event: bool,
-        current: Mapping[str, tuple[int, dict[str, Any]]],
+        current: Mapping[str, Now],
         peers: Mapping[tuple[str, str], tuple[str, str]],
     ) -> Outbound:
         _, at, type_, kind, resource_id, patient_id, version, fields, data, _, _ = change
@@ -74,9 +82,34 @@ class Compose:
         if as_event:
             message.event = event_body(type_, at, event_data(change))
             return message
-        message.version, message.resource = current.get(resource_id) or (version, orjson.loads(data))
-        message.changed = orjson.loads(fields)
-        message.patient = current.get(patient_id, (0, {}))[1] if patient_id else {}
+        now, owner = current.get(resource_id), _owner(resource_id, current)
+        message.version, message.resource = (now.version, now.document) if now else (version, orjson.loads(data))
+        message.changed = _without_wholes(orjson.loads(fields))
+        message.patient_id = owner or message.patient_id
+        message.patient = current[owner].document if owner else {}
         message.peer_id, message.peer_etag = peers.get((work.channel, resource_id), (None, None))
-        message.patient_peer_id = peers.get((work.channel, patient_id or ""), (None, None))[0]
+        message.patient_peer_id = peers.get((work.channel, owner or ""), (None, None))[0]
         return message
+
+
+def _owner(resource_id: str, current: Mapping[str, Now]) -> str | None:
+    """Whose it is now: the survivor where that patient was merged (for a merged Patient itself, too)."""
+    now, seen = current.get(resource_id), set[str]()
+    owner = resource_id if now is not None and now.kind == "Patient" else now.patient_id if now else None
+    while owner is not None and owner in current and owner not in seen:
+        seen.add(owner)
+        survivor = current[owner].document.get("replacedBy")
+        if survivor not in current:
+            return owner
+        owner = survivor
+    return None
+
+
+def _pair(change: Sequence[Any], current: Mapping[str, Now]) -> tuple[str, str | None]:
+    return change[4], _owner(change[4], current)
+
+
+def _without_wholes(fields: Sequence[str]) -> list[str]:
+    """`telecom.mobile` says more than the `telecom` beside it."""
+    heads = {name.partition(".")[0] for name in fields if "." in name}
+    return [name for name in fields if name not in heads]

@@ -12,7 +12,7 @@ import orjson
 MERGE_PATCH = "application/merge-patch+json"
 
 
-class UnexpectedAnswer(Exception):  # noqa: N818 - it is what happened
+class UnexpectedAnswer(Exception):
     """The hub answered with another status than the scenario asks for; holds no body, which may name a patient."""
 
 

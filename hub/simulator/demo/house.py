@@ -248,6 +248,3 @@ def json_of(done: subprocess.CompletedProcess[bytes]) -> Any:
         return orjson.loads(done.stdout)
     except orjson.JSONDecodeError:
         return {}
-
-
-

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from hub.simulator.demo.house import EMR_SYSTEM, House, json_of
 from hub.simulator.demo.story import Story
-from hub.simulator.demo.verdict import Verdict, wait
+from hub.simulator.demo.verdict import Verdict
 
 REGISTRATION = re.compile(rb"\d{2}13\d{2}-?[1-8]\d{6}")  # as the journeys write it: month 13
 
@@ -35,7 +37,9 @@ def _counts(story: Story, rows: dict[str, dict[str, Any]]) -> None:
     verdict.equal("the hub received what was sent", seen["received"], sum(one.sent for one in senders) + story.extra)
     ends = seen["done"] + seen["ignored"] + seen["refused"] + seen["dead"] + seen["discarded"]
     verdict.equal("every message received has an end", ends, seen["received"])
-    verdict.equal("ignored, stale, refused, doubled", [seen[one] for one in ("ignored", "stale", "refused", "duplicate")], [1] * 4)
+    verdict.equal(
+        "ignored, stale, refused, doubled", [seen[one] for one in ("ignored", "stale", "refused", "duplicate")], [1] * 4
+    )
     verdict.facts["messages"] = {
         "received": seen["received"], "applied": seen["done"] - seen["stale"], "ignored": seen["ignored"], "stale": seen["stale"],
         "refused": seen["refused"], "dead": len(story.entries_of_dead()), "dead_left": seen["dead"],
@@ -78,7 +82,7 @@ def _record_systems(house: House, verdict: Verdict, patients: list[dict[str, Any
         if one["status"] != "active" or not numbers:
             continue
         known += 1
-        name = document["name"][0]["text"] if document.get("name") else ""
+        name = document["name"][0] if document.get("name") else {}
         digits = next((t["value"][-8:] for t in document.get("telecom", []) if t.get("use") == "mobile"), "")
         found = [p for n in numbers for p in house.emr.by_identifier(EMR_SYSTEM, n) if p.get("active") is not False]
         emr += any(_says(p, name, digits) for p in found)
@@ -90,21 +94,31 @@ def _record_systems(house: House, verdict: Verdict, patients: list[dict[str, Any
     verdict.facts["patients"] = known
 
 
-def _says(document: dict[str, Any], name: str, digits: str) -> bool:
-    """Whether a peer's document holds this name and phone, however it cuts them up."""
-    text = "".join(c for c in orjson.dumps(document).decode() if c.isalnum())
-    return all(part in text for part in (digits, *name.split())) or (name[1:] in text and name[:1] in text and digits in text)
+def _says(document: dict[str, Any], name: dict[str, Any], digits: str) -> bool:
+    """Whether a peer's document holds this name, whole or in its parts, and this phone, however it is written there."""
+    said = set(_leaves(document))
+    parts = {part for part in (name.get("family"), *name.get("given", [])) if part}
+    named = name.get("text") in said or (bool(parts) and parts <= said)
+    return named and any("".join(c for c in one if c.isdigit()).endswith(digits) for one in said)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Every text in a JSON document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one)
 
 
 def _audit(house: House, verdict: Verdict) -> None:
     """`hub audit verify`, on the database and on an export that an auditor took away."""
-    seen = lambda: json_of(house.command("audit", "verify", "--config", str(house.config), "--json"))  # noqa: E731
-    online: dict[str, Any] = {}
-    wait(lambda: online.update(seen()) or online.get("covered"), 10)  # type: ignore[func-returns-value]  # dict.update
+    online = json_of(house.command("audit", "verify", "--config", str(house.config), "--json"))
     verdict.expect("the audit log is as it was signed", online.get("ok"), online.get("findings", "no answer"))
     export, public = house.folder / "audit-export.jsonl", house.folder / "secrets" / "audit.pub"
+    points = house.folder / "checkpoints-of-the-auditor.txt"  # taken away before the export, as an auditor keeps it
+    shutil.copy(house.folder / "audit-checkpoints.txt", points)
     house.command("audit", "export", str(export), "--config", str(house.config))
-    points = house.folder / "audit-checkpoints.txt"
     offline = json_of(
         house.command("audit", "verify", "--export", str(export), "--checkpoints", str(points), "--key", str(public), "--json")
     )

@@ -28,7 +28,9 @@ HWANGBO_AGAIN = person("80000014", "황보", "인", born="19681101", sex="F")
 POISONED = person("80000005", "펲시", "콜라", born="20010101", sex="F")  # whose booking has its number in an odd place
 DOUBLED = person("80000006", "선우", "뷁", born="19550807")  # whose message is sent twice
 NEIGHBOURS = [person(f"8000010{n}", "임", f"꺽정{'일이삼사오육'[n]}", born=f"196{n}0601") for n in range(6)]
-LATECOMERS = [person(f"8000020{n}", "안", f"중근{'일이삼사오육'[n]}", born=f"197{n}0902") for n in range(6)]  # while the ERP is down
+LATECOMERS = [
+    person(f"8000020{n}", "안", f"중근{'일이삼사오육'[n]}", born=f"197{n}0902") for n in range(6)
+]  # while the ERP is down
 SITE_MAP = """# This OCS's booking desk puts its number into a segment of its own.
 source = "hl7v2"
 
@@ -75,7 +77,12 @@ def two_merges() -> Step:
 def unnumbered_booking() -> Step:
     """A booking whose number stands where no map looks for it (ZAP-1): dead, until hospital IT says so in a map."""
     begin = now() + timedelta(days=5)
-    sch: Fields = {6: ("", "정기 검진"), 11: ("", "", "", stamp(begin), stamp(begin + timedelta(minutes=30))), 16: DOCTOR, 25: "Booked"}
+    sch: Fields = {
+        6: ("", "정기 검진"),
+        11: ("", "", "", stamp(begin), stamp(begin + timedelta(minutes=30))),
+        16: DOCTOR,
+        25: "Booked",
+    }
     segments: Segments = [("SCH", sch), ("PID", POISONED.pid()), ("RGS", {1: "1"}), ("ZAP", {1: ("Z-1", "HOSP")})]
     return Step("SIU^S12", segments, POISONED.number, "a booking with its number in a Z segment")
 

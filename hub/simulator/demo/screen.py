@@ -1,4 +1,4 @@
-"""What somebody at the terminal sees: a live table of the channels, what happens, the summary. All of it on stderr with --json."""
+"""What somebody at the terminal sees: a live table of the channels, what happens, the summary; on stderr with --json."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class Screen:
         self.console.print(table)
         for one in summary["failed"]:
             self.complain(f"failed: {one}")
-        self.console.print(Text("every expectation held", style="green") if summary["ok"] else Text("NOT as expected", style="bold red"))
+        self.console.print(
+            Text("every expectation held", style="green") if summary["ok"] else Text("NOT as expected", style="bold red")
+        )
 
     def invite(self, house: House) -> None:
         """Where the console is and how to get in. The token opens nothing but this demo."""

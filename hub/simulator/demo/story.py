@@ -101,7 +101,9 @@ class Story:
         self.verdict.expect("it says where, in an ERR segment", any(one.name == "ERR" for one in answer.segments))
         self._put(self._utf8, scenes.unnumbered_booking())
         self._put(self._utf8, poison())
-        self._put(self._utf8, scenes.details(scenes.POISONED, phone="55556666"))  # waits behind its patient's poison
+        self._put(
+            self._utf8, scenes.details(scenes.POISONED, phone="55556666", at=scenes.now() + timedelta(seconds=5))
+        )  # waits behind its patient's poison
         for who in scenes.NEIGHBOURS:
             self._put(self._utf8, scenes.visit(who))
         self._answered()
@@ -149,9 +151,7 @@ class Story:
         self.verdict.equal("a booking of the front office is pending", booking["resource"].get("status"), "pending")
         path = f"/api/v1/appointments/{booking['id']}"
         self.verdict.until("the OCS confirms it and it is booked", lambda: self._status(path) == "booked")
-        start = booking["resource"]["start"].replace("-", "").replace(":", "").replace("T", "")[:12]
-        there = [one.status for one in list(self.house.ocs.bookings.values()) if one.start.startswith(start)]
-        self.verdict.equal("the booking stands in the OCS's book", there, ["Booked"])
+        self.verdict.equal("the booking stands in the OCS's book", self._booked_there(booking), ["Booked"])
         return self._confirmations(hong["id"], booking["id"], ("ocs-out", "crm-webhook"))
 
     def _cancel(self, hong: Mapping[str, Any]) -> dict[str, str]:
@@ -161,12 +161,15 @@ class Story:
         self.settled()
         etag = self.house.front_end.versioned(path).etag
         self.house.front_end.post(f"{path}/cancel", {"reason": "travelling"}, headers={"If-Match": etag})
-        start = booking["resource"]["start"].replace("-", "").replace(":", "").replace("T", "")[:12]
-        cancelled = lambda: [one.status for one in list(self.house.ocs.bookings.values()) if one.start.startswith(start)]  # noqa: E731
-        self.verdict.until("the OCS hears of the cancellation", lambda: cancelled() == ["Cancelled"])
+        self.verdict.until("the OCS hears of the cancellation", lambda: self._booked_there(booking) == ["Cancelled"])
         self.settled()
         self.verdict.equal("a cancelled booking stays cancelled", self._status(path), "cancelled")
         return self._confirmations(hong["id"], booking["id"], ("ocs-out", "crm-webhook"))
+
+    def _booked_there(self, booking: Mapping[str, Any]) -> list[str]:
+        """The state of what stands in the OCS's book at the booking's time."""
+        start = "".join(c for c in booking["resource"]["start"][:16] if c.isdigit())
+        return [one.status for one in list(self.house.ocs.bookings.values()) if one.start.startswith(start)]
 
     def _booking(self, hong: Mapping[str, Any], *, days: int) -> dict[str, Any]:
         begin = (scenes.now() + timedelta(days=days)).replace(hour=10, minute=30, second=0, microsecond=0)
@@ -265,7 +268,10 @@ class Story:
             return moving == sum(lane["waiting"] for row in rows for lane in row["lanes"]) and self.house.confirm.join(0)
 
         def twice() -> bool:
-            return quiet() and (time.sleep(0.15) or quiet())  # type: ignore[func-returns-value]  # a change may just become another
+            if not quiet():
+                return False
+            time.sleep(0.15)  # what came to rest may just become something else: a change a delivery, a delivery an answer
+            return quiet()
 
         return self.verdict.until("everything settles", twice, seconds)
 
@@ -278,8 +284,8 @@ class Story:
         desk.put((step.event, step.segments))
 
     def _answered(self) -> None:
-        for desk in self.house.desks.values():
-            self.verdict.until("the desks get all their answers", lambda desk=desk: desk.join(0), 60)
+        desks = self.house.desks.values()
+        self.verdict.until("the desks get all their answers", lambda: all(desk.join(0) for desk in desks), 60)
 
     def _channel(self, name: str) -> dict[str, Any]:
         return dict(self.house.operator.get(f"/api/v1/channels/{name}"))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+HURRY_SECONDS = 5.0
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -30,7 +32,8 @@ class Verdict:
         return self.expect(what, found == wanted, f"{found!r}, not {wanted!r}")
 
     def until(self, what: str, holds: Callable[[], object], seconds: float = 20.0) -> bool:
-        """Waits until it holds."""
+        """Waits until it holds. Once something has failed, nothing is waited for long: a broken hub shall be told of soon."""
+        seconds = min(seconds, HURRY_SECONDS) if self.failed else seconds
         return self.expect(what, wait(holds, seconds), f"not within {seconds:.0f} s")
 
     def summary(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -27,11 +28,12 @@ FIELDS = frozenset({
 })  # fmt: skip
 # Libraries that log URLs, headers or SQL parameters at INFO or DEBUG.
 QUIET = (
-    "httpx", "httpcore", "uvicorn.access", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "celery.redirected",
+    "httpx", "httpcore", "uvicorn", "sqlalchemy.engine", "sqlalchemy.pool", "psycopg", "celery.redirected",
     "celery.worker.strategy", "kombu", "amqp", "redis", "asyncio", "hl7apy", "alembic", "multipart",
     "python_multipart",
 )  # fmt: skip
 OURS = "hub."
+LEVEL, FORMAT = "HUB_LOG_LEVEL", "HUB_LOG_FORMAT"  # environment: child processes write as `hub run` was told to
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -49,6 +51,12 @@ def setup(level: str = "INFO", form: Literal["human", "json"] = "human") -> None
     logging.raiseExceptions = False  # a failing log call would print its arguments
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def setup_child() -> None:
+    """The same in a process that does not read the options of `hub run`: a Celery worker."""
+    form: Literal["human", "json"] = "json" if os.environ.get(FORMAT) == "json" else "human"
+    setup(os.environ.get(LEVEL) or "INFO", form)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

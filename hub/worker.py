@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import setup_logging, worker_process_init
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -73,6 +73,12 @@ app.conf.update(settings(broker_url()))
 _process: dict[str, Any] = {}
 
 
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _logging(**_: Any) -> None:
+    """Ours instead of Celery's, whose tracebacks quote what an exception says: that may be a row of a patient."""
+    log.setup_child()
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _started(**_: Any) -> None:
     """A pool process dies with the worker that owns it, instead of working on without a master."""
@@ -111,7 +117,10 @@ def drain(direction: str) -> None:
                 Waker.of(app)("out")
         return now > ends or now - quiet > LINGER_SECONDS
 
-    _loop(direction).drain(done, wait=lambda: time.sleep(0.01))
+    try:
+        _loop(direction).drain(done, wait=lambda: time.sleep(0.01))
+    except Exception:  # Celery would log what it says, and that may be a row of a patient; the sweeper and the next wake-up go on
+        _log.exception("drain ended by an error", extra={"role": direction})
 
 
 class Waker:

@@ -47,7 +47,7 @@ class Orphans:
             for owner in dead:
                 tx.bury(owner)
         for owner in dead:
-            _log.warning("a worker ended in the middle: its lanes are free again", extra={"owner": owner})
+            _log.warning("a worker ended in the middle: its lanes are free again", extra={"worker": owner})
         if dead and self._wake is not None:
             for direction in ("in", "out"):
                 self._wake(direction)

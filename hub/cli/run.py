@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from hub import log
 from hub.cli import checks
 from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, WARN, ConfigOption, JsonOption, complain, print_json, say
 from hub.config import Config, load
+
+if TYPE_CHECKING:
+    from hub.bootstrap import Hub
 
 
 class Role(StrEnum):
@@ -43,8 +47,8 @@ def register(app: typer.Typer) -> None:
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
     role: Annotated[list[Role] | None, typer.Option(help="Only these roles in this process; several may be given.")] = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
-    log_format: Annotated[LogForm, typer.Option(help="Lines for people, or JSON.")] = LogForm.HUMAN,
+    log_level: Annotated[str, typer.Option(envvar=log.LEVEL, help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_format: Annotated[LogForm, typer.Option(envvar=log.FORMAT, help="Lines for people, or JSON.")] = LogForm.HUMAN,
 ) -> None:
     """Start the hub and stay: listeners, apply, delivery, API and console, and with a broker its Celery workers.
 
@@ -63,11 +67,18 @@ def run(
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter("write DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
     log.setup(level, log_format.value)
+    os.environ |= {log.LEVEL: level, log.FORMAT: log_format.value}  # the children write as we do
     from hub import bootstrap
-    from hub.web.serve import serve
 
     roles = [] if role is None or Role.ALL in role else [one.value for one in role]
-    raise typer.Exit(bootstrap.run(settings, roles=roles, serve=serve, wake=_wake(settings)))
+    raise typer.Exit(bootstrap.run(settings, roles=roles, serve=_serve, wake=_wake(settings)))
+
+
+def _serve(hub: Hub, stop: threading.Event) -> None:
+    """The web role: FastAPI takes as long to load as all the rest, and only one process of them needs it."""
+    from hub.web.serve import serve
+
+    serve(hub, stop)
 
 
 def _wake(config: Config) -> Callable[[str], None] | None:

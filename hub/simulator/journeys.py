@@ -1,7 +1,7 @@
 """Patient journeys of the simulated hospital: what its OCS says about each patient, step by step, as HL7 v2 segments.
 
     for step in journeys(patients=20, seed=7):
-        sender.put((step.event, step.segments))
+        sender.put((step.event, step.segments), step.at)
 
 A journey begins with a registration or a booking and then takes turns: visits, admissions, transfers, corrections, a
 cancellation, a merge of a second number. All names are made up and no registration number is a real one (month 13). The
@@ -32,12 +32,13 @@ COMPLAINTS = ("정기 검진", "급성 비인두염", "요통", "피부 발진",
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One message to send. `patient`: the number in the OCS; `about`: what happens, for people, without names."""
+    """One message to send. `patient`: the number in the OCS; `about`: what happens, for people, without names; `at`: MSH-7."""
 
     event: str
     segments: Segments
     patient: str
     about: str
+    at: str = ""
 
 
 @dataclass(slots=True)
@@ -157,7 +158,7 @@ class Journey:
     def _step(self, event: str, segments: Segments, about: str) -> Step:
         self.now += timedelta(minutes=self.rnd.randrange(5, 40))
         head: Segments = [] if event.startswith("SIU") else [("EVN", {1: event[4:], 2: _time(self.now)})]
-        return Step(event, head + segments, self.person.number, about)
+        return Step(event, head + segments, self.person.number, about, _time(self.now))
 
     def _person_step(self, event: str, about: str) -> Step:
         return self._step(event, [("PID", self.person.pid()), ("PV1", {1: "1", 2: "N"})], about)

@@ -210,7 +210,7 @@ class OcsSender:
         self.sent = 0
         self.answers: dict[str, int] = {}
         self._client = MllpClient(host, port, connect_seconds=2, answer_seconds=10, tls=tls)
-        self._queue: queue.Queue[tuple[str, list[tuple[str, Fields]]] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[str, list[tuple[str, Fields]], str] | None] = queue.Queue()
         self._run = f"{time.time_ns() // 1000:x}"
         self._ids = itertools.count(1)
         self._stopped = threading.Event()
@@ -230,9 +230,9 @@ class OcsSender:
             self._thread.join(15)
         self._client.close()
 
-    def put(self, message: tuple[str, list[tuple[str, Fields]]]) -> None:
-        """Queue (event, segments after MSH)."""
-        self._queue.put(message)
+    def put(self, message: tuple[str, list[tuple[str, Fields]]], at: str = "") -> None:
+        """Queue (event, segments after MSH). `at`: when the OCS wrote it (MSH-7); the moment of sending where empty."""
+        self._queue.put((*message, at))
 
     def join(self, seconds: float) -> bool:
         """Wait until all that was put is answered."""
@@ -241,13 +241,13 @@ class OcsSender:
             time.sleep(0.01)
         return not self._queue.unfinished_tasks
 
-    def send(self, event: str, segments: list[tuple[str, Fields]], *, seconds: float = 60) -> str:
+    def send(self, event: str, segments: list[tuple[str, Fields]], at: str = "", *, seconds: float = 60) -> str:
         """Send one message now, again with the same MSH-10 until it is answered for good; MSA-1.
 
         AR with 207 means "not now" (the hub's store is busy). Raises HubError where there was no answer for `seconds`.
         """
         control_id = f"{self._run}-{next(self._ids)}"
-        body = self.compose(event, segments, control_id)
+        body = self.compose(event, segments, control_id, at)
         end = time.monotonic() + seconds
         while True:
             try:
@@ -266,11 +266,11 @@ class OcsSender:
             self.answers[code] = self.answers.get(code, 0) + 1
             return code
 
-    def compose(self, event: str, segments: list[tuple[str, Fields]], control_id: str) -> bytes:
+    def compose(self, event: str, segments: list[tuple[str, Fields]], control_id: str, at: str = "") -> bytes:
         """The message's bytes: an OCS of v2.5 that asks for one answer."""
         kind, _, trigger = event.partition("^")
         msh: Fields = {
-            3: "OCS", 4: self.facility, 5: "HUB", 6: self.facility, 7: _now(), 9: (kind, trigger), 10: control_id, 11: "P",
+            3: "OCS", 4: self.facility, 5: "HUB", 6: self.facility, 7: at or _now(), 9: (kind, trigger), 10: control_id, 11: "P",
             12: "2.5", 17: "KOR", 18: hl7_charset(self.charset),
         }  # fmt: skip
         return write([("MSH", msh), *segments], charset=self.charset)

@@ -281,7 +281,7 @@ class Story:
         return dict(found[0]) if len(found) == 1 else None
 
     def _put(self, desk: OcsSender, step: Step) -> None:
-        desk.put((step.event, step.segments))
+        desk.put((step.event, step.segments), step.at)
 
     def _answered(self) -> None:
         desks = self.house.desks.values()

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 
 import orjson
 import psycopg
@@ -46,6 +46,10 @@ class Hot(Protocol):
 
     def begin(self, *, durable: bool) -> int:
         """Opens a transaction; returns the database's clock in µs. `durable`: its commit will wait for the disk."""
+        ...
+
+    def begin_reading(self) -> int:
+        """Opens a read-only transaction with one view of the database; returns the database's clock in µs."""
         ...
 
     def sync(self) -> None:
@@ -113,6 +117,11 @@ class SqliteHot:
             self._connection.execute("BEGIN IMMEDIATE")
         except SQLITE_PASSING as error:
             raise TryAgain(f"the store is busy ({error.sqlite_errorname})") from error
+        return time.time_ns() // 1000
+
+    def begin_reading(self) -> int:
+        _count(2)
+        self._connection.execute("BEGIN")
         return time.time_ns() // 1000
 
     def commit(self) -> None:
@@ -188,12 +197,18 @@ class PostgresHot:
     def sync(self) -> None:
         """COMMIT did."""
 
+    def begin_reading(self) -> int:
+        return self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", durable=True)
+
     def begin(self, *, durable: bool) -> int:
+        return self._begin("BEGIN", durable=durable)
+
+    def _begin(self, sql: LiteralString, *, durable: bool) -> int:
         _count(3)  # BEGIN, the clock, and the COMMIT to come
         try:
             connection = self._open()
             with connection.pipeline():
-                connection.execute("BEGIN")
+                connection.execute(sql)
                 if not durable:  # never inconsistent; a crash of the server may lose the last moments (PostgreSQL 30.4)
                     connection.execute("SET LOCAL synchronous_commit = off")
                 row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from hub.db.engine import WriteTurn, write_turn
 from hub.db.hot import Hot, PostgresHot, SqliteHot, group, keys_json
 from hub.domain.rows import Row
-from hub.domain.store import ChannelStateRow, InboundWork, Lease, LeaseLost, OutboundWork
+from hub.domain.store import ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
 # A set of keys: json_each and json_array_elements both give a column `value`.
 KEYS = {"sqlite": "json_each(?) AS k", "postgresql": "json_array_elements(?::json) AS k(value)"}
@@ -38,9 +38,10 @@ _CHANNEL_COLUMNS = frozenset({"paused", "stopped", "breaker", "breaker_until", "
 class SqlTx:
     """One open transaction (hub.domain.store.Tx)."""
 
-    def __init__(self, hot: Hot, now: int) -> None:
+    def __init__(self, hot: Hot, now: int, *, reading: bool = False) -> None:
         self._hot = hot
         self.now = now
+        self._lock = "" if reading or hot.dialect == "sqlite" else "FOR {} OF r"
         self._keys = KEYS[hot.dialect]
         self._cross = CROSS[hot.dialect]
 
@@ -199,17 +200,28 @@ class SqlTx:
         )  # fmt: skip
 
     def resources(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        lock = "FOR UPDATE OF r" if self._hot.dialect == "postgresql" else ""
         return self._set(
-            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.id = k.value->>0 ORDER BY r.id {lock}",
+            f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.id = k.value->>0 ORDER BY r.id"
+            f" {self._lock.format('UPDATE')}",
             [[i] for i in sorted(ids)],
         )
+
+    def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:
+        for lock, ids in (("UPDATE", written), ("SHARE", versions.keys() - set(written))):
+            rows = self._set(
+                "SELECT r.id, r.version, r.patient_id FROM {keys} {cross} resource r ON r.id = k.value->>0 ORDER BY r.id"
+                f" {self._lock.format(lock)}",
+                [[i] for i in sorted(ids)],
+            )
+            found = {row[0]: (row[1], row[2]) for row in rows}
+            if any(found.get(i) != versions[i] for i in ids):
+                raise Conflict("what this was computed from has changed meanwhile")
 
     def children(self, patient_ids: Sequence[str], kinds: Sequence[str]) -> list[tuple[Any, ...]]:
         marks = ", ".join("?" * len(kinds))
         return self._set(
             f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.patient_id = k.value->>0"
-            f" WHERE r.kind IN ({marks}) ORDER BY r.id {'FOR UPDATE OF r' if self._hot.dialect == 'postgresql' else ''}",
+            f" WHERE r.kind IN ({marks}) ORDER BY r.id {self._lock.format('UPDATE')}",
             [[i] for i in patient_ids], *kinds,
         )  # fmt: skip
 
@@ -287,6 +299,15 @@ class SqlStore:
             hot = SqliteHot(self._url) if self._sqlite else PostgresHot(self._url)
             self._local.hot = hot
         return hot
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqlTx]:
+        hot = self._hot()
+        now = hot.begin_reading()
+        try:
+            yield SqlTx(hot, now, reading=True)
+        finally:
+            hot.rollback()
 
     @contextmanager
     def transaction(self, *, urgent: bool = False, durable: bool = True) -> Iterator[SqlTx]:

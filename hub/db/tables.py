@@ -8,7 +8,7 @@ to miss nothing reads in the order (tx, id) and only below the oldest transactio
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text, text
 
 metadata = MetaData()
 
@@ -90,7 +90,13 @@ outcome = Table(
     Column("outcome", Text, nullable=False, default=""),  # applied | ignored | stale | delivered
     Column("reason", Text, nullable=False, default=""),
     Column("at", BigInteger, nullable=False),
-)
+    # what operators look for is rare among what went well
+    Index(
+        "outcome_rare", "state", "outcome", "message_id",
+        sqlite_where=text("outcome NOT IN ('applied', 'delivered')"),
+        postgresql_where=text("outcome NOT IN ('applied', 'delivered')"),
+    ),
+)  # fmt: skip
 
 tally = Table(  # counts of final states, so that no status page ever counts the history
     "tally",
@@ -190,7 +196,7 @@ term = Table(  # what a patient can be searched by: normalised
     "term",
     metadata,
     Column("kind", Text, nullable=False),  # name | phone | birthDate
-    Column("value", Text, nullable=False),
+    Column("value", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),  # "C": a prefix is a range
     Column("patient_id", Text, nullable=False),
     PrimaryKeyConstraint("kind", "value", "patient_id"),
     Index("term_by_patient", "patient_id"),
@@ -277,7 +283,8 @@ entry = Table(  # the audit log: written in the transaction of the act, never ch
 tile = Table(  # leaf hashes of the log, a run of entries a row, in the log's order
     "tile",
     metadata,
-    Column("first", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),  # index of the first leaf
+    # index of the first leaf
+    Column("first", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("count", Integer, nullable=False),
     Column("ids", LargeBinary, nullable=False),  # count big-endian int64 entry ids
     Column("hashes", LargeBinary, nullable=False),  # count × 32 bytes, RFC 6962 leaf hashes

@@ -6,10 +6,11 @@ not at all; leaving the block by an exception rolls back. A store that is down, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 
 
@@ -121,8 +122,18 @@ class Tx(Protocol):
         """All identifiers that point to, or are at home with, these resources."""
         ...
 
+    def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:
+        """Locks these resources (`written` ones for writing) in key order.
+
+        `versions`: id -> version and patient id as read. Raises Conflict where one has another version or owner now.
+        """
+        ...
+
     def resources(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Locks them in key order. id, kind, patient_id, patient_key, version, status, sort_at, data, created_at."""
+        """Locks them in key order, except in a snapshot.
+
+        id, kind, patient_id, patient_key, version, status, sort_at, data, created_at.
+        """
         ...
 
     def children(self, patient_ids: Sequence[str], kinds: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -166,7 +177,17 @@ class Tx(Protocol):
         ...
 
 
+class Conflict(TryAgain):
+    """What a plan was computed from was changed by somebody else meanwhile: read and compute again."""
+
+    code = "conflict"
+
+
 class Store(Protocol):
+    def snapshot(self) -> AbstractContextManager[Tx]:
+        """One consistent view for reading only: it waits for no writer and makes none wait."""
+        ...
+
     def transaction(self, *, urgent: bool = False, durable: bool = True) -> AbstractContextManager[Tx]:
         """`urgent`: intake goes first where there is only one writer (SQLite).
 

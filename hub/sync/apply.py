@@ -22,7 +22,7 @@ from hub.domain.facts import Mapped
 from hub.domain.lifecycle import Outcome, State
 from hub.domain.ports import Keys
 from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
-from hub.domain.store import InboundWork, Lease, LeaseLost, Store, Tx
+from hub.domain.store import Conflict, InboundWork, Lease, LeaseLost, Store, Tx
 from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
 from hub.sync.record import reason_text, record, summary
@@ -32,6 +32,7 @@ from hub.sync.workspace import Workspace
 
 _log = log.get(__name__)
 LEASE_SECONDS = 15.0
+CONFLICTS = 5  # times that a run is computed anew before its turn is given up
 
 
 class Mapper(Protocol):
@@ -84,8 +85,7 @@ class Applier:
     def step(self, lease: Lease) -> int:
         """Applies one batch; how many messages it dealt with (0: nothing is due). LeaseLost, TryAgain: nothing happened."""
         numbers = [int(name.split(":")[1]) for name in lease.names]
-        with self._store.transaction(durable=False) as tx:
-            tx.hold(lease, LEASE_SECONDS)
+        with self._store.snapshot() as tx:
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
             due = tx.due_inbound(numbers, barred, self._batch)
         if not due:
@@ -138,47 +138,77 @@ class Applier:
             self._transaction([Ready(work, error=reason)], lease, blocked)
 
     def _transaction(self, run: Sequence[Ready], lease: Lease, blocked: set[str]) -> None:
-        # Not durable by itself: what it makes leaves the house only after a delivery's claim, which is.
-        with self._store.transaction(durable=False) as tx:
-            tx.hold(lease, LEASE_SECONDS)
-            died = Transaction(self, tx, blocked).run(run)
-        blocked |= died
+        """Computed from a snapshot, then written in a short transaction if nothing of it has changed meanwhile.
+
+        So the write turn is not held while Python thinks. What is structural is computed under locks. Not durable by
+        itself: what it makes leaves the house only after a delivery's claim, which is.
+        """
+        for _ in range(CONFLICTS):
+            plan = Plan(self, blocked)
+            if run[0].mapped is None or not is_structural(run[0].mapped.facts):
+                with self._store.snapshot() as tx:
+                    plan.compute(tx, run)
+            try:
+                with self._store.transaction(durable=False) as tx:
+                    tx.hold(lease, LEASE_SECONDS)
+                    if plan.computed:
+                        tx.confirm(*plan.versions())
+                    else:
+                        plan.compute(tx, run)
+                    plan.write(tx)
+            except Conflict:
+                continue
+            blocked |= plan.blocked
+            return
+        raise TryAgain("others keep changing the same patients")
 
 
-class Transaction:
-    """One run of messages in one transaction."""
+class Plan:
+    """What one run of messages does: computed first, written then."""
 
-    def __init__(self, applier: Applier, tx: Tx, blocked: set[str]) -> None:
+    def __init__(self, applier: Applier, blocked: set[str]) -> None:
         self._applier = applier
-        self._tx = tx
-        self._blocked = set(blocked)
+        self.blocked = set(blocked)
+        self.computed = False
+        self._now = 0
+        self._work: Workspace | None = None
         self._rows: list[Row] = []
+        self._canonical: list[Row] = []
+        self._history: list[Row] = []
+        self._results: list[tuple[Ready, Applied]] = []
         self._tally: Counter[tuple[str, str]] = Counter()
 
-    def run(self, run: Sequence[Ready]) -> set[str]:
-        """Applies, then writes everything set-wise; returns the lanes that are blocked now."""
-        tx = self._tx
-        work = Workspace(tx)
+    def compute(self, tx: Tx, run: Sequence[Ready]) -> None:
+        """Applies the facts in memory."""
+        self._now = tx.now
+        self._work = work = Workspace(tx)
         canon = Canon(work, self._applier._authority(), tx.now)
         canon.load([fact for r in run if r.mapped is not None for fact in r.mapped.facts])
-        results: list[tuple[Ready, Applied]] = []
-        history: list[Row] = []
         for ready in run:
-            if ready.work.lane in self._blocked:
+            if ready.work.lane in self.blocked:
                 continue
             if ready.error:
                 self._dead(ready)
             elif ready.mapped is None:
                 self._done(ready.work, Outcome.IGNORED, Action.MESSAGE_IGNORED, "no map for this event", {})
             else:
-                results.append((ready, self._apply(canon, ready, history)))
-        changes = [change for _, applied in results for change in applied.changes]
+                self._results.append((ready, self._apply(canon, ready, self._history)))
+        self._canonical = work.rows(tx.now)
+        self.computed = True
+
+    def versions(self) -> tuple[dict[str, tuple[int, str | None]], list[str]]:
+        """What was read, with its version and owner, and which of it is to be written."""
+        assert self._work is not None
+        return self._work.versions()
+
+    def write(self, tx: Tx) -> None:
+        """Everything set-wise; ids are given out here, so that they rise with the commits."""
+        changes = [change for _, applied in self._results for change in applied.changes]
         rows, ids = record(tx, changes, self._applier._routes(), self._applier._buckets)
-        for ready, applied in results:
+        for ready, applied in self._results:
             self._finish(ready, applied, ids)
         self._rows += [TallyRow(c, s, self._applier._shard, n) for (c, s), n in self._tally.items()]
-        tx.write([*work.rows(tx.now), *rows, *history, *self._rows])
-        return self._blocked
+        tx.write([*self._canonical, *rows, *self._history, *self._rows])
 
     def _apply(self, canon: Canon, ready: Ready, history: list[Row]) -> Applied:
         mapped, work = ready.mapped, ready.work
@@ -214,7 +244,7 @@ class Transaction:
         detail: Mapping[str, object],
         patient: str | None = None,
     ) -> None:
-        now = self._tx.now
+        now = self._now
         self._rows.append(WorkDone(work.message_id))
         self._rows.append(OutcomeRow(work.message_id, State.DONE, outcome, reason, now))
         self._entry(action, work, detail, patient)
@@ -226,7 +256,7 @@ class Transaction:
         channel = self._applier._channels().get(work.channel)
         due = 0 if channel is not None and channel.on_dead == "skip" else FOREVER
         if due == FOREVER:
-            self._blocked.add(work.lane)
+            self.blocked.add(work.lane)
         self._rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, ready.error))
         self._entry(
             Action.MESSAGE_DEAD, work, {"reason": reason_text(ready.error), "lane": "skipped" if due == 0 else "blocked"}, None
@@ -234,7 +264,7 @@ class Transaction:
 
     def _entry(self, action: Action, work: InboundWork, detail: Mapping[str, object], patient: str | None) -> None:
         text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode() if detail else "{}"
-        self._rows.append(EntryDraft(self._tx.now, action, "system", work.channel, work.message_id, patient, text))
+        self._rows.append(EntryDraft(self._now, action, "system", work.channel, work.message_id, patient, text))
 
 
 def _runs(ready: Sequence[Ready]) -> list[list[Ready]]:

@@ -70,15 +70,17 @@ class Courier:
         """Writes results, claims and sends; how many messages moved. Waits up to `wait` seconds for results when busy."""
         results = self._collect(wait if any(self._in_flight.values()) else 0)
         try:
-            with self._store.transaction() as tx:
-                tx.hold(lease, LEASE_SECONDS)
+            with self._store.snapshot() as tx:  # nobody else claims in these buckets: the lease is ours
                 states = {s.channel: s for s in tx.channel_states()}
                 self._adopt(states)
-                rows = self._results.rows(tx, results, self._channels()) if results else []
                 claimed = self._claim(tx, lease, states) if self._room() else []
-                rows += self._mark(claimed, tx.now)
                 lanes = self._load(tx, claimed)
-                tx.write(rows)
+            if not results and not claimed:
+                return 0
+            with self._store.transaction(durable=bool(claimed)) as tx:
+                tx.hold(lease, LEASE_SECONDS)
+                rows = self._results.rows(tx, results, self._channels()) if results else []
+                tx.write([*rows, *self._mark(claimed, tx.now)])
         except BaseException:
             if results:
                 self._back.put(results)  # nothing was written: they are written with the next step

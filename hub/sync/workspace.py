@@ -78,6 +78,7 @@ class Resource:
     before: dict[str, Any] | None = None  # as loaded, once it was changed; None: not changed in this transaction
     new: bool = False
     moved: bool = False  # owner or status changed, though the document did not
+    loaded: tuple[int, str | None] = (0, None)  # version and owner as read: what a later write rests on
 
 
 @dataclass(slots=True)
@@ -155,6 +156,7 @@ class Workspace:
         if known is not None:
             return known
         resource = Resource(id_, kind, patient_id, patient_key, version, status, sort_at, orjson.loads(data), created_at)
+        resource.loaded = (version, patient_id)
         self.resources[id_] = resource
         return resource
 
@@ -222,6 +224,11 @@ class Workspace:
         return [s for s in self.by_resource.get(resource_id, ()) if s.kind == kind]
 
     # -- writing --------------------------------------------------------------------------------------------------
+
+    def versions(self) -> tuple[dict[str, tuple[int, str | None]], list[str]]:
+        """Version and owner that each loaded resource had, and which of them are written anew."""
+        loaded = {r.id: r.loaded for r in self.resources.values() if not r.new}
+        return loaded, [r.id for r in self.resources.values() if not r.new and (r.moved or r.before is not None)]
 
     def rows(self, now: int) -> list[Row]:
         """Everything that changed, as rows. Call once, at the end."""

@@ -134,14 +134,17 @@ class World:
             for message_id, action in self.kit.rows("SELECT message_id, action FROM entry WHERE message_id IS NOT NULL")
         )
         ended = self.kit.rows(
-            "SELECT o.message_id, o.outcome, o.state FROM outcome o JOIN message m ON m.id = o.message_id WHERE m.direction = 'in'"
+            "SELECT o.message_id, o.outcome, o.state FROM outcome o JOIN message m ON m.id = o.message_id"
+            " WHERE m.direction = 'in'"
         )
         for message_id, outcome, state in ended:
             act = f"message.{outcome or state}"
             assert acts[message_id, act] == 1, f"message {message_id} has {acts[message_id, act]} entries {act}"
         for message_id in self.stored:
             assert acts[message_id, "message.stored"] == 1
-        told = self.kit.rows("SELECT change_id, channel, COUNT(*) FROM message WHERE direction = 'out' GROUP BY change_id, channel")
+        told = self.kit.rows(
+            "SELECT change_id, channel, COUNT(*) FROM message WHERE direction = 'out' GROUP BY change_id, channel"
+        )
         assert all(n == 1 for _, _, n in told), "a change went out twice to one channel"
 
     def versions_have_no_gap(self) -> None:

@@ -162,7 +162,8 @@ class HubMachine(RuleBasedStateMachine):
     def the_front_office_writes(self, number: str, phone: str, late: bool) -> None:
         kit = self.world.kit
         found = kit.rows(
-            "SELECT r.id, r.version FROM identifier i JOIN resource r ON r.id = i.resource_id WHERE i.kind = 'Patient' AND i.value = ?",
+            "SELECT r.id, r.version FROM identifier i JOIN resource r ON r.id = i.resource_id"
+            " WHERE i.kind = 'Patient' AND i.value = ?",
             number,
         )
         if not found:

@@ -36,6 +36,7 @@ class Keeper:
         watched = purged = 0.0
         while not stop.wait(SIGN_SECONDS):
             self._sign()
+            self._tidy()
             now = time.monotonic()
             if now - watched > WATCH_SECONDS:
                 watched = now
@@ -56,6 +57,12 @@ class Keeper:
                 _log.error("the audit log is not signed any more", extra={"reason": error.reason})
         except HubError as error:
             _log.warning("audit log not signed this time", extra={"reason": error.reason})
+
+    def _tidy(self) -> None:
+        try:
+            self._hub.store.tidy()
+        except HubError as error:
+            _log.warning("store not tidied this time", extra={"reason": error.reason})
 
     def _watch(self) -> None:
         reason = self.full()

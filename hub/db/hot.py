@@ -20,6 +20,7 @@ from hub.db.setwise import SPECS, STATEMENTS, Spec, postgres_parameter, sqlite_r
 from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 
+LOG_PAGES = 25_000  # 100 MB of write-ahead log before a writer has to move it itself
 # What a busy, full, restarting or unreachable store raises: the row stays as it is and is tried again.
 SQLITE_PASSING = (sqlite3.OperationalError,)
 PG_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
@@ -46,6 +47,10 @@ class Hot(Protocol):
 
     def begin(self, *, durable: bool) -> int:
         """Opens a transaction; returns the database's clock in µs. `durable`: its commit will wait for the disk."""
+        ...
+
+    def tidy(self) -> None:
+        """Upkeep that nobody waits for; called about once a second by one process."""
         ...
 
     def begin_reading(self) -> int:
@@ -99,8 +104,17 @@ class SqliteHot:
             cached_statements=512,
         )
         sqlite_pragmas(self._connection, "NORMAL")
+        # The keeper moves the log into the file (`tidy`): a writer that does it makes everybody wait for two disk syncs.
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         self._wal = f"{url.database}-wal"
         self._wal_file: int | None = None
+
+    def tidy(self) -> None:
+        """Moves what is committed from the log into the file, as far as no reader needs it there. Blocks nobody."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except SQLITE_PASSING as error:
+            raise _named(error) from error
 
     def sync(self) -> None:
         """Everything committed so far is on the disk when this returns."""
@@ -196,6 +210,9 @@ class PostgresHot:
 
     def sync(self) -> None:
         """COMMIT did."""
+
+    def tidy(self) -> None:
+        """The server does it."""
 
     def begin_reading(self) -> int:
         return self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", durable=True)

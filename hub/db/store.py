@@ -329,6 +329,10 @@ class SqlStore:
             hot.rollback()
             raise
 
+    def tidy(self) -> None:
+        """Upkeep that nobody waits for (hub/db/hot.py)."""
+        self._hot().tidy()
+
     def close(self) -> None:
         """Closes this thread's connection."""
         hot: Hot | None = getattr(self._local, "hot", None)

@@ -15,7 +15,7 @@ from hub.sync.retention import Retention
 _log = log.get(__name__)
 SIGN_SECONDS = 0.5
 WATCH_SECONDS = 2.0
-PURGE_SECONDS = 600.0
+PURGE_SECONDS = 3600.0
 
 
 class Keeper:
@@ -87,6 +87,7 @@ class Keeper:
 
     def _purge(self) -> None:
         try:
-            Retention(self._hub.store, self._hub.config.retention).purge()
+            days = {name: channel.dedupe_days for name, channel in self._hub.config.channels.items()}
+            Retention(self._hub.store, self._hub.config.retention, days).purge()
         except HubError as error:
             _log.warning("not purged this time", extra={"reason": error.reason})

@@ -95,7 +95,7 @@ def purge(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 
     with opened(config) as hub, Progress(disable=as_json, transient=True) as progress:
         bar = progress.add_task("deleting", total=None)
-        gone = Retention(hub.store, hub.config.retention).purge(
+        gone = Retention(hub.store, hub.config.retention, {n: c.dedupe_days for n, c in hub.config.channels.items()}).purge(
             actor=actor(), progress=lambda done: progress.update(bar, completed=done)
         )
     if as_json:

@@ -280,6 +280,9 @@ class SqlTx:
         rows = self._hot.query(sql, parameters)
         return rows[0] if rows else None
 
+    def many(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self._hot.query(sql, parameters)
+
     def execute(self, sql: str, *parameters: Any) -> int:
         return self._hot.execute(sql, parameters)
 

@@ -172,6 +172,10 @@ class Tx(Protocol):
         """A rare read in plain SQL with `?` marks, for what is not on the hot path."""
         ...
 
+    def many(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """As `one`, all rows."""
+        ...
+
     def execute(self, sql: str, *parameters: Any) -> int:
         """A rare write in plain SQL with `?` marks; returns the number of rows."""
         ...

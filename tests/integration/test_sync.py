@@ -292,3 +292,21 @@ def test_a_confirmation_in_the_second_of_the_booking_counts(kit: Kit) -> None:
     sch = "|".join(["SCH", *(fields.get(n, "") for n in range(1, 26))])
     kit.tell(hl7("SIU^S12", sch, pid("100"), at=f"{now}+0000"))
     assert kit.resource(made.resource_id)["status"] == "booked"
+
+
+def test_retention_erases_by_class_and_never_what_is_undelivered(kit: Kit) -> None:
+    from hub.config.model import RetentionSection
+    from hub.sync.retention import Retention
+
+    kit.target().fail = lambda m: NotDelivered("down", reached=False) if m.patient_id else None
+    done = kit.receive(hl7("ADT^A99", pid("300")))[0].message_id  # no map: ignored, nothing goes out
+    waiting = kit.receive(adt("A04", "100", pv1("V1")))[0].message_id
+    kit.apply()
+    kit.deliver(steps=10)
+    with kit.hub.store.transaction() as tx:
+        tx.execute("UPDATE message SET at = at - ?", 400 * 86_400_000_000)
+    counts = Retention(kit.hub.store, RetentionSection(), {"ocs-in": 7}).purge()
+    assert counts["ignored"] == 1
+    bodies = dict(kit.rows("SELECT id, body IS NULL FROM message WHERE direction = 'in'"))
+    assert bool(bodies[done])
+    assert not bodies[waiting]

@@ -119,7 +119,7 @@ def drain(direction: str) -> None:
 
     try:
         _loop(direction).drain(done, wait=lambda: time.sleep(0.01))
-    except Exception:  # Celery would log what it says, and that may be a row of a patient; the sweeper and the next wake-up go on
+    except Exception:  # noqa: BLE001 - Celery would log what it says, which may be a patient's row; the next wake-up goes on
         _log.exception("drain ended by an error", extra={"role": direction})
 
 

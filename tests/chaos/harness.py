@@ -13,27 +13,25 @@ import json
 import os
 import random
 import re
-import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tests import servers
+from tests.chaos.hub_process import Hub
 from tests.chaos.probe import Probe
 
 ROOT = Path(__file__).resolve().parents[2]
-HUB = [sys.executable, "-m", "hub"]
 NEEDED = ("mllp_load.py", "http_sink.py", "ledger.py")
 NEW_ACKS = 200  # new acknowledgements before the next kill, at least
 FLUSH_SECONDS = 2.0
-# The webhook channel under faults: 15 of 100 attempts fail, so waits are short, nothing dies of bad luck (0.15 ** 40), and
-# the breaker does not mistake a misbehaving target for one that is down (five failures in a row come every 13,000 attempts).
-WEBHOOK = "max_attempts = 40\nretry = { base_seconds = 0.2, max_seconds = 2.0 }\nbreaker_failures = 50\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Dose:
     redis: Literal["none", "running", "flushed", "absent"] = "none"
     kills: int = 0
     limit: float = 75.0  # seconds for sending, and again for working off
-    tuned: bool = True  # WEBHOOK above; else hub.toml as `hub init` wrote it
+    tuned: bool = True  # hub_process.WEBHOOK; else hub.toml as `hub init` wrote it
     connections: int = 8
     patients: int = 200
     refuse: float = 0.1
@@ -139,111 +137,6 @@ class Lines:
         return self.count
 
 
-class Hub:
-    """`hub init` and `hub run` in a folder; started again when it ends, as a service manager would."""
-
-    def __init__(self, folder: Path, crm_url: str, database: str | None, broker: str | None, tuned: bool = True) -> None:
-        self.folder = folder
-        self.config = folder / "hub.toml"
-        self.ports = servers.free_port(), servers.free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.starts = 0
-        command = [
-            *HUB,
-            "init",
-            str(folder),
-            "--mllp-port",
-            str(self.ports[0]),
-            "--web-port",
-            str(self.ports[1]),
-            "--crm-url",
-            crm_url,
-        ]
-        command += [*(["--database", database] if database else []), *(["--broker", broker] if broker else [])]
-        made = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
-        if made.returncode:
-            raise RuntimeError(f"hub init: {made.stdout}{made.stderr}")
-        if tuned:
-            text = self.config.read_text()
-            self.config.write_text(text.replace("[channels.crm-webhook]\n", f"[channels.crm-webhook]\n{WEBHOOK}", 1))
-
-    def start(self) -> None:
-        with (self.folder / "run.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*HUB, "run", "--config", str(self.config), "--log-level", "WARNING"],
-                stdout=log, stderr=log, cwd=self.folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                preexec_fn=lambda: servers.die_with(signal.SIGKILL),  # noqa: PLW1509 - a call into libc that takes no lock
-            )  # fmt: skip
-        self.starts += 1
-
-    def keep(self) -> None:
-        """Starts it again where it ended."""
-        if self.process is not None and self.process.poll() is not None:
-            self.start()
-
-    def family(self) -> dict[int, str]:
-        """Process id -> role of `hub run` and everything that descends from it."""
-        assert self.process is not None
-        parents: dict[int, int] = {}
-        for entry in os.listdir("/proc"):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                state, parent = Path(f"/proc/{int(entry)}/stat").read_text().rsplit(")", 1)[1].split()[:2]
-                if state != "Z":
-                    parents[int(entry)] = int(parent)
-        found = {self.process.pid: "supervisor"} if self.process.poll() is None else {}
-        grown = True
-        while grown:
-            fresh = {pid: _role(pid) for pid, parent in parents.items() if parent in found and pid not in found}
-            found |= fresh
-            grown = bool(fresh)
-        return found
-
-    def kill(self, whom: str, rnd: random.Random) -> str:
-        """-9 to all of them, or to one at random; returns whom it hit."""
-        family = self.family()
-        chosen = list(family) if whom == "all" else [rnd.choice(sorted(family))]
-        for pid in chosen:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        assert self.process is not None
-        if self.process.pid in chosen:
-            self.process.wait(10)
-        return "all" if whom == "all" else family[chosen[0]]
-
-    def ask(self, *arguments: str, timeout: float = 120) -> tuple[int, dict[str, Any]]:
-        """Exit code and JSON of a command."""
-        command = [*HUB, *arguments, "--json", "--config", str(self.config)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
-        try:
-            return ran.returncode, json.loads(ran.stdout)
-        except ValueError:
-            return ran.returncode, {"error": (ran.stdout + ran.stderr)[-500:]}
-
-    def stop(self) -> int | None:
-        """SIGTERM; its exit code, or None where it had to be killed after 10 s."""
-        if self.process is None:
-            return None
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.kill("all", random.Random(0))
-            return None
-
-
-def _role(pid: int) -> str:
-    """What a process of the hub does, from its command line."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return "gone"
-    if "--role" in words:
-        return words[words.index("--role") + 1]
-    if "--queues" in words:
-        return f"celery {words[words.index('--queues') + 1]}"
-    return Path(words[0]).name or "child"
-
-
 def run(
     dose: Dose,
     folder: Path,
@@ -251,7 +144,7 @@ def run(
     redis: servers.Redis | None,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
-    """Gives a dose to a fresh hub in `folder` and reports. `database`: a URL, None for SQLite. Bounded in time by `dose.limit`."""
+    """Gives a dose to a fresh hub in `folder` and reports; ends in time (`dose.limit`). `database`: a URL, None for SQLite."""
     where = tools()
     port = servers.free_port()
     broker = {"none": None, "absent": f"redis://127.0.0.1:{servers.free_port()}/0"}.get(dose.redis, redis.url if redis else None)
@@ -341,13 +234,10 @@ class _Run:
         quiet = 0
         while time.monotonic() < deadline:
             self._look("working off")
-            code, status = self.hub.ask("status")
-            if code == 0:
-                self.report.status = status
-                waiting = sum(c["queued"] + c["in_flight"] for c in status["channels"].values())
-                quiet = quiet + 1 if waiting == 0 and not self.probe.busy else 0
-                if quiet == 2:
-                    return True
+            waiting = sum(c["queued"] + c["in_flight"] for c in self.hub.status()["channels"].values())
+            quiet = quiet + 1 if waiting == 0 and not self.probe.busy else 0
+            if quiet == 3:
+                return True
             time.sleep(0.2)
         return False
 
@@ -363,11 +253,21 @@ class _Run:
         self._ledger()
         self._silences()
         self._balance()
+        self._reasons()
         code = self.hub.stop()
         report.expect(code == 0, f"hub run ended with {code} on SIGTERM")
         code, report.audit = self.hub.ask("audit", "verify")
         report.expect(code == 0 and bool(report.audit.get("ok")), f"hub audit verify: exit {code}, {report.audit}")
         report.flushes, report.starts = self.flusher.count, self.hub.starts
+
+    def _reasons(self) -> None:
+        """Why messages are dead or wait for a person."""
+        for state in ("dead", "uncertain"):
+            if any(one[state] for one in self.report.status.get("channels", {}).values()):
+                ran = self.hub.command("messages", "--state", state, "--limit", "1000")
+                with contextlib.suppress(ValueError):
+                    counted = Counter(f"{row['channel']}: {row['reason']}" for row in json.loads(ran.stdout))
+                    self.report.faults += [f"{state}, {count} times: {reason}" for reason, count in counted.most_common(3)]
 
     def _ledger(self) -> None:
         command = [sys.executable, str(self.where / "ledger.py"), "--sent", str(self.folder / "sent.jsonl"),
@@ -446,8 +346,6 @@ def _end(hub: Hub) -> None:
 
 
 def _listening(port: int) -> bool:
-    import socket
-
     try:
         socket.create_connection(("127.0.0.1", port), 0.5).close()
     except OSError:

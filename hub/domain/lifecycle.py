@@ -53,6 +53,9 @@ class Answer(StrEnum):
     UNDELIVERED = "undelivered"
 
 
+# The reason of a DELIVERED outcome whose target took the message (HL7 CA) but has not said what became of it.
+UNCONFIRMED = "taken by the target, not confirmed yet"
+
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.QUEUED, Step.CLAIM): State.IN_FLIGHT,
     (State.IN_FLIGHT, Step.SUCCEED): State.DONE,

@@ -19,7 +19,7 @@ from hub import log
 from hub.audit.actions import Action
 from hub.domain.errors import TryAgain, Unmappable, Unreadable
 from hub.domain.facts import Mapped
-from hub.domain.lifecycle import Outcome, State
+from hub.domain.lifecycle import UNCONFIRMED, Outcome, State
 from hub.domain.ports import Keys
 from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
 from hub.domain.store import Conflict, InboundWork, Lease, LeaseLost, Store, Tx
@@ -209,6 +209,9 @@ class Plan:
             self._finish(ready, applied, ids)
         self._rows += [TallyRow(c, s, self._applier._shard, n) for (c, s), n in self._tally.items()]
         tx.write([*self._canonical, *rows, *self._history, *self._rows])
+        for changed in changes:
+            if changed.resource.kind == "Appointment":
+                _confirm(tx, changed)
 
     def _apply(self, canon: Canon, ready: Ready, history: list[Row]) -> Applied:
         mapped, work = ready.mapped, ready.work
@@ -279,6 +282,15 @@ def _runs(ready: Sequence[Ready]) -> list[list[Ready]]:
             runs[-1].append(one)
         alone = structural
     return runs
+
+
+def _confirm(tx: Tx, changed: Changed) -> None:
+    """A system that tells of a booking has thereby confirmed what it was asked about it."""
+    tx.execute(
+        "UPDATE outcome SET reason = '' WHERE reason = ? AND message_id IN"
+        " (SELECT m.id FROM message m WHERE m.resource_id = ? AND m.direction = 'out')",
+        UNCONFIRMED, changed.resource.id,
+    )  # fmt: skip
 
 
 def _patient(changes: Sequence[Changed]) -> str | None:

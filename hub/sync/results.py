@@ -23,7 +23,7 @@ import orjson
 from hub.audit.actions import Action
 from hub.audit.entry import detail_text
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
-from hub.domain.lifecycle import Outcome, State
+from hub.domain.lifecycle import UNCONFIRMED, Outcome, State
 from hub.domain.ports import Delivered, Keys, Outbound
 from hub.domain.rows import (
     FOREVER,
@@ -110,7 +110,8 @@ class _Batch:
 
     def _delivered(self, result: Result, delivered: Delivered, channel: OutboundChannel) -> None:
         work, now = result.work, self._tx.now
-        self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, "", now)]
+        reason = "" if delivered.confirms else UNCONFIRMED
+        self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, reason, now)]
         self.tally[work.channel, "delivered"] += 1
         self._entry(Action.MESSAGE_DELIVERED, result, {"reason": delivered.detail} if delivered.detail else {})
         if delivered.sent or delivered.answer:

@@ -248,6 +248,25 @@ def test_a_booking_is_pending_until_the_ocs_confirms_it(kit: Kit) -> None:
     assert len(kit.owned("100", "Appointment")) == 1
 
 
+def test_what_the_ocs_only_took_is_sent_until_it_tells_of_it(kit: Kit) -> None:
+    from hub.db.views import changes
+
+    kit.tell(adt("A04", "100"))
+    kit.target("ocs-out").answer.confirms = False
+    id_ = kit.patient_id("100")
+    made = kit.hub.front_office.book(id_, {"start": "2026-12-01T10:00:00+09:00", "minutes": 15}, actor="token:desk")
+    kit.deliver()
+    with kit.hub.engine.connect() as conn:
+        states = {s["state"] for s in changes.sync_of_patient(conn, id_) if s["target"] == "ocs-out"}
+    assert states == {"sent"}
+    fields = {1: f"{made.resource_id}^HUB", 2: "F77^OCS", 9: "15", 10: "min", 11: "^^^20261201100000", 25: "Booked"}
+    sch = "|".join(["SCH", *(fields.get(n, "") for n in range(1, 26))])
+    kit.tell(hl7("SIU^S12", sch, pid("100"), at="20991122091000"))
+    with kit.hub.engine.connect() as conn:
+        states = {s["state"] for s in changes.sync_of_patient(conn, id_) if s["target"] == "ocs-out"}
+    assert states == {"confirmed"}
+
+
 def test_two_systems_telling_of_one_visit_make_one_encounter(kit: Kit) -> None:
     kit.tell(adt("A04", "100", pv1("V1")))
     kit.tell(adt("A08", "100", pv1("V1")), channel="emr-in")

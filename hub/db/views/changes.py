@@ -18,7 +18,7 @@ from hub.db.tables import change, message, resource
 from hub.db.views import messages
 from hub.db.views.messages import MessageRow
 from hub.db.views.patients import ResourceRow, as_resource
-from hub.domain.lifecycle import State
+from hub.domain.lifecycle import UNCONFIRMED, State
 
 SYNC_STATES = {
     State.QUEUED: "pending",
@@ -113,10 +113,16 @@ def sync_of_patient(conn: Connection, patient_id: str) -> list[dict[str, Any]]:
 def sync_state(row: MessageRow) -> dict[str, Any]:
     """pending, sent, confirmed or refused (with the reason), of one outbound message."""
     return {
-        "target": row.channel, "state": SYNC_STATES.get(State(row.state)) if row.state else "pending", "type": row.type,
+        "target": row.channel, "state": _state(row), "type": row.type,
         "changeId": row.change_id, "resourceId": row.resource_id, "messageId": row.id, "attempts": row.attempts,
         "reason": row.reason, "messageState": row.state,
     }  # fmt: skip
+
+
+def _state(row: MessageRow) -> str:
+    if row.reason == UNCONFIRMED:
+        return "sent"
+    return SYNC_STATES[State(row.state)] if row.state else "pending"
 
 
 def as_change(row: Row[Any]) -> ChangeRow:

@@ -1,20 +1,17 @@
-"""What has to be done now and then: sign the audit log, watch the disk and the queue, sweep what was not woken, purge."""
+"""What has to be done now and then: sign the audit log, tidy the store, purge."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 
 from hub import log
 from hub.bootstrap.assemble import Hub
 from hub.domain.errors import HubError, Misconfigured
-from hub.sync.intake import IntakeService
 from hub.sync.retention import Retention
 
 _log = log.get(__name__)
 SIGN_SECONDS = 0.5
-WATCH_SECONDS = 2.0
 PURGE_SECONDS = 3600.0
 
 
@@ -24,23 +21,15 @@ class Keeper:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._sequencer = hub.sequencer()
-        self._intakes: list[IntakeService] = []
         self._broken = ""
-
-    def guards(self, intake: IntakeService) -> None:
-        """This intake is told to turn senders away while disk or queue are full."""
-        self._intakes.append(intake)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; then signs what is left."""
-        watched = purged = 0.0
+        purged = 0.0
         while not stop.wait(SIGN_SECONDS):
             self._sign()
             self._tidy()
             now = time.monotonic()
-            if now - watched > WATCH_SECONDS:
-                watched = now
-                self._watch()
             if now - purged > PURGE_SECONDS:
                 purged = now
                 self._purge()
@@ -63,27 +52,6 @@ class Keeper:
             self._hub.store.tidy()
         except HubError as error:
             _log.warning("store not tidied this time", extra={"reason": error.reason})
-
-    def _watch(self) -> None:
-        reason = self.full()
-        for intake in self._intakes:
-            if reason and not intake.full:
-                _log.error("intake turns senders away", extra={"reason": reason})
-            intake.full = reason
-
-    def full(self) -> str:
-        """Why nothing more may be taken, or an empty text."""
-        limits = self._hub.config.limits
-        if self._hub.sqlite and shutil.disk_usage(self._hub.config.hub.data_dir).free < limits.disk_free_mb << 20:
-            return "the disk is nearly full"
-        try:
-            with self._hub.store.transaction() as tx:
-                row = tx.one(
-                    "SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE direction = 'in' LIMIT ?) AS waiting", limits.queue + 1
-                )
-        except HubError:
-            return ""  # intake finds out by itself, and says so
-        return "too many messages are waiting" if row and row[0] > limits.queue else ""
 
     def _purge(self) -> None:
         try:

@@ -15,6 +15,7 @@ from hub.audit.actions import Action
 from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.keeper import Keeper
+from hub.bootstrap.limits import why_full
 from hub.bootstrap.sweeper import Sweeper
 from hub.config import Channel
 from hub.domain.errors import HubError
@@ -23,6 +24,7 @@ from hub.sync.intake import IntakeService
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop, Stepper
 
 _log = log.get(__name__)
+LOOK_SECONDS = 1.0
 ROLES = ("listen", "apply", "deliver", "keep", "web")
 
 
@@ -34,6 +36,7 @@ class Listeners:
         self._stored = stored
         self.intake: IntakeService = hub.intake()
         self._running: dict[str, tuple[Channel, Listener]] = {}
+        self._troubles: dict[str, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -42,15 +45,23 @@ class Listeners:
     async def _main(self, stop: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         await self.adopt()
-        flushed = time.monotonic()
+        looked = 0.0
         while not stop.is_set():
             await asyncio.sleep(0.1)
-            if time.monotonic() - flushed > 1:
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
                 self.intake.flush()
-                flushed = time.monotonic()
+                self._watch()
+                await self.adopt()  # a port that was taken may be free now
         for name in list(self._running):
             await self._end(name)
         self.intake.flush()
+
+    def _watch(self) -> None:
+        reason = why_full(self._hub)
+        if reason != self.intake.full:
+            _log.warning("intake turns senders away" if reason else "intake takes messages again", extra={"reason": reason})
+        self.intake.full = reason
 
     async def adopt(self) -> None:
         """Listeners of unchanged channels keep their connections; others end, begin, or begin anew."""
@@ -68,9 +79,12 @@ class Listeners:
             await listener.start(_Waking(self.intake, self._stored))
         except (HubError, OSError) as error:
             reason = error.reason if isinstance(error, HubError) else f"cannot listen ({error.strerror or type(error).__name__})"
-            _log.error("listener not started", extra={"channel": name, "reason": reason})
-            self._hub.audit.append(Action.CHANNEL_STOPPED, actor="system", channel=name, detail={"code": "listen"})
+            if self._troubles.get(name) != reason:  # said once, tried again every second
+                self._troubles[name] = reason
+                _log.error("listener not started", extra={"channel": name, "reason": reason})
+                self._hub.audit.append(Action.CHANNEL_STOPPED, actor="system", channel=name, detail={"code": "listen"})
             return
+        self._troubles.pop(name, None)
         self._running[name] = (channel, listener)
         _log.info("listening", extra={"channel": name, "address": listener.health().address})
 
@@ -115,7 +129,6 @@ class Runtime:
         self._wake_workers = wake_workers
         self._threads: list[threading.Thread] = []
         self.listeners: Listeners | None = None
-        self.keeper: Keeper | None = None
         self.failed = threading.Event()
 
     def start(self) -> None:
@@ -162,8 +175,6 @@ class Runtime:
 
     def _listen(self) -> None:
         self.listeners = Listeners(self.hub, self._stored)
-        if self.keeper is not None:
-            self.keeper.guards(self.listeners.intake)
         self.listeners.run(self._stop)
 
     def _apply(self) -> None:
@@ -178,10 +189,7 @@ class Runtime:
         self.hub.store.close()
 
     def _keep(self) -> None:
-        self.keeper = Keeper(self.hub)
-        if self.listeners is not None:
-            self.keeper.guards(self.listeners.intake)
-        self.keeper.run(self._stop)
+        Keeper(self.hub).run(self._stop)
 
     def _sweep(self) -> None:
         """Whatever no wake-up brought to a worker is done here, so that Redis is dispensable."""

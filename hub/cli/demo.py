@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End with the summary instead of keeping the console open.")] = False,
-    folder: Annotated[Path | None, typer.Option(help="Where the demo's hub lives; default: a temporary folder.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Where the demo's hub lives; default: a temporary folder, removed at the end.")
+    ] = None,
     patients: Annotated[int, typer.Option(min=3, max=10_000, help="How many patients walk through the hospital.")] = 30,
     seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = 7,
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the console; 0 picks a free one.")] = 0,

@@ -32,12 +32,14 @@ def main(
     signal.signal(signal.SIGTERM, _interrupt)
     screen = Screen(quiet=as_json)
     verdict = Verdict()
+    code = 130
     try:
         screen.note("setting up a hub and a hospital")
         with House(folder, web_port=web_port) as house:
             with screen.live(house):
                 _play(house, verdict, screen, patients=patients, seed=seed)
             summary = verdict.summary()
+            code = 0 if summary["ok"] else 1
             if as_json:
                 sys.stdout.write(orjson.dumps(summary).decode() + "\n")
                 sys.stdout.flush()
@@ -51,9 +53,9 @@ def main(
     except HouseError as error:
         screen.complain(str(error))
         return 1
-    except KeyboardInterrupt:
-        return (0 if verdict.facts.get("audit") and not verdict.failed else 130) if not once else 130
-    return 0 if summary["ok"] else 1
+    except KeyboardInterrupt:  # before the end: 130; from the open console: how the story went
+        return code
+    return code
 
 
 def _play(house: House, verdict: Verdict, screen: Screen, *, patients: int, seed: int) -> None:

@@ -291,7 +291,9 @@ class Story:
         return dict(self.house.operator.get(f"/api/v1/channels/{name}"))
 
     def _dead(self) -> list[dict[str, Any]]:
-        return list(self.house.operator.post("/api/v1/messages/search", {"state": "dead"}).data["items"])
+        """Dead letters among what came in."""
+        query = {"state": "dead", "direction": "in"}
+        return list(self.house.operator.post("/api/v1/messages/search", query).data["items"])
 
     def _state_of(self, number: str) -> list[str]:
         """Outcome, or state where there is none yet, of every message that came for this patient number."""

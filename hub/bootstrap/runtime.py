@@ -25,7 +25,6 @@ from hub.sync.loops import ApplyStepper, DeliverStepper, Loop, Stepper
 
 _log = log.get(__name__)
 LOOK_SECONDS = 1.0
-ROLES = ("listen", "apply", "deliver", "keep", "web")
 
 
 class Listeners:

@@ -217,10 +217,12 @@ class World:
             canon = Canon(work, self.kit.hub.authority(), tx.now)
             work.load_resources(ids)
             work.load_pointers_of(ids)
-            applied = Applied()
+            applied, stood = Applied(), {id_: work.resources[id_].data for id_ in ids}
             for id_ in ids:
                 Structure(canon)._settle_all(work.resources[id_], Origin("ocs", "", 0, 0, ""), applied)
-        assert [(c.resource.id, c.fields) for c in applied.changes] == []
+        for c in applied.changes:
+            stands, anew = ({n: d.get(n) for n in c.fields if n in d} for d in (stood[c.resource.id], c.document))
+            raise AssertionError(f"stands {stands}, computed anew {anew}")
 
     def check_audit(self) -> None:
         for action, detail in self.kit.rows("SELECT action, detail FROM entry"):

@@ -229,7 +229,7 @@ class Canon:
 
     def settle(self, resource: Resource, origin: Origin, applied: Applied, names: Iterable[str]) -> None:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
-        sources = self.work.sources_of(resource.id, resource.kind)
+        sources = self._sources(resource)
         flat = explode_period(resource.data) if resource.kind == "Encounter" else dict(resource.data)
         if resource.kind == "Patient":
             names = self._patient_names(resource, sources, names)
@@ -258,7 +258,7 @@ class Canon:
 
     def slots(self, patient: Resource) -> dict[str, Any]:
         """The contact points that stand, by the slot that each has in its source record."""
-        sources = self.work.sources_of(patient.id, "Patient")
+        sources = self._sources(patient)
         names = {name for source in sources for name in source.data if slot_name(name)}
         golden = {name: self._golden(patient, name, sources) for name in sorted(names)}
         return {name: point for name, point in golden.items() if point is not None}
@@ -269,6 +269,17 @@ class Canon:
         if kind == "Patient":
             return explode(values, known)
         return explode_period(values) if kind == "Encounter" else dict(values)
+
+    def _sources(self, resource: Resource) -> list[Source]:
+        """What is said of it: its own records before merged ones, the best-ranked first; never by the order of loading."""
+        sources = self.work.sources_of(resource.id, resource.kind)
+        if len(sources) < 2:
+            return sources
+        systems = self.authority.rule(resource.kind, "identifier").systems
+        ranks = {name: number for number, name in enumerate(systems)}
+        return sorted(
+            sources, key=lambda s: (not self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key)
+        )
 
     def _golden(self, resource: Resource, name: str, sources: list[Source]) -> Any:
         if name == "identifier":

@@ -171,7 +171,10 @@ class Structure:
             if child.patient_key in back:
                 self._give(child, home, origin, applied)
         self._settle_all(home, origin, applied)
+        version = current.version
         self._settle_all(current, origin, applied)
+        if current.version == version:  # who has read it meanwhile must learn that numbers and visits have left it
+            self.canon.revise(current, current.data, origin, applied, type_="patient.updated")
 
     def _came_with(self, home: Resource, current: Resource) -> set[str]:
         """`home`, and whoever was merged into it before it was merged itself: their `replacedBy` leads to it."""

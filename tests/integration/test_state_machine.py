@@ -103,6 +103,16 @@ class HubMachine(RuleBasedStateMachine):
     def apply(self, batch: int) -> None:
         self.world.apply(batch)
 
+    @rule()
+    def apply_all(self) -> None:
+        while self.world.apply(50):
+            pass
+
+    @rule(failures=FAILURES)
+    def work_for_a_while(self, failures: list[Callable[[], HubError | None]]) -> None:
+        self.apply_all()
+        self.deliver(6, failures)
+
     @rule(steps=st.integers(1, 8), failures=FAILURES)
     def deliver(self, steps: int, failures: list[Callable[[], HubError | None]]) -> None:
         self.world.plan = list(failures)

@@ -59,6 +59,7 @@ class Courier:
         self._back: queue.SimpleQueue[list[Result]] = queue.SimpleQueue()
         self._crews: dict[str, Crew] = {}
         self._in_flight: dict[str, int] = {}  # messages with the threads, by channel
+        self.taking = True  # False: what is on its way is finished, nothing more is claimed
         self._lanes: dict[str, int] = {}  # lanes on trial or in flight, by channel
 
     @property
@@ -114,7 +115,7 @@ class Courier:
     # -- claiming -------------------------------------------------------------------------------------------------
 
     def _room(self) -> bool:
-        return sum(self._in_flight.values()) < self._capacity
+        return self.taking and sum(self._in_flight.values()) < self._capacity
 
     def _adopt(self, states: Mapping[str, ChannelStateRow]) -> None:
         """Another worker may have opened or closed a breaker."""

@@ -183,7 +183,7 @@ class _Batch:
 
     def _refuse(self, message: Received, message_id: int, reason: str, code: str = "refused") -> Receipt:
         self._message(message, message_id, "", 0)
-        self._rows.append(OutcomeRow(message_id, State.REFUSED, "", reason, self._tx.now))
+        self._rows.append(OutcomeRow(message_id, State.REFUSED, "", _clean(reason), self._tx.now))
         self._tally[message.channel, "received"] += 1
         self._tally[message.channel, "refused"] += 1
         self._entry(Action.MESSAGE_REFUSED, message.channel, message_id, {"code": code, "reason": reason_text(reason)})

@@ -19,13 +19,15 @@ from hub.sync.owner import owner_name
 
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
+FINISH_SECONDS = 5.0  # of the ten that SIGTERM may take; what is still on its way then counts as unknown
 FULL_STEP = 20  # with fewer it pays to wait a little: a transaction of 20 costs little more than one of 1
 
 
 class Stepper(Protocol):
-    """Something that works on leased buckets."""
+    """Something that works on leased buckets. `taking` False: it finishes what it has and takes nothing new."""
 
     direction: str
+    taking: bool
 
     def step(self, lease: Lease) -> int: ...
 
@@ -39,9 +41,10 @@ class ApplyStepper:
 
     def __init__(self, applier: Applier) -> None:
         self._applier = applier
+        self.taking = True
 
     def step(self, lease: Lease) -> int:
-        return self._applier.step(lease)
+        return self._applier.step(lease) if self.taking else 0
 
     def busy(self) -> bool:
         return False
@@ -55,6 +58,14 @@ class DeliverStepper:
 
     def __init__(self, courier: Courier) -> None:
         self._courier = courier
+
+    @property
+    def taking(self) -> bool:
+        return self._courier.taking
+
+    @taking.setter
+    def taking(self, value: bool) -> None:
+        self._courier.taking = value
 
     def step(self, lease: Lease) -> int:
         return self._courier.step(lease)
@@ -84,13 +95,19 @@ class Loop:
         self._stepper.close()
 
     def drain(self, done: Callable[[int], bool], wait: Callable[[], None] | None = None) -> int:
-        """Steps until `done(moved in the last step)`; returns how many messages moved. Gives its lease back."""
-        total = 0
+        """Steps until `done(moved in the last step)`; returns how many messages moved. Gives its lease back.
+
+        What is on its way then is waited for, up to FINISH_SECONDS, and nothing more is taken.
+        """
+        total, ends = 0, 0.0
+        self._stepper.taking = True
         try:
             while True:
                 moved = self._step()
                 total += moved
-                if done(moved) and not self._stepper.busy():
+                if not ends and done(moved):
+                    ends, self._stepper.taking = time.monotonic() + FINISH_SECONDS, False
+                if ends and (not self._stepper.busy() or time.monotonic() > ends):
                     return total
                 if moved < FULL_STEP and not self._stepper.busy() and wait is not None:
                     wait()

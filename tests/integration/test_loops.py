@@ -1,0 +1,37 @@
+"""A loop that is told to stop finishes what is on its way, takes nothing new, and gives its lease back."""
+
+import threading
+import time
+
+from hub.domain.ports import Delivered, Outbound
+from hub.sync.loops import DeliverStepper, Loop
+from tests.hub_kit import Kit, adt
+
+
+def test_stopping_ends_in_time_under_load(kit: Kit) -> None:
+    for number in range(60):
+        kit.receive(adt("A28", str(number)))
+    kit.apply()
+    with kit.hub.store.transaction() as tx:
+        tx.release(kit.leases["out"])
+    sent: list[int] = []
+
+    def slowly(message: Outbound) -> Delivered:
+        time.sleep(0.05)
+        sent.append(message.message_id)
+        return Delivered(detail="204")
+
+    kit.target().send = slowly  # type: ignore[method-assign]
+    kit.hub.targets()["crm"].threads = 2
+    stop = threading.Event()
+    loop = Loop(kit.hub.store, DeliverStepper(kit.hub.courier()), kit.hub.buckets, kit.hub.buckets)
+    thread = threading.Thread(target=loop.run, args=(stop.is_set,))
+    thread.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    stop.set()
+    thread.join(8)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 7
+    assert sent
+    assert kit.rows("SELECT COUNT(*) FROM lease WHERE owner <> '' AND name LIKE 'out:%'") == [(0,)]

@@ -39,15 +39,21 @@ def outbound_rows(
             if not route.wants(changed.type, origin.system):
                 continue
             message_id = next(fresh)
-            lane = outbound_lane(route.channel, resource.patient_id or resource.id)
+            owner = resource.patient_id or resource.id
+            lane = outbound_lane(route.channel, owner)
             bucket = bucket_of(lane, buckets)
+            paired = resource.other_owner not in (None, owner)
             rows.append(
                 MessageRow(
                     message_id, route.channel, "out", now, "", "", changed.type, "", lane, bucket, None, "", False, "",
                     origin.message_id, change_id, resource.id,
                 )
             )  # fmt: skip
-            rows.append(WorkRow("out", bucket, message_id, lane, route.channel, State.QUEUED, False, False, 0, 0, "", now))
+            rows.append(WorkRow("out", bucket, message_id, lane, route.channel, State.QUEUED, False, paired, 0, 0, "", now))
+            if paired:  # what goes from one patient to another is in both lanes, as a merge that comes in is
+                other = outbound_lane(route.channel, resource.other_owner or "")
+                there = bucket_of(other, buckets)
+                rows.append(WorkRow("out", there, message_id, other, route.channel, State.QUEUED, True, False, 0, 0, "", now))
     return rows
 
 

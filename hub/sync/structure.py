@@ -85,12 +85,15 @@ class Structure:
                 self._remember(act, kind, Key(assigner, value), prior.id, survivor.id, origin)
         for source in list(self.work.by_resource.get(prior.id, ())):
             self.work.repoint_source(source, survivor.id)
+        prior.status, prior.moved = "merged", True
+        document = {**prior.data, "active": False, "replacedBy": survivor.id}
+        if kind == "Patient":
+            prior.other_owner = survivor.id
+        # First of all: whatever the survivor's lane tells from here on waits for what the prior patient's still has to tell.
+        self.canon.revise(prior, document, origin, applied, type_=f"{kind.lower()}.merged")
         if kind == "Patient":
             for child in self.work.children(prior.id, OWNED):
                 self._give(child, survivor, origin, applied)
-        prior.status, prior.moved = "merged", True
-        document = {**prior.data, "active": False, "replacedBy": survivor.id}
-        self.canon.revise(prior, document, origin, applied, type_=f"{kind.lower()}.merged")
         self._settle_all(survivor, origin, applied)
 
     def _give(self, child: Resource, owner: Resource, origin: Origin, applied: Applied) -> None:
@@ -164,7 +167,7 @@ class Structure:
         for source in list(self.work.by_resource.get(current.id, ())):
             if _patient_number(source) in back:
                 self.work.repoint_source(source, home.id)
-        home.status, home.moved = "active", True
+        home.status, home.moved, home.other_owner = "active", True, current.id
         document = {n: v for n, v in home.data.items() if n not in ("replacedBy", "active")}
         self.canon.revise(home, document, origin, applied, type_="patient.unmerged")
         for child in self.work.children(current.id, OWNED):

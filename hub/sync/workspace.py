@@ -78,6 +78,7 @@ class Resource:
     before: dict[str, Any] | None = None  # as loaded, once it was changed; None: not changed in this transaction
     new: bool = False
     moved: bool = False  # owner or status changed, though the document did not
+    other_owner: str | None = None  # whose lane its events wait for too: who had it before, or whom it was merged into
     loaded: tuple[int, str | None] = (0, None)  # version and owner as read: what a later write rests on
 
 
@@ -207,6 +208,8 @@ class Workspace:
 
     def owned_by(self, child: Resource, patient_id: str) -> None:
         """The child goes to another patient."""
+        if child.other_owner is None and child.patient_id != patient_id:
+            child.other_owner = child.patient_id
         child.patient_id, child.moved = patient_id, True
         if patient_id in self._children:
             self._children[patient_id].append(child)

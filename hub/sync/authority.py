@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hub.domain.model import KINDS
+
 DEFAULT_RANK = ("ocs", "emr", "erp", "pacs", "crm")
 
 
@@ -88,6 +90,9 @@ class Authority:
 
 
 def overridden(overrides: Mapping[str, tuple[tuple[str, ...], Literal["ranked", "newest"]]]) -> Authority:
-    """Shipped rules with a site's on top: `{"Patient.telecom": (("crm", "ocs"), "newest")}`."""
-    site = {name if "." in name else f"Patient.{name}": Rule(systems, policy) for name, (systems, policy) in overrides.items()}
+    """Shipped rules with a site's on top: `{"Appointment.start": …, "telecom": …, "telecom.email": …}`, the last two a Patient's."""
+    site = {
+        name if name.partition(".")[0] in KINDS else f"Patient.{name}": Rule(systems, policy)
+        for name, (systems, policy) in overrides.items()
+    }
     return Authority({**SHIPPED, **site})

@@ -65,7 +65,8 @@ def message(id_: int, *, direction: str = "in", lane: str = "a", **more: Any) ->
 
 def work(id_: int, lane: str = "a", *, direction: str = "in", **more: Any) -> WorkRow:
     usual: dict[str, Any] = {
-        "bucket": 0, "channel": "c", "state": "queued", "barrier": False, "paired": False, "attempts": 0, "due": 0, "reason": "", "at": 5,
+        "bucket": 0, "channel": "c", "state": "queued", "barrier": False, "paired": False, "attempts": 0, "due": 0,
+        "reason": "", "at": 5,
     }  # fmt: skip
     return WorkRow(direction=direction, message_id=id_, lane=lane, **(usual | more))
 

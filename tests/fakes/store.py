@@ -200,7 +200,8 @@ class FakeTx:
     def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
         waiting = {
             w["bucket"] for w in self._rows("work")
-            if w["direction"] == direction and w["state"] in ("queued", "in_flight") and w["due"] <= older_than and not w["barrier"]
+            if w["direction"] == direction and w["state"] in ("queued", "in_flight")
+            if w["due"] <= older_than and not w["barrier"]
         }  # fmt: skip
         return [b for b in range(buckets) if b in waiting]
 

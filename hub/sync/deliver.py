@@ -170,6 +170,7 @@ class Courier:
         for number, (work, message) in enumerate(lane):
             result = attempt(channel, work, message)
             results.append(result)
+            _pass_on(result, lane[number + 1 :])
             if not result.lets_pass(channel) or time.monotonic() > ends:
                 results += [Result(w, m, released=True) for w, m in lane[number + 1 :]]
                 break
@@ -219,6 +220,18 @@ def attempt(channel: OutboundChannel, work: OutboundWork, message: Outbound) -> 
     except Exception as error:  # noqa: BLE001 - foreseen by nobody: our bug, UNCERTAIN, never an automatic retry
         _log.exception("delivery failed", extra={"channel": channel.name, "message_id": work.message_id})
         return Result(work, message, error=HubError(f"our bug: {type(error).__name__} while sending", code="bug"))
+
+
+def _pass_on(result: Result, later: Sequence[tuple[OutboundWork, Outbound]]) -> None:
+    """What a delivery taught of the peer's own id is known to the next of the lane: they were composed before it was learnt."""
+    delivered = result.delivered
+    if delivered is None or not delivered.peer_id:
+        return
+    for _, message in later:
+        if message.resource_id == result.message.resource_id:
+            message.peer_id, message.peer_etag = delivered.peer_id, delivered.peer_etag
+        if message.patient_id == result.message.resource_id:
+            message.patient_peer_id = delivered.peer_id
 
 
 def _send(target: Target, message: Outbound) -> Delivered:

@@ -121,14 +121,15 @@ class FhirPatient:
 
     # finding
 
-    def _find(self, message: Outbound) -> Found | None:
+    def _find(self, message: Outbound, *, but: str = "") -> Found | None:
+        """`but`: an id there that is known to be somebody else's."""
         if message.peer_id and fhir.is_id(message.peer_id):
             found = self._read(message.peer_id)
             if found is not None and not fhir.is_replaced(found.document):
                 return found
         hits: dict[str, fhir.Document] = {}
         for system, value in self._tokens(message):
-            hits |= {str(one.get("id")): one for one in self._search(system, value)}
+            hits |= {str(one.get("id")): one for one in self._search(system, value) if one.get("id") != but}
         current = [one for one in hits if not fhir.is_replaced(hits[one])] or list(hits)
         if len(current) > 1:
             raise Refused(f"ambiguous: {len(current)} patients in the EMR carry these identifiers", code="ambiguous")
@@ -244,7 +245,7 @@ class FhirPatient:
             return message.patient_peer_id
         if message.patient == message.resource:
             return None
-        found = self._find(replace(message, resource=message.patient, peer_id=None))
+        found = self._find(replace(message, resource=message.patient, peer_id=None), but=message.peer_id or "")
         return found.id if found else None
 
     # answers

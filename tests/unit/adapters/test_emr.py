@@ -331,6 +331,17 @@ def test_the_survivor_of_a_merge_is_found_by_its_numbers(mock: respx.MockRouter)
     assert json.loads(put.calls.last.request.content)["link"][0]["other"] == {"reference": "Patient/p9"}
 
 
+def test_the_prior_one_is_not_taken_for_its_own_survivor(mock: respx.MockRouter) -> None:
+    """The golden record has both numbers by then, and in the EMR both patients are still active."""
+    mock.get("/Patient/p1").mock(return_value=shown())
+    mock.post("/Patient/_search").mock(return_value=bundle(document(id="p1"), document(id="p9")))
+    mock.get("/Patient/p9").mock(return_value=httpx.Response(200, json=document(id="p9"), headers={"ETag": 'W/"1"'}))
+    put = mock.put("/Patient/p1").mock(return_value=shown())
+    survivor = {"identifier": [{"assigner": "HOSP", "value": "0009"}, {"assigner": "HOSP", "value": NUMBER}]}
+    target().send(message(type="patient.merged", resource={"replacedBy": "s"}, patient=survivor))
+    assert json.loads(put.calls.last.request.content)["link"][0]["other"] == {"reference": "Patient/p9"}
+
+
 def test_a_prospect_without_a_number_is_not_the_emrs_business(mock: respx.MockRouter) -> None:
     done = target(create=True).send(
         message(type="patient.created", peer_id=None, resource={"prospect": True, "name": [{"text": "뷁"}]})

@@ -90,7 +90,7 @@ class Authority:
 
 
 def overridden(overrides: Mapping[str, tuple[tuple[str, ...], Literal["ranked", "newest"]]]) -> Authority:
-    """Shipped rules with a site's on top: `{"Appointment.start": …, "telecom": …, "telecom.email": …}`, the last two a Patient's."""
+    """Shipped rules with a site's on top: `{"Appointment.start": …, "telecom.email": …}`, the second a Patient's."""
     site = {
         name if name.partition(".")[0] in KINDS else f"Patient.{name}": Rule(systems, policy)
         for name, (systems, policy) in overrides.items()

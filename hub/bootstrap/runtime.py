@@ -184,7 +184,7 @@ class Runtime:
 
     def _loop(self, stepper: Stepper, wake: threading.Event) -> None:
         loop = Loop(self.hub.store, stepper, self.hub.buckets, self.hub.buckets, wake)
-        loop.run(self._stop.is_set, idle_seconds=0.01)
+        loop.run(self._stop.is_set)
         self.hub.store.close()
 
     def _keep(self) -> None:

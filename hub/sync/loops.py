@@ -20,6 +20,7 @@ from hub.sync.owner import owner_name
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
 FINISH_SECONDS = 5.0  # of the ten that SIGTERM may take; what is still on its way then counts as unknown
+SHORT_PAUSE, LONG_PAUSE, QUIET_SECONDS = 0.01, 0.1, 2.0
 FULL_STEP = 20  # with fewer it pays to wait a little: a transaction of 20 costs little more than one of 1
 
 
@@ -88,10 +89,11 @@ class Loop:
         self._wake = wake or threading.Event()
         self._owner = owner_name(stepper.direction)
         self._lease: Lease | None = None
+        self._moved = 0.0
 
-    def run(self, stop: Callable[[], bool], idle_seconds: float = 0.05) -> None:
-        """Until `stop`: works, and waits for a wake-up or `idle_seconds` where there is nothing to do."""
-        self.drain(lambda _moved: stop(), wait=lambda: self._pause(idle_seconds))
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Until `stop`: works, and waits for a wake-up or a moment where there is little to do."""
+        self.drain(lambda _moved: stop(), wait=self._pause)
         self._stepper.close()
 
     def drain(self, done: Callable[[int], bool], wait: Callable[[], None] | None = None) -> int:
@@ -114,8 +116,9 @@ class Loop:
         finally:
             self._release()
 
-    def _pause(self, seconds: float) -> None:
-        self._wake.wait(seconds)
+    def _pause(self) -> None:
+        """Short while there was work a moment ago, longer in a quiet house: looking costs a query each time."""
+        self._wake.wait(SHORT_PAUSE if time.monotonic() - self._moved < QUIET_SECONDS else LONG_PAUSE)
         self._wake.clear()
 
     def _step(self) -> int:
@@ -123,7 +126,10 @@ class Loop:
             if self._lease is None:
                 with self._store.transaction() as tx:
                     self._lease = tx.take(self._owner, self._stepper.direction, self._buckets, self._most, LEASE_SECONDS)
-            return self._stepper.step(self._lease) if self._lease else 0
+            moved = self._stepper.step(self._lease) if self._lease else 0
+            if moved:
+                self._moved = time.monotonic()
+            return moved
         except LeaseLost as error:
             _log.warning("lease lost", extra={"reason": str(error)})
             self._lease = None

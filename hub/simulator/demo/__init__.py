@@ -40,16 +40,16 @@ def main(
                 _play(house, verdict, screen, patients=patients, seed=seed)
             summary = verdict.summary()
             code = 0 if summary["ok"] else 1
-            if as_json:
-                sys.stdout.write(orjson.dumps(summary).decode() + "\n")
-                sys.stdout.flush()
-            else:
+            if not as_json:
                 screen.summary(summary)
             if not once:
                 screen.invite(house)
-                while True:
-                    time.sleep(0.5)
-                    house.must_live()
+            if as_json:
+                sys.stdout.write(orjson.dumps(summary).decode() + "\n")
+                sys.stdout.flush()
+            while not once:
+                time.sleep(0.5)
+                house.must_live()
     except HouseError as error:
         screen.complain(str(error))
         return 1

@@ -133,14 +133,14 @@ class House:
 
     def _set_up(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.config.exists():
+            raise HouseError(f"{self.folder} holds a hub already: name an empty folder")
         made = self.command(
-            "init", str(self.folder), "--mllp-port", str(self.mllp_port), "--web-port", str(self.web_port), "--force", "--json"
+            "init", str(self.folder), "--mllp-port", str(self.mllp_port), "--web-port", str(self.web_port), "--json"
         )
         if made.returncode:
             raise HouseError(f"hub init failed: {made.stderr.decode(errors='replace').strip()}")
-        self.token = orjson.loads(made.stdout)["token"] or ""
-        if not self.token:
-            raise HouseError(f"{self.folder} holds a hub already: name an empty folder")
+        self.token = orjson.loads(made.stdout)["token"]
         secret = self.folder / "secrets" / "crm-webhook.secret"
         secret.touch(mode=0o600)
         secret.write_text(self.crm.secrets[0] + "\n")

@@ -34,8 +34,8 @@ class Screen:
         self.console.print(Text("• ") + Text(text))
 
     def complain(self, text: str) -> None:
-        """What went wrong."""
-        self.console.print(Text(text, style="bold red"))
+        """What went wrong, on stderr."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="bold red"))
 
     @contextmanager
     def live(self, house: House) -> Iterator[None]:

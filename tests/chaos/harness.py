@@ -13,7 +13,6 @@ import json
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -154,8 +153,8 @@ def run(
                 "--refuse", str(dose.refuse), "--drop", str(dose.drop), "--seed", str(dose.seed)]  # fmt: skip
         stack.enter_context(_process(sink, folder / "sink.log"))
         hub.start()
-        stack.callback(_end, hub)
-        if not _until(lambda: _listening(hub.ports[0]), 30):
+        stack.callback(hub.end)
+        if not _until(hub.listening, 30):
             raise RuntimeError(f"the hub did not come up:\n{(folder / 'run.log').read_text(errors='replace')[-3000:]}")
         flusher = _Flusher(redis if dose.redis == "flushed" else None)
         stack.callback(flusher.stop)
@@ -337,20 +336,6 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         yield process
     finally:
         servers.stop(process)
-
-
-def _end(hub: Hub) -> None:
-    """Nothing of it is left, whatever happened."""
-    if hub.process is not None and hub.process.poll() is None:
-        hub.kill("all", random.Random(0))
-
-
-def _listening(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 0.5).close()
-    except OSError:
-        return False
-    return True
 
 
 def _until(what: Callable[[], bool], seconds: float) -> bool:

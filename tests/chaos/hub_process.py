@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,19 @@ class Hub:
     def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         command = [*HUB, *arguments, "--json", "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+
+    def listening(self) -> bool:
+        """Whether its MLLP port takes connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.ports[0]), 0.5).close()
+        except OSError:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Nothing of it is left, whatever happened."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill("all", random.Random(0))
 
     def stop(self) -> int | None:
         """SIGTERM; its exit code, or None where it had to be killed after 10 s."""

@@ -1,0 +1,157 @@
+"""Set-wise SQL says of each row kind what its name says; drivers' errors are named by what happens next."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import get_args
+
+import orjson
+import psycopg
+import pytest
+from sqlalchemy import LargeBinary
+from sqlalchemy.engine import make_url
+
+from hub.db.hot import SqliteHot, _named, _passing, group, keys_json
+from hub.db.setwise import SPECS, STATEMENTS, Spec, postgres_parameter, sqlite_rows
+from hub.db.tables import metadata
+from hub.domain import rows as r
+from hub.domain.errors import TryAgain
+
+NAMES = [spec.row.__name__ for spec in SPECS]
+
+
+def test_every_row_kind_is_written_and_once() -> None:
+    assert sorted(NAMES) == sorted(kind.__name__ for kind in get_args(r.Row))
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+def test_columns_keys_and_updates_are_columns_of_the_table(spec: Spec) -> None:
+    table = metadata.tables[spec.table]
+    assert {*spec.columns, *spec.keys, *spec.update, *spec.add} <= {c.name for c in table.c}
+    if spec.act == "upsert":
+        assert set(spec.keys) == {c.name for c in table.primary_key}, "a conflict target must be the key"
+    if spec.act == "insert":
+        must = {c.name for c in table.c if not c.nullable and c.default is None and c.server_default is None}
+        assert must <= {*spec.columns, "id", "tx"}, "a column that must be filled is left out"
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+def test_the_statements_take_as_many_values_as_there_are(spec: Spec) -> None:
+    statement = STATEMENTS["sqlite"][spec.row]
+    row = tuple(range(len(spec.columns)))
+    if spec.act != "delete":
+        assert statement.count("?") == len(sqlite_rows(spec, [row])[0])
+    assert STATEMENTS["postgresql"][spec.row].count("%s") == 1
+    assert sqlite3.complete_statement(statement + ";")
+
+
+def test_updates_put_the_keys_last() -> None:
+    spec = next(s for s in SPECS if s.row is r.WorkState)
+    assert (
+        STATEMENTS["sqlite"][r.WorkState] == "UPDATE work SET state = ?, attempts = ?, due = ?, reason = ? WHERE message_id = ?"
+    )
+    assert sqlite_rows(spec, [r.WorkState(7, "dead", 2, 9, "no map")]) == [("dead", 2, 9, "no map", 7)]
+
+
+def test_counts_are_added_and_old_rows_stand_where_nothing_is_updated() -> None:
+    assert "n = tally.n + excluded.n" in STATEMENTS["sqlite"][r.TallyRow]
+    assert STATEMENTS["sqlite"][r.TermRow].endswith("DO NOTHING")
+    assert "created_at" not in STATEMENTS["sqlite"][r.ResourceRow].partition("DO UPDATE")[2]
+    assert "home_id" not in STATEMENTS["postgresql"][r.IdentifierRow].partition("DO UPDATE")[2]
+    assert "ON CONFLICT" not in STATEMENTS["postgresql"][r.IdentifierNew]  # the slower of two tries again
+
+
+def test_the_transaction_is_stamped_by_the_database() -> None:
+    for kind in (r.ChangeRow, r.EntryDraft):
+        assert "pg_current_xact_id()" in STATEMENTS["postgresql"][kind]
+        assert re.search(r"tx\) VALUES \(.*, 0\)", STATEMENTS["sqlite"][kind])
+
+
+def test_bytes_travel_as_base64() -> None:
+    for spec in SPECS:
+        binary = [c for c in spec.columns if isinstance(metadata.tables[spec.table].c[c].type, LargeBinary)]
+        assert STATEMENTS["postgresql"][spec.row].count("'base64'") == len(binary)
+    spec = next(s for s in SPECS if s.row is r.DedupeRow)
+    sent = orjson.loads(postgres_parameter(spec, [r.DedupeRow("c", "s", "1", b"\x00\xff", 1, "AA", 5)]))
+    assert (sent[0]["digest"], sent[0]["channel"]) == ("AP8=", "c")
+
+
+def test_tables_are_written_in_one_order_whatever_the_callers() -> None:
+    """Two writers that took them in opposite orders would wait for each other."""
+    at = {name: number for number, name in enumerate(NAMES)}
+    assert at["ResourceRow"] < at["IdentifierNew"] < at["SourceRow"] < at["ChangeRow"] < at["MessageRow"] < at["WorkRow"]
+    assert at["WorkState"] < at["WorkDone"] < at["EntryDraft"]
+    assert at["TermsGone"] < at["TermRow"]
+    assert NAMES[-1] == "TallyRow"  # the row that all share comes last, so that it is held for the shortest time
+
+
+def test_rows_are_grouped_by_kind_in_their_order() -> None:
+    a, b, c = r.WorkDone(1), r.TermsGone("p"), r.WorkDone(2)
+    assert group([a, b, c]) == {r.WorkDone: [a, c], r.TermsGone: [b]}
+    assert keys_json([("Patient", "H", "홍")]) == '[["Patient","H","홍"]]'
+
+
+# ---- errors --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["BUSY", "BUSY_SNAPSHOT", "LOCKED", "FULL", "IOERR_FSYNC", "CANTOPEN", "READONLY", "NOMEM", "PROTOCOL"]
+)
+def test_sqlite_that_is_busy_or_full_is_tried_again(name: str) -> None:
+    error = sqlite3.OperationalError("database or disk is full: 홍길동")
+    error.sqlite_errorname = f"SQLITE_{name}"
+    named = _named(error)
+    assert isinstance(named, TryAgain)
+    assert "홍길동" not in str(named)
+
+
+def test_a_wrong_statement_is_our_bug_and_stays_what_it_is(tmp_path: Path) -> None:
+    hot = SqliteHot(make_url(f"sqlite:///{tmp_path / 'hub.db'}"))
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        hot.query("SELECT * FROM nowhere")
+    hot.close()
+
+
+def test_a_writer_that_meets_another_outside_the_turn_is_told_to_try_again(tmp_path: Path) -> None:
+    url = make_url(f"sqlite:///{tmp_path / 'hub.db'}")
+    one, other = SqliteHot(url), SqliteHot(url)
+    other._connection.execute("PRAGMA busy_timeout=50")
+    one.begin(durable=True)
+    with pytest.raises(TryAgain, match="SQLITE_BUSY"):
+        other.begin(durable=True)
+    one.rollback()
+    assert other.begin(durable=True) > 0
+    for hot in (one, other):
+        hot.rollback()
+        hot.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (psycopg.errors.DeadlockDetected, "40P01"),
+        (psycopg.errors.SerializationFailure, "40001"),
+        (psycopg.errors.UniqueViolation, "23505"),
+        (psycopg.errors.LockNotAvailable, "55P03"),
+        (psycopg.errors.DiskFull, "53100"),
+        (psycopg.errors.AdminShutdown, "57P01"),
+        (psycopg.errors.TooManyConnections, "53300"),
+    ],
+)
+def test_postgresql_that_is_busy_or_lost_is_tried_again(error: type[psycopg.Error], code: str) -> None:
+    from hub.db.hot import PG_PASSING
+
+    assert issubclass(error, PG_PASSING)
+    assert str(_passing(error("Key (value)=(800101-1234567) already exists"))) == f"the store is busy or was lost ({code})"
+
+
+@pytest.mark.parametrize(
+    "error", [psycopg.errors.UndefinedTable, psycopg.errors.UntranslatableCharacter, psycopg.errors.NotNullViolation]
+)
+def test_postgresql_that_cannot_take_a_value_is_not_tried_for_ever(error: type[psycopg.Error]) -> None:
+    from hub.db.hot import PG_PASSING
+
+    assert not issubclass(error, PG_PASSING)

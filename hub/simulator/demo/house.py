@@ -83,8 +83,10 @@ class HouseError(Exception):
 class House:
     """Started by `with`; leaving it ends the hub and the peers and removes a temporary folder."""
 
-    def __init__(self, folder: Path | None = None, *, web_port: int = 0) -> None:
+    def __init__(self, folder: Path | None = None, *, web_port: int = 0, database: str = "", broker: str = "") -> None:
+        """`database`, `broker`: as `hub init` takes them; SQLite and no broker where they are left out."""
         self.temporary = folder is None
+        self._more = [*(["--database", database] if database else []), *(["--broker", broker] if broker else [])]
         self.folder = Path(tempfile.mkdtemp(prefix="hub-demo-")) if folder is None else folder.resolve()
         self.mllp_port, self.web_port = free_port(), web_port or free_port()
         self.config = self.folder / "hub.toml"
@@ -135,9 +137,8 @@ class House:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.config.exists():
             raise HouseError(f"{self.folder} holds a hub already: name an empty folder")
-        made = self.command(
-            "init", str(self.folder), "--mllp-port", str(self.mllp_port), "--web-port", str(self.web_port), "--json"
-        )
+        ports = ("--mllp-port", str(self.mllp_port), "--web-port", str(self.web_port))
+        made = self.command("init", str(self.folder), *ports, *self._more, "--json")
         if made.returncode:
             raise HouseError(f"hub init failed: {made.stderr.decode(errors='replace').strip()}")
         self.token = orjson.loads(made.stdout)["token"]

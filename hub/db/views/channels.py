@@ -141,5 +141,6 @@ def _blocked_lanes(conn: Connection, stopping: ColumnElement[bool]) -> list[tupl
         .group_by(work.c.lane)
     )
     for row in waiting:
-        fronts[row.lane][1].waiting = row.n
+        if row.lane in fronts:  # else it came to a stop between the two statements: the next look tells
+            fronts[row.lane][1].waiting = row.n
     return list(fronts.values())

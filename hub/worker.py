@@ -16,12 +16,13 @@ import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import celeryd_init, setup_logging, worker_process_init
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from hub import log
 from hub.bootstrap import Hub, open_hub
+from hub.bootstrap.supervise import CHILD, PR_SET_PDEATHSIG, die_with_parent
 from hub.config import load
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop
 
@@ -79,11 +80,18 @@ def _logging(**_: Any) -> None:
     log.setup_child()
 
 
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _begun(**_: Any) -> None:
+    """A worker that `hub run` started dies with it; one that somebody else started is its own."""
+    if os.environ.get(CHILD):
+        die_with_parent()
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _started(**_: Any) -> None:
     """A pool process dies with the worker that owns it, instead of working on without a master."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _hub() -> Hub:

@@ -40,7 +40,7 @@ def run(
     stop, reload_ = threading.Event(), threading.Event()
     _signals(stop, reload_)
     if os.environ.get(CHILD):
-        _die_with_parent()
+        die_with_parent()
     hub = open_hub(config)
     mine, children = split(hub, roles)
     if not os.environ.get(CHILD):
@@ -142,7 +142,7 @@ def _signals(stop: threading.Event, reload_: threading.Event) -> None:
     signal.signal(signal.SIGHUP, on_reload)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A supervisor that was killed must not leave children behind that hold its ports (prctl(2), Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

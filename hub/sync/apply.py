@@ -18,7 +18,7 @@ import orjson
 from hub import log
 from hub.audit.actions import Action
 from hub.domain.errors import TryAgain, Unmappable, Unreadable
-from hub.domain.facts import Mapped
+from hub.domain.facts import AnyFact, Fact, Key, Mapped
 from hub.domain.lifecycle import UNCONFIRMED, Outcome, State
 from hub.domain.ports import Keys
 from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
@@ -27,6 +27,7 @@ from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
 from hub.sync.record import reason_text, record, summary
 from hub.sync.routes import Route
+from hub.sync.shared import SHARED, Shared
 from hub.sync.structure import Structure, is_structural
 from hub.sync.workspace import Workspace
 
@@ -81,6 +82,7 @@ class Applier:
         self._buckets = buckets
         self._batch = batch
         self._shard = os.getpid() % 1024
+        self.shared = Shared()
 
     def step(self, lease: Lease) -> int:
         """Applies one batch; how many messages it dealt with (0: nothing is due). LeaseLost, TryAgain: nothing happened."""
@@ -158,6 +160,7 @@ class Applier:
                     plan.write(tx)
             except Conflict:
                 continue
+            plan.remember()
             blocked |= plan.blocked
             return
         raise TryAgain("others keep changing the same patients")
@@ -177,13 +180,34 @@ class Plan:
         self._history: list[Row] = []
         self._results: list[tuple[Ready, Applied]] = []
         self._tally: Counter[tuple[str, str]] = Counter()
+        self._news: dict[int, list[AnyFact]] = {}  # message id -> its facts without what only repeats what is stored
+        self._systems = {name: channel.system for name, channel in applier._channels().items()}
+
+    def _heard(self, ready: Ready) -> list[AnyFact]:
+        assert ready.mapped is not None
+        facts = ready.mapped.facts
+        return facts if is_structural(facts) else self._applier.shared.news(self._systems[ready.work.channel], facts)
+
+    def _practitioner(self, key: Key) -> str | None:
+        ids = (self._applier.shared.resource_id("Practitioner", key, system) for system in set(self._systems.values()))
+        return next((id_ for id_ in ids if id_), None)
+
+    def remember(self) -> None:
+        """What stands now of doctors and insurers; after the commit."""
+        for ready, _ in self._results:
+            for fact in self._news[ready.work.message_id]:
+                if isinstance(fact, Fact) and fact.kind in SHARED and self._work is not None:
+                    found = self._work.find(fact.kind, fact.key)
+                    if found is not None:
+                        self._applier.shared.remember(self._systems[ready.work.channel], fact, found.id)
 
     def compute(self, tx: Tx, run: Sequence[Ready]) -> None:
         """Applies the facts in memory."""
         self._now = tx.now
         self._work = work = Workspace(tx)
-        canon = Canon(work, self._applier._authority(), tx.now)
-        canon.load([fact for r in run if r.mapped is not None for fact in r.mapped.facts])
+        canon = Canon(work, self._applier._authority(), tx.now, self._practitioner)
+        self._news = {r.work.message_id: self._heard(r) for r in run if r.mapped is not None}
+        canon.load([fact for facts in self._news.values() for fact in facts])
         for ready in run:
             if ready.work.lane in self.blocked:
                 continue
@@ -219,7 +243,7 @@ class Plan:
         channel = self._applier._channels()[work.channel]
         origin = Origin(channel.system, work.channel, work.message_id, mapped.event_at, mapped.map_version)
         if not is_structural(mapped.facts):
-            return canon.apply(mapped.facts, origin)
+            return canon.apply(self._news[work.message_id], origin)
         structure = Structure(canon)
         applied = structure.apply(mapped.facts, origin)
         history += structure.history

@@ -6,7 +6,7 @@ it; an older message than the record it is about is stale; lists are snapshots. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
 from hub.sync.authority import Authority, Claim
+from hub.sync.shared import SHARED
 from hub.sync.slots import (
     TELECOM,
     assemble,
@@ -31,7 +32,6 @@ from hub.sync.workspace import Resource, Source, Workspace
 
 CLINICAL = ("Encounter", "Appointment")
 GONE = frozenset({"cancelled", "entered-in-error"})
-SHARED = ("Practitioner", "Organization")  # told of by the messages of many patients, whose order among each other says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,9 @@ class Applied:
 class Canon:
     """Applies facts to a workspace. One a transaction; `apply` once a message, in order."""
 
-    def __init__(self, work: Workspace, authority: Authority, now: int) -> None:
+    def __init__(self, work: Workspace, authority: Authority, now: int, known: Callable[[Key], str | None] | None = None) -> None:
+        """`known`: the id of a Practitioner that needs no loading, by key (hub/sync/shared.py)."""
+        self._known = known or (lambda _key: None)
         self.work = work
         self.authority = authority
         self.now = now
@@ -85,7 +87,7 @@ class Canon:
                 keys += [(fact.kind, k.assigner, k.value) for k in (fact.key, *fact.other_keys)]
                 if fact.patient is not None:
                     keys.append(("Patient", *fact.patient))
-                keys += [("Practitioner", *k) for k in _parties(fact.values)]
+                keys += [("Practitioner", *k) for k in _parties(fact.values) if self._known(k) is None]
             elif isinstance(fact, Snapshot):
                 keys.append(("Patient", *fact.patient))
         self.work.load_keys(keys)
@@ -277,9 +279,7 @@ class Canon:
             return sources
         systems = self.authority.rule(resource.kind, "identifier").systems
         ranks = {name: number for number, name in enumerate(systems)}
-        return sorted(
-            sources, key=lambda s: (not self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key)
-        )
+        return sorted(sources, key=lambda s: (not self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key))
 
     def _golden(self, resource: Resource, name: str, sources: list[Source]) -> Any:
         if name == "identifier":
@@ -311,8 +311,10 @@ class Canon:
         identifier = party.get("identifier")
         if not identifier:
             return party
-        found = self.work.find("Practitioner", Key(identifier.get("assigner", ""), identifier["value"]))
-        return {**party, "reference": f"Practitioner/{found.id}"} if found is not None else party
+        key = Key(identifier.get("assigner", ""), identifier["value"])
+        found = self.work.find("Practitioner", key)
+        id_ = found.id if found is not None else self._known(key)
+        return {**party, "reference": f"Practitioner/{id_}"} if id_ else party
 
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""

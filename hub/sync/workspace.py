@@ -129,6 +129,7 @@ class Workspace:
             for row in self.tx.resources(fresh):
                 self._add(row)
         self._load_sources([i for i in wanted if i not in self._sourced and not self._is_new(i)])
+        self._load_homes(fresh)
         if fresh:
             self._followed_a_merge(fresh)
 
@@ -142,6 +143,20 @@ class Workspace:
             )
             self.sources[kind, system, key] = source
             self.by_resource.setdefault(resource_id, []).append(source)
+
+    def _load_homes(self, ids: Sequence[str]) -> None:
+        """Where several speak for a thing, who of them is at home decides: their numbers are loaded too."""
+        keys: list[tuple[str, str, str]] = []
+        for id_ in ids:
+            resource = self.resources.get(id_)
+            sources = self.sources_of(id_, resource.kind) if resource is not None else []
+            if len(sources) > 1:
+                keys += [(s.kind, *s.key.partition("|")[::2]) for s in sources]
+        fresh = [k for k in dict.fromkeys(keys) if k not in self._asked]
+        if fresh:
+            self._asked.update(fresh)
+            for kind, assigner, value, resource_id, home_id, type_ in self.tx.identifiers(fresh):
+                self.pointers[kind, assigner, value] = Pointer(resource_id, home_id, type_)
 
     def _followed_a_merge(self, ids: Sequence[str]) -> None:
         """A merge that committed between reading a pointer and locking what it pointed to: read again."""

@@ -308,6 +308,16 @@ def test_after_an_unmerge_nothing_of_the_other_is_left(house: House) -> None:
     assert (house.doc("A"), house.doc("B")) == before
 
 
+def test_who_came_by_a_merge_does_not_overrule_who_was_there(house: House) -> None:
+    """Also in a later message that names one of the two numbers only."""
+    house.tell(patient("A", language="ko"), patient("B"))
+    house.tell(merge("A", "B"))
+    house.tell(patient("B", language="en"))
+    assert house.doc("A")["language"] == "ko"
+    house.tell(patient("A", gender="male"))
+    assert [i["value"] for i in house.doc("A")["identifier"]] == ["A", "B"]
+
+
 def test_relationships_say_whose_they_are(house: House) -> None:
     kin = Snapshot(
         "RelatedPerson", Key("H", "B"), "nk1", [{"name": [{"text": "김영희"}], "relationship": {"code": "SPO"}}], "NK1"

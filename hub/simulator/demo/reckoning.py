@@ -81,7 +81,8 @@ def _crm(house: House, verdict: Verdict, current: dict[str, dict[str, Any]]) -> 
 
 def _record_systems(house: House, verdict: Verdict, patients: list[dict[str, Any]]) -> None:
     """EMR and ERP hold every patient with a number, once, under the hub's name and phone."""
-    emr = erp = known = 0
+    known = 0
+    missing: dict[str, list[str]] = {"EMR": [], "ERP": []}  # ids of the hub's own
     for one in patients:
         document = one["resource"]
         numbers = [i["value"] for i in document.get("identifier", []) if i["assigner"] == "HOSP" and i.get("use") != "old"]
@@ -91,12 +92,13 @@ def _record_systems(house: House, verdict: Verdict, patients: list[dict[str, Any
         name = document["name"][0] if document.get("name") else {}
         digits = next((t["value"][-8:] for t in document.get("telecom", []) if t.get("use") == "mobile"), "")
         found = [p for n in numbers for p in house.emr.by_identifier(EMR_SYSTEM, n) if p.get("active") is not False]
-        emr += any(_says(p, name, digits) for p in found)
         partners = [p for n in numbers if (p := house.erp.partner(n))]
-        erp += any(_says(p, name, digits) for p in partners)
+        for target, there in (("EMR", found), ("ERP", partners)):
+            if not any(_says(p, name, digits) for p in there):
+                missing[target].append(f"{one['id']}: {len(there)} there for {len(numbers)} numbers")
     verdict.expect("there are patients", known > 0)
-    verdict.equal("the EMR holds every patient's name and phone", emr, known)
-    verdict.equal("the ERP holds every patient's name and phone", erp, known)
+    for target, ids in missing.items():
+        verdict.equal(f"the {target} holds every patient's name and phone", ids, [])
     verdict.facts["patients"] = known
 
 

@@ -61,6 +61,8 @@ def _channel(channel: Channel) -> Finding:
     what = f"channel {channel.name}"
     try:
         channels.settings_of(channel)
+        if channel.enabled and channels.manifest_of(channel).direction == "out":
+            channels.build_target(channel).close()  # a URL or a certificate that cannot be used shows here; nothing is sent
         if channel.overlay is not None and not channel.overlay.is_dir():
             raise channel.error(f"there is no folder {channel.overlay}", "name a folder of maps", key="overlay")
     except ConfigError as error:

@@ -14,6 +14,7 @@ from hub.audit.actions import Action
 from hub.cli.common import BAD, GOOD, JsonOption, print_json, record, say, told
 from hub.cli.template import quoted, render
 from hub.config import Config, ConfigError, load
+from hub.domain.errors import Misconfigured
 from hub.domain.ids import now_us
 
 SECRETS = "secrets"
@@ -53,6 +54,8 @@ def init(
     config_file = folder / "hub.toml"
     if config_file.exists() and not force:
         raise ConfigError(str(config_file), 0, "is there already", "use it as it is, or write it anew with --force")
+    if crm_url is not None:
+        check_url(crm_url)
     folder.mkdir(parents=True, exist_ok=True)
     vault = folder / SECRETS
     vault.mkdir(mode=0o700, exist_ok=True)
@@ -87,6 +90,16 @@ def init(
         say(token, BAD)
     say(f"Start:  hub run --config {config_file}")
     say(f"Look:   http://127.0.0.1:{web_port}/   and   hub status --config {config_file}")
+
+
+def check_url(url: str) -> None:
+    """Whether a webhook could be posted there; typer.BadParameter where not, before anything is written."""
+    from hub.transport.http_pool import HttpPool
+
+    try:
+        HttpPool(url).close()
+    except Misconfigured as error:
+        raise typer.BadParameter(error.reason.removeprefix("url: "), param_hint="--crm-url") from None
 
 
 def url_setting(url: str, secret_file: Path) -> str:

@@ -69,7 +69,9 @@ def run(
     log.setup(level, log_format.value)
     os.environ |= {log.LEVEL: level, log.FORMAT: log_format.value}  # the children write as we do
     from hub import bootstrap
+    from hub.bootstrap import channels
 
+    channels.check_all(settings)
     roles = [] if role is None or Role.ALL in role else [one.value for one in role]
     raise typer.Exit(bootstrap.run(settings, roles=roles, serve=_serve, wake=_wake(settings)))
 

@@ -204,3 +204,18 @@ def test_a_span_is_counted_back(text: str, seconds: int) -> None:
 def test_a_time_is_a_time() -> None:
     assert parse_moment("2026-11-22T09:00:00+09:00") == 1795305600000000
     assert parse_moment(None) is None
+
+
+@pytest.mark.parametrize("url", ["crm.example.org/hook", "ftp://crm.example.org/", "http://", "http://h:99999/", "http://u:p@h/"])
+def test_a_url_that_cannot_be_used_is_found_before_the_hub_starts(url: str, run: Run, hub_toml: Path, tmp_path: Path) -> None:
+    text = hub_toml.read_text()
+    hub_toml.write_text(text.replace("http://127.0.0.1:9/hook", url))
+    for command in ("check", "run", "reload"):
+        ran = run(command, "-c", hub_toml)
+        assert ran.code == 2, command
+        assert "url" in ran.out + ran.err
+    fresh = tmp_path / "fresh"
+    refused = run("init", fresh, "--crm-url", url)
+    assert refused.code == 2
+    assert "--crm-url" in refused.err
+    assert not fresh.exists()

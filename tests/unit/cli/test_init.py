@@ -24,12 +24,12 @@ def mode(path: Path) -> int:
 
 def test_what_it_makes(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "병원"
-    made = run("init", folder, "--mllp-port", 2601, "--web-port", 8601, "--crm-url", "https://crm.example.org/h?a=1", "--json")
+    made = run("init", folder, "--mllp-port", 2601, "--web-port", 8601, "--crm-url", "https://crm.example.org/h/1", "--json")
     assert made.code == 0
     config = load(folder / "hub.toml")
     assert (config.web.port, config.channels["ocs-in"].settings["port"]) == (8601, 2601)
     webhook = config.channels["crm-webhook"]
-    assert webhook.settings["url"] == "https://crm.example.org/h?a=1"
+    assert webhook.settings["url"] == "https://crm.example.org/h/1"
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", webhook.settings["secrets"][0])
     assert made.json["token"].startswith("hub_")
     for name in ("data.key", "audit.key", "crm-webhook.secret"):

@@ -212,7 +212,7 @@ def dose(examples: int, steps: int) -> settings:
 
 
 def test_the_promises_hold_on_sqlite() -> None:
-    run_state_machine_as_test(HubMachine, settings=dose(30, 30))
+    run_state_machine_as_test(HubMachine, settings=dose(25, 30))
 
 
 @pytest.mark.postgres
@@ -220,4 +220,4 @@ def test_the_promises_hold_on_postgresql(postgres: object) -> None:
     class OnPostgres(HubMachine):
         make_url = staticmethod(lambda folder: postgres.create())  # type: ignore[attr-defined]
 
-    run_state_machine_as_test(OnPostgres, settings=dose(5, 25))
+    run_state_machine_as_test(OnPostgres, settings=dose(4, 20))

@@ -7,6 +7,7 @@ and a sweeper here does what no wake-up brought to them. SIGTERM ends all, SIGHU
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -178,7 +179,8 @@ def _reload(hub: Hub, runtime: Runtime, kin: Sequence[Child]) -> None:
         child.signal(signal.SIGHUP)
     if not os.environ.get(CHILD):
         hub.audit.append(Action.CONFIG_RELOADED, actor="system")
-    _log.info("configuration adopted")
+    told = logging.DEBUG if os.environ.get(CHILD) else logging.INFO  # once a reload, not once a process
+    _log.log(told, "configuration adopted", extra={"role": ",".join(runtime.roles)})
 
 
 def _end(hub: Hub, runtime: Runtime, kin: Sequence[Child]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub import log
-from hub.cli import checks
+from hub.cli import checks, ready
 from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, WARN, ConfigOption, JsonOption, complain, print_json, say
 from hub.config import Config, load
 
@@ -68,12 +68,22 @@ def run(
         raise typer.BadParameter("write DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
     log.setup(level, log_format.value)
     os.environ |= {log.LEVEL: level, log.FORMAT: log_format.value}  # the children write as we do
+    roles = [] if role is None or Role.ALL in role else [one.value for one in role]
+    ours = not os.environ.get("HUB_CHILD")  # the children of a hub run say nothing of their own
+    if ours:
+        _tell(log_format)(f"starting {settings.hub.name} from {settings.path}")
     from hub import bootstrap
     from hub.bootstrap import channels
 
     channels.check_all(settings)
-    roles = [] if role is None or Role.ALL in role else [one.value for one in role]
+    if ours:
+        ready.watch(ready.places(settings, roles), _tell(log_format))
     raise typer.Exit(bootstrap.run(settings, roles=roles, serve=_serve, wake=_wake(settings)))
+
+
+def _tell(form: LogForm) -> Callable[[str], None]:
+    """Plain lines for people on stdout; where logs are JSON, log lines."""
+    return log.get("hub.run").info if form is LogForm.JSON else say
 
 
 def _serve(hub: Hub, stop: threading.Event) -> None:

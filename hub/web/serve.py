@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from typing import Any
 
 import uvicorn
 
+from hub import log
 from hub.bootstrap import Hub, channels
+from hub.bootstrap.limits import why_full
 from hub.codecs.hl7v2 import parse
-from hub.domain.errors import HubError
+from hub.domain.errors import HubError, Misconfigured
 from hub.web.app import create_app
 from hub.web.context import ChannelInfo, WebHub
 
 
+_log = log.get(__name__)
+BIND_SECONDS = 5.0  # a web process that was killed a moment ago may still hold its port
+
+
 def serve(hub: Hub, stop: threading.Event) -> None:
-    """Serves until `stop`."""
+    """Serves until `stop`. Raises Misconfigured where the address cannot be had, or the server ended by itself: the
+    supervisor then starts this role again."""
     web = hub.config.web
+    listening = bind(web.host, web.port, stop)
+    if listening is None:
+        return
     config = uvicorn.Config(
-        create_app(web_hub(hub)), host=web.host, port=web.port, log_config=None, access_log=False, server_header=False,
-        ssl_certfile=web.tls_cert, ssl_keyfile=web.tls_key, timeout_graceful_shutdown=3,
+        create_app(web_hub(hub)), log_config=None, access_log=False, server_header=False, ssl_certfile=web.tls_cert,
+        ssl_keyfile=web.tls_key, timeout_graceful_shutdown=3,
     )  # fmt: skip
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # signals are the main thread's
-    thread = threading.Thread(target=server.run, name="uvicorn", daemon=True)
+    thread = threading.Thread(target=server.run, args=([listening],), name="uvicorn", daemon=True)
     thread.start()
     while not stop.wait(0.2) and thread.is_alive():
         pass
+    ended = not stop.is_set()
     server.should_exit = True
     thread.join(4)
+    listening.close()
+    if ended:
+        raise Misconfigured(f"the web server on {web.host}:{web.port} ended by itself")
+
+
+def bind(host: str, port: int, stop: threading.Event, seconds: float = BIND_SECONDS) -> socket.socket | None:
+    """A bound socket that does not listen yet; None where `stop` came first. Tries for `seconds`, then Misconfigured."""
+    deadline, said = time.monotonic() + seconds, False
+    while True:
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            why = f"{host}:{port} cannot be listened on ({error.strerror or type(error).__name__})"
+        todo = "no API and no console; end the program that holds the port, or write another [web] port (or host) and start again"
+        if not said:
+            said = True
+            _log.error("%s: %s", why, todo, extra={"role": "web", "port": port})
+        if time.monotonic() > deadline:
+            raise Misconfigured(f"{why}: {todo}")
+        if stop.wait(0.5):
+            return None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    made = socket.socket(family, kind, number)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def web_hub(hub: Hub) -> WebHub:
@@ -54,12 +100,13 @@ def _channels(hub: Hub) -> list[ChannelInfo]:
 
 
 def _ready(hub: Hub) -> str:
+    """A look, never a write: an orchestrator asks every few seconds, and must not queue for the turn to write."""
     try:
-        with hub.store.transaction() as tx:
+        with hub.store.snapshot() as tx:
             tx.channel_states()
     except HubError as error:
         return error.reason
-    return ""
+    return why_full(hub)
 
 
 def _explain(hub: Hub, channel: str, body: bytes) -> list[dict[str, Any]]:

@@ -1,0 +1,83 @@
+"""What `hub run` tells whoever waits for it: "ready", with the addresses, once everything that listens answers."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hub.config import Config
+
+LOOK_SECONDS = 0.2
+LATE_SECONDS = 60.0
+
+
+class Place(NamedTuple):
+    """One address that `hub run` will listen on. `web`: it must also answer /healthz, so that it is ours."""
+
+    what: str
+    host: str
+    port: int
+    web: bool = False
+    tls: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.what} http{'s' * self.tls}://{host}:{self.port}/" if self.web else f"{self.what} on {host}:{self.port}"
+
+
+def places(config: Config, roles: list[str]) -> list[Place]:
+    """Where a process with these roles (none: all) will listen; ports that are picked while starting (0) are left out."""
+    found = []
+    if not roles or "web" in roles:
+        found.append(Place("console", config.web.host, config.web.port, web=True, tls=config.web.tls_cert is not None))
+    if not roles or "listen" in roles:
+        for channel in config.channels.values():
+            port = channel.settings.get("port")
+            if channel.enabled and channel.adapter.endswith("hl7_in") and isinstance(port, int):
+                found.append(Place("HL7 v2", str(channel.settings.get("host", "127.0.0.1")), port))
+    return [place for place in found if place.port]
+
+
+def watch(wanted: list[Place], tell: Callable[[str], None]) -> None:
+    """Looks from a thread of its own until all places answer, then says "ready" with their addresses."""
+    if wanted:
+        threading.Thread(target=_watch, args=(wanted, tell), name="ready", daemon=True).start()
+
+
+def _watch(wanted: list[Place], tell: Callable[[str], None]) -> None:
+    began, missing, late = time.monotonic(), list(wanted), False
+    while missing:
+        missing = [place for place in missing if not answers(place)]
+        if missing and not late and time.monotonic() - began > LATE_SECONDS:
+            late = True
+            tell("not up yet: " + ", ".join(map(str, missing)))
+        if missing:
+            time.sleep(LOOK_SECONDS)
+    tell("ready: " + ", ".join(map(str, wanted)))
+
+
+def answers(place: Place) -> bool:
+    """Whether somebody listens there and, for the console, is a hub."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(place.host, place.host)  # noqa: S104 - a key, not an address
+    try:
+        if not place.web:
+            socket.create_connection((host, place.port), 2).close()
+            return True
+        if place.tls:  # our own certificate: whom it names is not the question here
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            web: http.client.HTTPConnection = http.client.HTTPSConnection(host, place.port, timeout=2, context=context)
+        else:
+            web = http.client.HTTPConnection(host, place.port, timeout=2)
+        try:
+            web.request("GET", "/healthz")
+            return web.getresponse().status == 200
+        finally:
+            web.close()
+    except (OSError, http.client.HTTPException):
+        return False

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("mllp_load.py", "http_sink.py", "ledger.py")
 NEW_ACKS = 200  # new acknowledgements before the next kill, at least
 FLUSH_SECONDS = 2.0
+START_SECONDS = 90.0  # a fifth of that on a machine with nothing else to do would be much
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def run(
         stack.enter_context(_process(sink, folder / "sink.log"))
         hub.start()
         stack.callback(hub.end)
-        if not _until(hub.listening, 30):
+        if not _until(hub.listening, START_SECONDS):
             raise RuntimeError(f"the hub did not come up:\n{(folder / 'run.log').read_text(errors='replace')[-3000:]}")
         flusher = _Flusher(redis if dose.redis == "flushed" else None)
         stack.callback(flusher.stop)

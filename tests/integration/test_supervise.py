@@ -28,8 +28,8 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hub]:
     made = Hub(tmp_path, "http://127.0.0.1:9/hooks", database, broker)
     made.start()
     try:
-        until(lambda: made.listening() and set(made.family().values()) == roles, 40)
-        until(lambda: len(made.family()) == (7 if broker else 5), 40)  # each Celery worker has a process of its pool
+        until(lambda: made.listening() and set(made.family().values()) == roles, 90)
+        until(lambda: len(made.family()) == (7 if broker else 5), 90)  # each Celery worker has a process of its pool
         yield made
     finally:
         made.end()
@@ -69,4 +69,4 @@ def test_a_child_that_is_killed_is_started_again_within_two_seconds(hub: Hub) ->
         old = min(pid for pid, one in hub.family().items() if one == role)
         os.kill(old, signal.SIGKILL)
         until(lambda role=role, old=old: any(one == role and pid > old for pid, one in hub.family().items()), 2)
-    until(hub.listening, 40)
+    until(hub.listening, 90)

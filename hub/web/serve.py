@@ -17,7 +17,6 @@ from hub.domain.errors import HubError, Misconfigured
 from hub.web.app import create_app
 from hub.web.context import ChannelInfo, WebHub
 
-
 _log = log.get(__name__)
 BIND_SECONDS = 5.0  # a web process that was killed a moment ago may still hold its port
 

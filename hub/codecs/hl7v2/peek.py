@@ -6,10 +6,12 @@ of Big5 or Shift-JIS names cannot mislead it.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 from hub.codecs.hl7v2.charset import codec_for, decode
-from hub.codecs.hl7v2.reader import Delimiters, find_header, unescape
+from hub.codecs.hl7v2.reader import Delimiters, find_header, locate, unescape
+from hub.domain.errors import Unreadable
 
 _TWO_PIDS = ("A17", "A24", "A37")  # swap, link, unlink: the second patient is a second PID
 
@@ -51,7 +53,13 @@ def peek(body: bytes, default_charset: str = "utf-8") -> Peek:
     try:
         fields = head.decode("ascii").split(marks.field)
     except UnicodeDecodeError:
-        fields = decode(head, codec).split(marks.field)
+        try:
+            fields = decode(head, codec).split(marks.field)
+        except Unreadable as error:
+            offset = error.where.offset or 0
+            where = locate(head, 0, offset, codec, marks)
+            error.where = dataclasses.replace(where, offset=start + offset)
+            raise
     if len(fields) < 18:
         fields += [""] * (18 - len(fields))
     component = marks.component

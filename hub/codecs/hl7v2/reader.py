@@ -111,7 +111,11 @@ def parse(body: bytes, default_charset: str = "utf-8") -> Message:
     """
     start, delimiters = find_header(body)
     codec = codec_for(_msh18(body, start, delimiters.field), default_charset)
-    text = decode(body, codec, start)
+    try:
+        text = decode(body, codec, start)
+    except Unreadable as error:
+        error.where = locate(body, start, error.where.offset or start, codec, delimiters)
+        raise
     if "\n" in text:
         text = unify_line_ends(text, delimiters.field)
     mark = delimiters.field
@@ -140,6 +144,19 @@ def find_header(body: bytes) -> tuple[int, Delimiters]:
         if body[start : start + 3] != b"MSH":
             raise Unreadable("no MSH segment at the start", where=Where("MSH", offset=start), hl7=100, code="no_msh")
     return start, delimiters_of(body[start + 3 : start + 12])
+
+
+def locate(body: bytes, start: int, offset: int, codec: str, delimiters: Delimiters) -> Where:
+    """Segment, its occurrence and field (ERR-2, §2.14.5.2) of byte `offset`, up to which the bytes are sound in `codec`."""
+    text = unify_line_ends(body[start:offset].decode(codec, "ignore"), delimiters.field)
+    *before, line = text.split("\r")
+    name, _, rest = line.partition(delimiters.field)
+    name = name.strip(" \t\0\n\ufeff")
+    if len(name) != 3 or not name.isalnum():
+        return Where(offset=offset)
+    occurrence = 1 + sum(other.lstrip(" \t\0\n\ufeff").startswith(name + delimiters.field) for other in before)
+    field = rest.count(delimiters.field) + (2 if name in _HEADERS else 1) if name != line else None
+    return Where(name, occurrence, field, offset=offset)
 
 
 _KNOWN: dict[bytes, Delimiters] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.codecs.hl7v2 import NULL, Delimiters, parse, peek, unescape
+from hub.codecs.hl7v2 import NULL, Delimiters, ack, parse, peek, unescape
 from hub.domain.errors import Unreadable
 
 HEAD = "MSH|^~\\&|OCS|HOSP|HUB|HOSP|20261122090000||ADT^A08^ADT_A01|1|P|2.5|||AL|NE|KOR|{charset}\r"
@@ -180,3 +180,38 @@ def test_escapes(raw, text):
 def test_hexadecimal_escapes_are_bytes_of_the_messages_charset():
     body = message("PID|1||1||\\XC8AB\\", charset="KS X 1001", codec="cp949")
     assert parse(body).segments[1].value(5) == "홍"
+
+
+PLAIN = b"MSH|^~\\&|OCS|HOSP|||20261122||ADT^A08|1|P|2.5\r"
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (PLAIN + b"PID|1||7||\xff^x\r", "PID[1]-5"),
+        (PLAIN + b"PID|1||7||\xed\x99\x8d^a~b^\xff", "PID[1]-5"),  # a field, whichever repetition
+        (PLAIN + b"NK1|1|a\rNK1|2|\xc3\r", "NK1[2]-2"),
+        (PLAIN.replace(b"\r", b"\r\n") + b"PID|1|\xff\r\n", "PID[1]-2"),
+        (PLAIN.replace(b"HOSP", b"\xffOSP"), "MSH[1]-4"),
+        (b"\xef\xbb\xbf\r\n" + PLAIN.replace(b"|OCS", b"|\xff"), "MSH[1]-3"),
+    ],
+)
+def test_bytes_that_are_none_of_the_charset_are_told_by_segment_and_field(body: bytes, place: str) -> None:
+    with pytest.raises(Unreadable) as told:
+        parse(body)
+    assert str(told.value.where) == f"{place} at byte {told.value.where.offset}"
+    assert body[told.value.where.offset] >= 0x80
+    for look in (lambda: peek(body),) if place.startswith("MSH") else ():
+        with pytest.raises(Unreadable) as seen:
+            look()
+        assert seen.value.where.field == told.value.where.field
+
+
+def test_err_says_the_field() -> None:
+    body = PLAIN + b"PID|1||7||\xff\r"
+    with pytest.raises(Unreadable) as told:
+        parse(body)
+    new = ack.answer(peek(body), "AE", control_id="1", at="2026", error=told.value)
+    assert b"\rERR||PID^1^5|102^" in new
+    old = ack.answer(peek(body)._replace(version="2.3"), "AE", control_id="1", at="2026", error=told.value)
+    assert b"\rERR|PID^1^5^102&" in old

@@ -7,6 +7,7 @@ import time
 
 from hub import log
 from hub.bootstrap.assemble import Hub
+from hub.config import Config
 from hub.domain.errors import HubError, Misconfigured
 from hub.sync.retention import Retention
 
@@ -22,6 +23,7 @@ class Keeper:
         self._hub = hub
         self._sequencer = hub.sequencer()
         self._broken = ""
+        self._kept: tuple[Config, Retention] | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; then signs what is left."""
@@ -53,9 +55,16 @@ class Keeper:
         except HubError as error:
             _log.warning("store not tidied this time", extra={"reason": error.reason})
 
+    def _retention(self) -> Retention:
+        """One for as long as the configuration stands: it remembers how far it came."""
+        config = self._hub.config
+        if self._kept is None or self._kept[0] is not config:
+            days = {name: channel.dedupe_days for name, channel in config.channels.items()}
+            self._kept = (config, Retention(self._hub.store, config.retention, days))
+        return self._kept[1]
+
     def _purge(self) -> None:
         try:
-            days = {name: channel.dedupe_days for name, channel in self._hub.config.channels.items()}
-            Retention(self._hub.store, self._hub.config.retention, days).purge()
+            self._retention().purge()
         except HubError as error:
             _log.warning("not purged this time", extra={"reason": error.reason})

@@ -36,6 +36,7 @@ class Listeners:
         self.intake: IntakeService = hub.intake()
         self._running: dict[str, tuple[Channel, Listener]] = {}
         self._troubles: dict[str, str] = {}
+        self._adopting = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -64,6 +65,10 @@ class Listeners:
 
     async def adopt(self) -> None:
         """Listeners of unchanged channels keep their connections; others end, begin, or begin anew."""
+        async with self._adopting:  # every second, and by a reload
+            await self._adopt()
+
+    async def _adopt(self) -> None:
         wanted = channels.of_direction(self._hub.config, "in")
         for name, (channel, _) in list(self._running.items()):
             if wanted.get(name) != channel:

@@ -47,4 +47,4 @@ class Sweeper:
         if self._wake is not None:
             self._wake(direction)
         if self._seen[direction] > 1:
-            self._loops[direction].drain(lambda moved: stop.is_set() or not moved)
+            self._loops[direction].drain(lambda moved: stop.is_set() or not moved, finish_seconds=5.0 if stop.is_set() else 40.0)

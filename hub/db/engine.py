@@ -19,6 +19,18 @@ from hub.domain.errors import Misconfigured
 BUSY_MS = 5_000
 
 
+class _Files:
+    """A thread's own descriptors (flock belongs to an open file, not to a process); closed when the thread ends."""
+
+    def __init__(self, paths: tuple[Path, Path]) -> None:
+        gate, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
+        self.numbers = (gate, turn)
+
+    def __del__(self) -> None:
+        for number in self.numbers:
+            os.close(number)
+
+
 class WriteTurn:
     """Whose turn it is to write to the SQLite file, among all threads and processes of this host (ADR 0002).
 
@@ -32,11 +44,10 @@ class WriteTurn:
         self._local = threading.local()
 
     def _files(self) -> tuple[int, int]:
-        files: tuple[int, int] | None = getattr(self._local, "files", None)
+        files: _Files | None = getattr(self._local, "files", None)
         if files is None:
-            gate, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in self._paths)
-            files = self._local.files = (gate, turn)
-        return files
+            files = self._local.files = _Files(self._paths)
+        return files.numbers
 
     def acquire(self, *, urgent: bool = False) -> None:
         gate, turn = self._files()

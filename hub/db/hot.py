@@ -19,12 +19,14 @@ from hub.db.engine import BUSY_MS, sqlite_pragmas
 from hub.db.setwise import SPECS, STATEMENTS, Spec, postgres_parameter, sqlite_rows
 from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
+from hub.domain.store import Conflict
 
 LOG_PAGES = 25_000  # 100 MB of write-ahead log before a writer has to move it itself
 # What a busy, full, restarting or unreachable store raises: the row stays as it is and is tried again.
-SQLITE_PASSING = (sqlite3.OperationalError,)
+SQLITE_PASSING = (sqlite3.OperationalError, sqlite3.IntegrityError)
 PG_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
 PG_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
+TAKEN = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
 
 
 _statements = 0
@@ -179,10 +181,15 @@ class SqliteHot:
             os.close(self._wal_file)
             self._wal_file = None
 
+    def __del__(self) -> None:
+        self.close()  # a thread that ends takes its connection along
+
 
 def _named(error: sqlite3.Error) -> Exception:
     """Busy, locked, full and I/O are passing; a wrong statement is our bug and stays what it is."""
     name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    if name in TAKEN:
+        return Conflict("another worker made the same thing first")
     if name.split("_")[1] in {"BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "NOMEM", "PROTOCOL"}:
         return TryAgain(f"the store is busy or full ({name})")
     return error
@@ -285,8 +292,10 @@ class PostgresHot:
 def _passing(error: psycopg.Error) -> TryAgain:
     """Deadlock, serialization failure, lost connection, full disk, shutdown: tried again (PostgreSQL appendix A).
 
-    A unique violation too: another worker made the same thing first, and the next try finds it.
+    A unique violation is a conflict: another worker made the same thing first, and the next try finds it.
     """
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return Conflict("another worker made the same thing first")
     return TryAgain(f"the store is busy or was lost ({error.sqlstate or type(error).__name__})")
 
 

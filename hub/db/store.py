@@ -70,7 +70,7 @@ class SqlTx:
     def take(self, owner: str, direction: str, buckets: Sequence[int], most: int, seconds: float) -> Lease | None:
         skip = "" if self._hot.dialect == "sqlite" else "FOR UPDATE OF l SKIP LOCKED"
         free = self._set(
-            "SELECT l.name, l.token FROM {keys} {cross} lease l ON l.name = k.value->>0"
+            "SELECT l.name, l.token, l.owner FROM {keys} {cross} lease l ON l.name = k.value->>0"
             f" WHERE l.until <= ? OR l.owner = ? ORDER BY l.name LIMIT ? {skip}",
             [[f"{direction}:{b}"] for b in buckets], self.now, owner, most,
         )  # fmt: skip
@@ -79,7 +79,17 @@ class SqlTx:
         token = max(int(row[1]) for row in free) + 1
         mine = tuple(row[0] for row in free)
         self._lease(mine, "owner = ?, token = ?, until = ?", owner, token, self.now + int(seconds * 1e6))
-        return Lease(owner, mine, token)
+        orphaned = [row[0] for row in free if row[2] not in ("", owner)]
+        self._lost(orphaned)
+        return Lease(owner, mine, token, bool(orphaned))
+
+    def _lost(self, names: Sequence[str]) -> None:
+        """What a holder had on its way that did not give its lease back: due now, and known to be of unknown outcome."""
+        for direction, bucket in (name.split(":") for name in names):
+            self._hot.execute(
+                "UPDATE work SET due = ? WHERE direction = ? AND bucket = ? AND state = 'in_flight' AND due > ?",
+                (self.now, direction, int(bucket), self.now),
+            )
 
     def _lease(self, names: Sequence[str], sets: str, *values: Any, where: str = "", more: Sequence[Any] = ()) -> int:
         """How many of these leases were updated."""
@@ -99,8 +109,9 @@ class SqlTx:
         if min(row[0] for row in rows) - self.now < seconds * 5e5:
             self._lease(lease.names, "until = ?", self.now + int(seconds * 1e6))
 
-    def release(self, lease: Lease) -> None:
-        self._lease(lease.names, "until = 0, owner = ''", where=" AND token = ? AND owner = ?", more=(lease.token, lease.owner))
+    def release(self, lease: Lease, *, clean: bool = True) -> None:
+        sets = "until = 0, owner = ''" if clean else "until = 0"
+        self._lease(lease.names, sets, where=" AND token = ? AND owner = ?", more=(lease.token, lease.owner))
 
     def owners(self) -> list[str]:
         return [row[0] for row in self._hot.query("SELECT DISTINCT owner FROM lease WHERE until > ? ORDER BY owner", (self.now,))]
@@ -109,12 +120,8 @@ class SqlTx:
         lock = LOCK[self._hot.dialect]
         names = [row[0] for row in self._hot.query(f"SELECT name FROM lease WHERE owner = ? ORDER BY name {lock}", (owner,))]
         if names:
-            self._lease(names, "until = 0, owner = ''")
-        for direction, bucket in (name.split(":") for name in names):
-            self._hot.execute(
-                "UPDATE work SET due = ? WHERE direction = ? AND bucket = ? AND state = 'in_flight' AND due > ?",
-                (self.now, direction, int(bucket), self.now),
-            )
+            self._lease(names, "until = 0")  # the name stays: who takes it next knows that its holder died
+        self._lost(names)
 
     # -- intake ---------------------------------------------------------------------------------------------------
 

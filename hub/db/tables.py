@@ -56,7 +56,7 @@ dedupe = Table(
     Column("message_id", BigInteger, nullable=False),
     Column("code", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("channel", "sender", "control_id"),
+    PrimaryKeyConstraint("channel", "sender", "control_id", "digest"),
     Index("dedupe_by_age", "at"),
     sqlite_with_rowid=False,
 )

@@ -15,11 +15,15 @@ from hub.domain.rows import Row
 
 
 class Lease(NamedTuple):
-    """The right to work on some buckets of one direction, until a time by the database's clock; `token` fences it."""
+    """The right to work on some buckets of one direction, until a time by the database's clock; `token` fences it.
+
+    `inherited`: its last holder did not give it back cleanly, so what it was at may have killed it.
+    """
 
     owner: str
     names: tuple[str, ...]
     token: int
+    inherited: bool = False
 
 
 class LeaseLost(Exception):
@@ -90,7 +94,9 @@ class Tx(Protocol):
         """Takes up to `most` buckets that are free or whose lease ran out; None where there is none."""
         ...
 
-    def release(self, lease: Lease) -> None: ...
+    def release(self, lease: Lease, *, clean: bool = True) -> None:
+        """Gives it back. Not `clean`: something is still on its way, and whoever takes it next treats that as lost."""
+        ...
 
     def owners(self) -> list[str]:
         """Who holds leases that have not run out."""

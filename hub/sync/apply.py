@@ -25,6 +25,7 @@ from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, Work
 from hub.domain.store import Conflict, InboundWork, Lease, LeaseLost, Store, Tx
 from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
+from hub.sync.lanes import CHANNEL_LANE
 from hub.sync.record import reason_text, record, summary
 from hub.sync.routes import Route
 from hub.sync.shared import SHARED, Shared
@@ -33,6 +34,8 @@ from hub.sync.workspace import Workspace
 
 _log = log.get(__name__)
 LEASE_SECONDS = 15.0
+CAREFUL = 200  # messages applied one by one after a worker died: more than it can have had in hand
+DEATHS = 3  # workers that may die of one message before it is dead itself
 CONFLICTS = 5  # times that a run is computed anew before its turn is given up
 
 
@@ -83,20 +86,36 @@ class Applier:
         self._batch = batch
         self._shard = os.getpid() % 1024
         self.shared = Shared()
+        self._careful: dict[int, int] = {}  # lease token -> messages still to be applied one by one
 
     def step(self, lease: Lease) -> int:
         """Applies one batch; how many messages it dealt with (0: nothing is due). LeaseLost, TryAgain: nothing happened."""
+        if lease.inherited and lease.token not in self._careful:
+            self._careful = {lease.token: CAREFUL}
+        careful = self._careful.get(lease.token, 0) > 0
         numbers = [int(name.split(":")[1]) for name in lease.names]
         with self._store.snapshot() as tx:
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
-            due = tx.due_inbound(numbers, barred, self._batch)
+            due = tx.due_inbound(numbers, barred, 1 if careful else self._batch)
         if not due:
+            self._careful.update({lease.token: 0} if careful else {})
             return 0
+        if careful:
+            self._careful[lease.token] -= 1
+            due = self._counted(due[:1], lease)
         ready = [self._prepare(work) for work in due]
         blocked: set[str] = set()
         for run in _runs(ready):
             self._apply_run(run, lease, blocked)
         return len(due)
+
+    def _counted(self, due: Sequence[InboundWork], lease: Lease) -> list[InboundWork]:
+        """The last worker died, and a message may have killed it: each is counted durably before anything touches it."""
+        counted = [work._replace(attempts=work.attempts + 1) for work in due]
+        with self._store.transaction() as tx:
+            tx.hold(lease, LEASE_SECONDS)
+            tx.write([WorkState(w.message_id, State.QUEUED, w.attempts, 0, "") for w in counted])
+        return counted
 
     # -- before the transaction -----------------------------------------------------------------------------------
 
@@ -106,6 +125,8 @@ class Applier:
             return Ready(work, error=f"channel {work.channel} is not configured any more")
         if work.body is None:
             return Ready(work, error="its body was purged")
+        if work.attempts > DEATHS:
+            return Ready(work, error=f"its worker died {DEATHS} times while it was applied")
         try:
             return Ready(work, channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at))
         except (Unreadable, Unmappable) as error:
@@ -163,7 +184,7 @@ class Applier:
             plan.remember()
             blocked |= plan.blocked
             return
-        raise TryAgain("others keep changing the same patients")
+        raise LookupError("what it rests on kept changing, or it collides with something that is there")
 
 
 class Plan:
@@ -281,7 +302,8 @@ class Plan:
         """Holds its lane back, or lets it go on, as the channel says."""
         work = ready.work
         channel = self._applier._channels().get(work.channel)
-        due = 0 if channel is not None and channel.on_dead == "skip" else FOREVER
+        skips = work.lane.startswith(CHANNEL_LANE) or (channel is not None and channel.on_dead == "skip")
+        due = 0 if skips else FOREVER  # messages that name no patient share a lane, and none of them waits for another
         if due == FOREVER:
             self.blocked.add(work.lane)
         self._rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, ready.error))

@@ -61,6 +61,9 @@ def _lane(channel: str, patient: Key | None) -> str:
     return inbound_lane(channel, Key(*map(_text, patient)) if patient else None)
 
 
+Known = dict[tuple[str, str, str], dict[bytes, DedupeRow]]  # what came under a control id, by content
+
+
 class IntakeService:
     """Stores batches (hub.domain.ports.Intake). One a listening process; called from its loop, never concurrently."""
 
@@ -124,16 +127,17 @@ class _Batch:
         self._tx = tx
         self._rows: list[Row] = list(rows)
         self._tally: Counter[tuple[str, str]] = Counter()
-        self._dedupe: dict[tuple[str, str, str], DedupeRow] = {}
+        self._dedupe: dict[tuple[tuple[str, str, str], bytes], DedupeRow] = {}
 
     def run(self, batch: Sequence[Received]) -> list[Receipt]:
         tx = self._tx
         wanted = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
-        known: dict[tuple[str, str, str], DedupeRow] = {}
+        known: Known = {}
         for days in {self._service.policy(key[0]).dedupe_days for key in wanted}:
             keys = [key for key in wanted if self._service.policy(key[0]).dedupe_days == days]
             for c, s, i, digest, message_id, code in tx.duplicates(keys, tx.now - days * DAY_US):
-                known[c, s, i] = DedupeRow(c, s, i, bytes(digest), message_id, code, tx.now)
+                row = DedupeRow(c, s, i, bytes(digest), message_id, code, tx.now)
+                known.setdefault((c, s, i), {})[row.digest] = row
         ids = iter(tx.ids("message", len(batch)))
         receipts = [self._one(message, known, next(ids)) for message in batch]
         self._rows += self._dedupe.values()
@@ -141,24 +145,26 @@ class _Batch:
         tx.write(self._rows)
         return receipts
 
-    def _one(self, message: Received, known: dict[tuple[str, str, str], DedupeRow], message_id: int) -> Receipt:
+    def _one(self, message: Received, known: Known, message_id: int) -> Receipt:
         if message.refused is not None:
             return self._refuse(message, message_id, message.refused)
         key = (message.channel, _clean(message.sender), _clean(message.control_id))
         digest = self._service._keys.digest(message.content or message.body)
-        first = known.get(key) if message.control_id else None
-        if first is not None and first.digest == digest:
+        before = known.get(key) if message.control_id else None
+        first = before.get(digest) if before else None
+        if first is not None:
             self._tally[message.channel, "duplicate"] += 1
             self._entry(Action.MESSAGE_DUPLICATE, message.channel, first.message_id, {"digest": digest.hex()})
             return Receipt(Verdict.STORED, first.message_id, duplicate_of=first.message_id, code=first.code)
-        reused = first is not None
+        reused = bool(before)
         if reused:
             self._alert_reuse(message.channel, message_id)
             if self._service.policy(message.channel).refuse_reuse:
                 return self._refuse(message, message_id, "control id used again for other content", code="control_id_reused")
         self._save(message, message_id, digest)
         if message.control_id:
-            known[key] = self._dedupe[key] = DedupeRow(*key, digest, message_id, message.code, self._tx.now)
+            row = DedupeRow(*key, digest, message_id, message.code, self._tx.now)
+            known.setdefault(key, {})[digest] = self._dedupe[key, digest] = row
         return Receipt(Verdict.STORED, message_id, code=message.code, reused=reused)
 
     def _save(self, message: Received, message_id: int, digest: bytes) -> None:

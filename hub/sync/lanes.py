@@ -6,10 +6,12 @@ from zlib import crc32
 
 from hub.domain.facts import Key
 
+CHANNEL_LANE = "in:#"
+
 
 def inbound_lane(channel: str, patient: Key | None) -> str:
     """One lane a patient number, whichever channel tells of it; what names no patient is in its channel's lane."""
-    return f"in:{patient.assigner}|{patient.value}" if patient else f"in:#{channel}"
+    return f"in:{patient.assigner}|{patient.value}" if patient else f"{CHANNEL_LANE}{channel}"
 
 
 def outbound_lane(channel: str, owner: str) -> str:

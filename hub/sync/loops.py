@@ -96,10 +96,12 @@ class Loop:
         self.drain(lambda _moved: stop(), wait=self._pause)
         self._stepper.close()
 
-    def drain(self, done: Callable[[int], bool], wait: Callable[[], None] | None = None) -> int:
+    def drain(
+        self, done: Callable[[int], bool], wait: Callable[[], None] | None = None, finish_seconds: float = FINISH_SECONDS
+    ) -> int:
         """Steps until `done(moved in the last step)`; returns how many messages moved. Gives its lease back.
 
-        What is on its way then is waited for, up to FINISH_SECONDS, and nothing more is taken.
+        What is with a target then is waited for, up to `finish_seconds`, and nothing more is taken.
         """
         total, ends = 0, 0.0
         self._stepper.taking = True
@@ -108,7 +110,7 @@ class Loop:
                 moved = self._step()
                 total += moved
                 if not ends and done(moved):
-                    ends, self._stepper.taking = time.monotonic() + FINISH_SECONDS, False
+                    ends, self._stepper.taking = time.monotonic() + finish_seconds, False
                 if ends and (not self._stepper.busy() or time.monotonic() > ends):
                     return total
                 if moved < FULL_STEP and not self._stepper.busy() and wait is not None:
@@ -144,6 +146,6 @@ class Loop:
             return
         try:
             with self._store.transaction() as tx:
-                tx.release(lease)
+                tx.release(lease, clean=not self._stepper.busy())
         except TryAgain:
             _log.warning("lease not given back; it runs out by itself")

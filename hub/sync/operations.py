@@ -45,7 +45,7 @@ class OperationsService:
                 rows.append(WorkState(message_id, State.QUEUED, 0, 0, ""))
             else:
                 outcome = Outcome.DELIVERED if new is State.DONE else ""
-                rows += [WorkDone(message_id), OutcomeRow(message_id, new, outcome, reason, tx.now)]
+                rows += [WorkDone(message_id), OutcomeRow(message_id, new, outcome, reason_text(reason), tx.now)]
                 rows.append(TallyRow(channel, str(outcome or new), 0, 1))
             tx.write(rows)
 

@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from hub.sync.deliver import OutboundChannel
 
 
+def counted(work: OutboundWork) -> int:
+    """Attempts that reached the target, or may have: a claim whose worker was lost is one."""
+    return work.attempts + (work.state == State.IN_FLIGHT)
+
+
 @dataclass(slots=True)
 class Result:
     """What came of one claimed message. `released`: it was never tried, an earlier one of its lane failed."""
@@ -56,6 +61,12 @@ class Result:
     error: HubError | None = None
     released: bool = False
     last_of_lane: bool = False
+    token: int = 0  # of the lease under which it was claimed
+
+    @property
+    def attempts(self) -> int:
+        """Attempts before this one that reached the target, or may have: a claim whose worker was lost is one."""
+        return counted(self.work)
 
     def lets_pass(self, channel: OutboundChannel) -> bool:
         """Whether the next message of the lane may follow at once."""
@@ -90,9 +101,9 @@ class _Batch:
         self._stopped = {state.channel for state in tx.channel_states() if state.stopped}
 
     def one(self, result: Result) -> None:
-        work, channel = result.work, self._channels.get(result.work.channel)
+        channel = self._channels.get(result.work.channel)
         if result.released or channel is None:
-            self.rows.append(WorkState(work.message_id, State.QUEUED, work.attempts, 0, ""))
+            self.rows.append(_back(result))
         elif result.delivered is not None:
             self._delivered(result, result.delivered, channel)
         elif isinstance(result.error, NotDelivered):
@@ -118,7 +129,9 @@ class _Batch:
             self._attempt(result, "delivered", delivered.detail, delivered.sent, delivered.answer)
         if delivered.peer_id:
             self.links.append(
-                LinkKeyRow(work.channel, result.message.resource_id, delivered.peer_id, delivered.peer_etag or "", now)
+                LinkKeyRow(
+                    work.channel, result.message.resource_id, _plain(delivered.peer_id), _plain(delivered.peer_etag or ""), now
+                )
             )
         for name, value in delivered.sent_fields.items():
             key = (channel.system, result.message.resource_id, name)
@@ -126,17 +139,16 @@ class _Batch:
         self._signal(channel, channel.breaker.succeeded())
 
     def _not_delivered(self, result: Result, error: NotDelivered, channel: OutboundChannel) -> None:
-        work = result.work
-        attempts = work.attempts + 1 if error.reached else work.attempts
+        attempts = result.attempts + 1 if error.reached else result.attempts
         self._attempt(result, "not_delivered", error.reason, *_bytes(error))
         self._signal(channel, channel.breaker.failed(self._tx.now))
-        if attempts >= channel.retry.max_attempts:
+        if error.reached and attempts >= channel.retry.max_attempts:
             self._dead(result, f"{attempts} attempts reached the target; the last: {error.reason}", channel)
             return
         self._later(result, attempts, error, channel, error.retry_after)
 
     def _unknown(self, result: Result, error: OutcomeUnknown, channel: OutboundChannel) -> None:
-        attempts = result.work.attempts + 1
+        attempts = result.attempts + 1
         self._attempt(result, "outcome_unknown", error.reason, *_bytes(error))
         self._signal(channel, channel.breaker.failed(self._tx.now))
         if not channel.target.resend_is_safe:
@@ -154,7 +166,7 @@ class _Batch:
     def _misconfigured(self, result: Result, error: Misconfigured) -> None:
         work = result.work
         self._attempt(result, "misconfigured", error.reason, *_bytes(error))
-        self.rows.append(WorkState(work.message_id, State.QUEUED, work.attempts, 0, error.reason))
+        self.rows.append(WorkState(work.message_id, State.QUEUED, result.attempts, 0, error.reason))
         if work.channel not in self._stopped:  # several may come back with it: it is said once
             self._stopped.add(work.channel)
             self._tx.set_channel_state(work.channel, stopped=error.reason)
@@ -163,7 +175,7 @@ class _Batch:
 
     def _uncertain(self, result: Result, error: HubError) -> None:
         work = result.work
-        self.rows.append(WorkState(work.message_id, State.UNCERTAIN, work.attempts + 1, FOREVER, error.reason))
+        self.rows.append(WorkState(work.message_id, State.UNCERTAIN, result.attempts + 1, FOREVER, error.reason))
         self._entry(Action.MESSAGE_UNCERTAIN, result, {"code": error.code, "reason": error.reason})
 
     # -- what they share ------------------------------------------------------------------------------------------
@@ -177,13 +189,13 @@ class _Batch:
     def _dead(self, result: Result, reason: str, channel: OutboundChannel) -> None:
         due = 0 if channel.on_dead == "skip" else FOREVER
         work = result.work
-        self.rows.append(WorkState(work.message_id, State.DEAD, work.attempts + 1, due, reason))
+        self.rows.append(WorkState(work.message_id, State.DEAD, result.attempts + 1, due, reason))
         self._entry(Action.MESSAGE_DEAD, result, {"reason": reason, "lane": "skipped" if due == 0 else "blocked"})
 
     def _attempt(self, result: Result, verdict: str, detail: str, sent: bytes, answer: bytes) -> None:
         message_id = result.work.message_id
         sealed = [self._keys.seal("attempt", message_id, b) if b else None for b in (sent, answer)]
-        self.rows.append(AttemptRow(message_id, result.work.attempts + 1, self._tx.now, verdict, detail, *sealed))
+        self.rows.append(AttemptRow(message_id, result.attempts + 1, self._tx.now, verdict, detail, *sealed))
 
     def _signal(self, channel: OutboundChannel, signal: Signal) -> None:
         if signal is Signal.NOTHING:
@@ -215,6 +227,19 @@ class _Batch:
 
 def _detail(detail: dict[str, Any]) -> str:
     return detail_text({k: reason_text(v) if k == "reason" else v for k, v in detail.items()})
+
+
+def _back(result: Result) -> WorkState:
+    """A message that was claimed and not tried. Where an earlier worker was lost with it, its outcome is still unknown."""
+    work = result.work
+    if work.state == State.IN_FLIGHT:
+        return WorkState(work.message_id, State.IN_FLIGHT, work.attempts, 0, "")
+    return WorkState(work.message_id, State.QUEUED, work.attempts, 0, "")
+
+
+def _plain(text: str) -> str:
+    """A peer's text as the database takes it: no NUL."""
+    return text.replace("\x00", "")
 
 
 def _bytes(error: HubError) -> tuple[bytes, bytes]:

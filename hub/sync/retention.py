@@ -20,7 +20,7 @@ PORTION = 500  # rows a transaction, so that nobody waits long for the write tur
 # A message whose work is over, and everything that it caused too: what is undelivered keeps its cause readable.
 _OVER = """
     m.at < ? AND NOT EXISTS (SELECT 1 FROM work w WHERE w.message_id = m.id)
-    AND NOT EXISTS (SELECT 1 FROM message c JOIN work w ON w.message_id = c.id WHERE c.cause = m.id)
+    AND m.id NOT IN (SELECT c.cause FROM work w JOIN message c ON c.id = w.message_id WHERE c.cause IS NOT NULL)
 """
 
 
@@ -31,6 +31,7 @@ class Retention:
         self._store = store
         self._keep = keep
         self._dedupe_days = dedupe_days or {}
+        self._erased: dict[str, int] = {}  # class -> last id erased: where the next search begins
 
     def purge(self, *, actor: str = "system", progress: Callable[[int], None] | None = None) -> dict[str, int]:
         """Erased bodies by class, and rows cut from windows. `progress` gets the running total."""
@@ -41,15 +42,16 @@ class Retention:
             "discarded": (k.dead_days, "o.state = 'discarded'"),
             "done": (k.done_days, "o.state = 'done' AND o.outcome <> 'ignored'"),
         }
-        counts = {name: self._bodies(days, where, progress) for name, (days, where) in classes.items()}
+        counts = {name: self._bodies(name, days, where, progress) for name, (days, where) in classes.items()}
         counts["dedupe"] = sum(self._dedupe(channel, days) for channel, days in self._dedupe_days.items())
         if any(counts.values()):
             with self._store.transaction() as tx:
                 tx.write([EntryDraft(tx.now, Action.PURGE_DONE, actor, "", None, None, detail_text(dict(counts)))])
         return counts
 
-    def _bodies(self, days: int, where: str, progress: Callable[[int], None] | None) -> int:
-        total, after = 0, 0
+    def _bodies(self, name: str, days: int, where: str, progress: Callable[[int], None] | None) -> int:
+        """From where the last purge of this object ended; what was held back then is found by the next process's."""
+        total, after = 0, self._erased.get(name, 0)
         while True:
             with self._store.snapshot() as tx:
                 found = tx.many(
@@ -64,6 +66,7 @@ class Retention:
                 return total
             self._erase(ids)
             total, after = total + len(ids), ids[-1]
+            self._erased[name] = after
             if progress is not None:
                 progress(total)
 

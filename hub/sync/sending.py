@@ -10,6 +10,7 @@ import orjson
 
 from hub.domain.ports import Outbound
 from hub.domain.store import OutboundWork, Tx
+from hub.sync.results import counted
 
 if TYPE_CHECKING:
     from hub.sync.deliver import OutboundChannel
@@ -76,7 +77,7 @@ class Compose:
     ) -> Outbound:
         _, at, type_, kind, resource_id, patient_id, version, fields, data, _, _ = change
         message = Outbound(
-            message_id=work.message_id, channel=work.channel, type=type_, at=at, attempt=work.attempts + 1, kind=kind,
+            message_id=work.message_id, channel=work.channel, type=type_, at=at, attempt=counted(work) + 1, kind=kind,
             resource_id=resource_id, version=version, resource={}, changed=[], patient_id=patient_id or "", patient={},
         )  # fmt: skip
         if as_event:

@@ -143,11 +143,11 @@ class FakeTx:
     # -- work -----------------------------------------------------------------------------------------------------
 
     def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[Any, ...]]:
-        found = (self._table("dedupe").get(tuple(key)) for key in keys)
+        wanted = {tuple(key) for key in keys}
         return [
             (d["channel"], d["sender"], d["control_id"], d["digest"], d["message_id"], d["code"])
-            for d in found
-            if d is not None and d["at"] >= since
+            for d in self._rows("dedupe")
+            if (d["channel"], d["sender"], d["control_id"]) in wanted and d["at"] >= since
         ]
 
     def _turn(self, w: Mapping[str, Any]) -> bool:

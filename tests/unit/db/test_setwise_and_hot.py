@@ -129,18 +129,22 @@ def test_a_writer_that_meets_another_outside_the_turn_is_told_to_try_again(tmp_p
         hot.close()
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (psycopg.errors.DeadlockDetected, "40P01"),
-        (psycopg.errors.SerializationFailure, "40001"),
-        (psycopg.errors.UniqueViolation, "23505"),
-        (psycopg.errors.LockNotAvailable, "55P03"),
-        (psycopg.errors.DiskFull, "53100"),
-        (psycopg.errors.AdminShutdown, "57P01"),
-        (psycopg.errors.TooManyConnections, "53300"),
-    ],
-)
+BUSY = [
+    (psycopg.errors.DeadlockDetected, "40P01"),
+    (psycopg.errors.SerializationFailure, "40001"),
+    (psycopg.errors.LockNotAvailable, "55P03"),
+    (psycopg.errors.DiskFull, "53100"),
+    (psycopg.errors.AdminShutdown, "57P01"),
+    (psycopg.errors.TooManyConnections, "53300"),
+]
+
+
+def test_what_another_worker_made_first_is_a_conflict() -> None:
+    told = _passing(psycopg.errors.UniqueViolation("Key (value)=(800101-1234567) already exists"))
+    assert (told.code, str(told)) == ("conflict", "another worker made the same thing first")
+
+
+@pytest.mark.parametrize(("error", "code"), BUSY)
 def test_postgresql_that_is_busy_or_lost_is_tried_again(error: type[psycopg.Error], code: str) -> None:
     from hub.db.hot import PG_PASSING
 

@@ -3,6 +3,9 @@
 Why so: the commit is what costs, so frames of all connections (and all channels of the loop) that are ready in one turn
 are stored with one commit. `handle` blocks the loop thread on purpose: handing the batch to a thread and back was
 measured to cost more than it wins, and no frame could be answered before the commit anyhow.
+
+What is no frame goes the same way as a Scrap, so that it is kept and answered too; bounded in bytes, and in number by
+connection and listener, so that a port scanner does not fill the disk.
 """
 
 from __future__ import annotations
@@ -15,10 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.codecs.mllp import END, VT, Splitter
+from hub.codecs.mllp import END, VT, Scrap, Splitter
 from hub.transport.tls import peer_allowed
 
 log = logging.getLogger(__name__)
+KEEP = 64 << 10  # bytes of a scrap
+LEAST = 4  # fewer bytes outside a frame (a stray FS, an old modem's EOT) are no attempt to say something
+QUIET_SECONDS = 0.5  # bytes outside a frame that nothing follows for so long wait for an answer
+PAUSE_SECONDS = 1.0  # between two scraps of one connection; what comes meanwhile becomes one
+MOST_A_SECOND = 10  # scraps of one listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,7 @@ class Limits:
     idle_seconds: float = 3600.0  # without a complete frame
     frame_seconds: float = 30.0  # from the first byte of a frame to its end (slow-loris)
     connections: int = 64
+    spared_seconds: float = 10.0  # a connection silent for longer gives its place to a new one where there is none
 
 
 @dataclass(slots=True)
@@ -40,18 +49,26 @@ class Counts:
     idle: int = 0  # closed for silence
     junk: int = 0  # bytes outside any frame
     broken: int = 0  # frames cut short, or larger than the limit
+    scraps: int = 0  # of those and of junk, what was kept
+    evicted: int = 0  # closed for a new connection
     frames: int = 0
 
 
 class Connection(asyncio.Protocol):
     """One peer's connection. The owner answers through `answer`."""
 
-    __slots__ = ("_began", "_collector", "_heard", "_listener", "_splitter", "_transport", "open", "peer")
+    __slots__ = (
+        "_began", "_collector", "_heard", "_held", "_listener", "_next_scrap", "_splitter", "_timer", "_transport", "open",
+        "peer",
+    )  # fmt: skip
 
     def __init__(self, listener: MllpListener, collector: Collector) -> None:
         self._listener = listener
         self._collector = collector
-        self._splitter = Splitter(listener.limits.frame)
+        self._splitter = Splitter(listener.limits.frame, keep=KEEP)
+        self._held: Scrap | None = None  # what came too soon after the last scrap
+        self._next_scrap = 0.0  # loop time
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._heard = 0.0  # loop time of the last complete frame, or of the beginning
         self._began = 0.0  # loop time at which the frame being read began; 0 between frames
@@ -85,23 +102,81 @@ class Connection(asyncio.Protocol):
         if frames:
             self._heard = now
             self._began = 0.0
+        if splitter.scraps:
+            self._in_turn(frames, now)
+        else:
             for one in frames:
                 self._collector.add(self, one)
         if splitter.partial:
             self._began = self._began or now
         if splitter.junk or splitter.broken or splitter.oversize:
             self._report(splitter)
+            if splitter.loose:
+                self._look_again(QUIET_SECONDS)
+
+    def _in_turn(self, frames: list[bytes], now: float) -> None:
+        """Frames and scraps in the order in which they came, as their answers go out in it."""
+        scraps, self._splitter.scraps = self._splitter.scraps, []
+        at = 0
+        for scrap in scraps:
+            for one in frames[at : scrap.before]:
+                self._collector.add(self, one)
+            at = max(at, scrap.before)
+            self._scrap(scrap, now)
+        for one in frames[at:]:
+            self._collector.add(self, one)
+
+    def _scrap(self, scrap: Scrap, now: float) -> None:
+        """Hand it over, or hold it until the connection's pause is over."""
+        if scrap.size < LEAST:
+            return
+        if self._held is not None:
+            head = (self._held.head + VT + scrap.head)[:KEEP]
+            scrap = self._held._replace(head=head, size=self._held.size + scrap.size, lone=self._held.lone or scrap.lone)
+        self._held = scrap
+        self._hand_over(now)
+
+    def _hand_over(self, now: float) -> None:
+        if self._held is None:
+            return
+        if now < self._next_scrap or not self._listener.may_keep(now):
+            self._look_again(PAUSE_SECONDS)
+            return
+        self._collector.add(self, self._held)
+        self._held = None
+        self._next_scrap = now + PAUSE_SECONDS
+
+    def _look_again(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._collector.loop.call_later(seconds, self._quiet)
+
+    def _quiet(self) -> None:
+        """Some time after bytes outside a frame, or after a scrap that came too soon."""
+        self._timer = None
+        now = self._collector.loop.time()
+        if self._splitter.loose:
+            self._splitter.end_loose()
+            self._in_turn([], now)
+        self._hand_over(now)
+
+    def _last_words(self) -> None:
+        """Nothing more comes: what is unfinished is kept too, as far as the listener's bound allows."""
+        if self._listener.stopping:
+            return
+        now = self._collector.loop.time()
+        self._splitter.rest()
+        self._next_scrap = 0.0
+        self._in_turn([], now)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _report(self, splitter: Splitter) -> None:
         counts = self._listener.counts
         counts.junk += splitter.junk
-        counts.broken += splitter.broken
-        if splitter.junk or splitter.broken:
-            log.warning("%s: %d bytes outside a frame, %d broken frames from %s", self._listener.name, splitter.junk,
-                        splitter.broken, self.peer)  # fmt: skip
-        counts.broken += splitter.oversize
-        for _ in range(splitter.oversize):
-            self._collector.add(self, None)
+        counts.broken += splitter.broken + splitter.oversize
+        log.warning("%s: %d bytes outside a frame, %d broken and %d oversized frames from %s", self._listener.name, splitter.junk,
+                    splitter.broken, splitter.oversize, self.peer)  # fmt: skip
         splitter.junk = splitter.broken = splitter.oversize = 0
 
     def answer(self, body: bytes) -> bool:
@@ -123,10 +198,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer has said all; what it said is answered before our side closes too (TLS cannot stay half open)."""
+        self._last_words()
         self._collector.flush()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self.open = False
+        if self.open:
+            self.open = False
+            self._last_words()
         self._listener.forget(self)
 
     def close(self) -> None:
@@ -140,13 +218,32 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def expire(self) -> None:
+        """Answer what will never be whole, then close; at once where that was tried before."""
+        transport = self._transport
+        if not self._splitter.partial or transport is None or transport.is_closing():
+            self.abort()
+            return
+        self._last_words()
+        self._collector.flush()
+        self.open = False
+        transport.close()
+
+    def silent_since(self) -> float | None:
+        """Loop time of the last complete frame; None while a frame is on its way or an answer is owed or not yet read."""
+        transport = self._transport
+        busy = self._splitter.partial or self._splitter.loose or self._held is not None or self._collector.holds(self)
+        if busy or (transport is not None and transport.get_write_buffer_size()):
+            return None
+        return self._heard
+
     def overdue(self, now: float) -> bool:
         """Silent for too long, or in the middle of a frame for too long."""
         limits = self._listener.limits
         return now - self._heard > limits.idle_seconds or bool(self._began and now - self._began > limits.frame_seconds)
 
 
-Batch = list[tuple[Connection, bytes | None]]  # None: a frame larger than the limit, of which nothing was kept
+Batch = list[tuple[Connection, bytes | Scrap]]
 Handle = Callable[[Batch], None]
 
 
@@ -161,7 +258,11 @@ class Collector:
         self._pending: Batch = []
         self._due = False
 
-    def add(self, connection: Connection, body: bytes | None) -> None:
+    def holds(self, connection: Connection) -> bool:
+        """Whether something of this connection waits for the next batch."""
+        return any(one is connection for one, _ in self._pending)
+
+    def add(self, connection: Connection, body: bytes | Scrap) -> None:
         """Takes one frame; the batch goes out after every callback that is ready in this turn has run."""
         self._pending.append((connection, body))
         if not self._due:
@@ -195,6 +296,8 @@ class MllpListener:
     _server: asyncio.Server | None = None
     _connections: set[Connection] = field(default_factory=set)
     _sweep: asyncio.TimerHandle | None = None
+    _kept: tuple[int, int] = (0, 0)  # second of the loop's clock, scraps in it
+    stopping: bool = False
 
     async def start(self) -> None:
         """Listen. OSError where the address is taken."""
@@ -209,6 +312,7 @@ class MllpListener:
 
     async def stop(self) -> None:
         """Stop listening, answer what has been read, close every connection."""
+        self.stopping = True
         if self._sweep is not None:
             self._sweep.cancel()
         if self._server is not None:
@@ -231,16 +335,38 @@ class MllpListener:
     def admit(self, connection: Connection, tls: ssl.SSLObject | None) -> bool:
         """Whether a new connection may speak."""
         reason = ""
-        if len(self._connections) >= self.limits.connections:
-            reason = "too many connections"
-        elif tls is not None and not peer_allowed(tls, self.allowed):
+        if tls is not None and not peer_allowed(tls, self.allowed):
             reason = "its certificate is none of this channel's"
+        elif len(self._connections) >= self.limits.connections and not self._evict():
+            reason = "too many connections"
         if reason:
             self.counts.refused += 1
             log.warning("%s: connection from %s refused: %s", self.name, connection.peer, reason)
             return False
         self.counts.accepted += 1
         self._connections.add(connection)
+        return True
+
+    def _evict(self) -> bool:
+        """Close the connection that has been silent longest: silent ones must not keep a sender out. Whether there was one."""
+        silent = [(since, one) for one in self._connections if (since := one.silent_since()) is not None]
+        since, longest = min(silent, key=lambda pair: pair[0], default=(0.0, None))
+        if longest is None or self.collector.loop.time() - since < self.limits.spared_seconds:
+            return False
+        self.counts.evicted += 1
+        log.warning("%s: no place left: connection from %s closed, it was silent longest", self.name, longest.peer)
+        self._connections.discard(longest)
+        longest.abort()
+        return True
+
+    def may_keep(self, now: float) -> bool:
+        """Whether one more scrap is within this second's bound; counts it."""
+        second = int(now)
+        count = self._kept[1] + 1 if self._kept[0] == second else 1
+        if count > MOST_A_SECOND:
+            return False
+        self._kept = (second, count)
+        self.counts.scraps += 1
         return True
 
     def forget(self, connection: Connection) -> None:
@@ -256,5 +382,5 @@ class MllpListener:
         for connection in [one for one in self._connections if one.overdue(now)]:
             self.counts.idle += 1
             log.info("%s: connection from %s closed for silence", self.name, connection.peer)
-            connection.abort()
+            connection.expire()
         self._later()

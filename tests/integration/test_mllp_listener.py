@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import threading
 import time
@@ -11,11 +12,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from hub.adapters.ocs import hl7_in
 from hub.adapters.ocs.hl7_in import Settings, build
 from hub.codecs.hl7v2 import ack
 from hub.codecs.mllp import Splitter, frame
 from hub.domain.errors import Misconfigured, TryAgain
 from hub.domain.ports import Receipt, Received, Verdict
+from hub.transport.mllp import Limits
 
 
 class MemoryIntake:
@@ -302,9 +305,97 @@ def test_limits_frame_connections_idle_and_slow():
         with pytest.raises((EOFError, ConnectionError)):
             third.ask(adt("3"))
         slow.say(b"\x0bMSH|")
+        assert b"without its end" in slow.hear()
         with pytest.raises((EOFError, ConnectionError)):
             slow.hear()
         assert first.ask(adt("2")) == ("AA", "2")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept", "why"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n", b"outside any MLLP frame"),
+        (adt("1"), adt("1"), b"outside any MLLP frame"),  # HL7 without VT and FS
+        (adt("1") + b"\x1c\r", adt("1"), b"outside any MLLP frame"),  # without VT
+        (b"\x0b" + b"x" * 5000 + b"\x1c\r", b"x" * 5000, b"more than 2000"),
+        (b"\x0b" + b"x" * 100_000, b"x" * (64 << 10), b"more than 2000"),
+    ],
+)
+def test_what_is_no_frame_is_kept_refused_and_answered(said: bytes, kept: bytes, why: bytes) -> None:
+    with running(max_frame=2000) as server:
+        peer = Peer(server.port)
+        peer.say(said)
+        answer = peer.hear()
+        assert ack.acknowledged(answer) == ("AE", "")
+        assert b"\rERR|" in answer
+        assert why in answer
+        (one,) = server.intake.received
+        assert kept.startswith(one.body)
+        assert one.body
+        assert why.decode() in (one.refused or "")
+        if not said.startswith(b"\x0b" + b"x" * 100_000):
+            assert peer.ask(adt("next")) == ("AA", "next")
+
+
+def test_a_cut_frame_is_kept_and_answered_unless_it_comes_again_whole() -> None:
+    with running() as server:
+        peer = Peer(server.port)
+        peer.say(b"\x0b" + adt("cut")[:90] + frame(adt("next")))
+        assert ack.acknowledged(peer.hear()) == ("AE", "")
+        assert ack.acknowledged(peer.hear()) == ("AA", "next")
+        peer.say(b"\x0b" + adt("again")[:90] + frame(adt("again")))
+        assert ack.acknowledged(peer.hear()) == ("AA", "again")
+        time.sleep(1.1)  # within a second they would become one
+        peer.say(b"HDR0" + frame(adt("late")))  # a header of somebody's own: one message, one answer
+        assert ack.acknowledged(peer.hear()) == ("AA", "late")
+        time.sleep(1.1)
+        peer.say(b"\x0b" + adt("end")[:90])
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert b"without its end" in peer.hear()
+        until = time.monotonic() + 3
+        while len(server.intake.received) < 6 and time.monotonic() < until:
+            time.sleep(0.02)
+        stored = [(one.control_id, one.body) for one in server.intake.received]
+        assert stored == [
+            ("", adt("cut")[:90]), ("next", adt("next")), ("again", adt("again")), ("", b"HDR0"), ("late", adt("late")),
+            ("", adt("end")[:90]),
+        ]  # fmt: skip
+
+
+def test_scraps_are_bounded_by_connection_and_by_listener() -> None:
+    with running() as server:
+        peer = Peer(server.port)
+        for n in range(200):
+            peer.say(b"scan %d\x1c\r" % n)
+        peer.say(b"\r\n \r\n\x1c\x1c")  # strays are nothing
+        time.sleep(1.6)
+        assert 2 <= len(server.intake.received) <= 3
+        assert sum(len(one.body) for one in server.intake.received) < 64 << 10
+        before = len(server.intake.received)
+        for _ in range(100):
+            other = Peer(server.port)
+            other.say(b"GET / HTTP/1.0\r\n\r\n")
+            other.sock.close()
+        time.sleep(0.5)
+        assert len(server.intake.received) - before <= 30  # 10 a second, within what may be three seconds of a slow machine
+
+
+def test_silent_connections_give_way_to_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hl7_in, "Limits", functools.partial(Limits, spared_seconds=0.3))
+    with running(max_connections=3) as server:
+        talking, silent, speaking = Peer(server.port), Peer(server.port), Peer(server.port)
+        speaking.say(b"\x0bMSH|")  # silent for long too, but in the middle of a frame
+        time.sleep(0.5)
+        assert talking.ask(adt("1")) == ("AA", "1")
+        late = Peer(server.port)
+        assert late.ask(adt("2")) == ("AA", "2")
+        with pytest.raises((EOFError, ConnectionError)):
+            silent.hear()
+        assert talking.ask(adt("3")) == ("AA", "3")
+        speaking.say(adt("4")[4:] + b"\x1c\r")
+        assert ack.acknowledged(speaking.hear()) == ("AA", "4")
+        with pytest.raises((EOFError, ConnectionError)):
+            Peer(server.port).ask(adt("5"))  # all three have spoken just now
 
 
 def test_silent_connections_are_closed():

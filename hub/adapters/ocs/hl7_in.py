@@ -23,6 +23,7 @@ from hub.adapters.settings import read_table
 from hub.codecs import korean
 from hub.codecs.hl7v2 import Peek, ack, batch, parse, peek, python_codec
 from hub.codecs.hl7v2.ack import Reason
+from hub.codecs.mllp import Fault, Scrap
 from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, Unreadable, Where
 from hub.domain.facts import Key
@@ -84,14 +85,23 @@ class Settings:
 class Item:
     """One message of a batch: what intake gets, and what its answer is made of."""
 
-    __slots__ = ("connection", "error", "head", "reason", "received")
+    __slots__ = ("answered", "connection", "error", "head", "reason", "received")
 
-    def __init__(self, connection: Connection, head: Peek, received: Received, reason: Reason, error: Unreadable | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        head: Peek,
+        received: Received,
+        reason: Reason,
+        error: Unreadable | None,
+        answered: bool = True,
+    ) -> None:
         self.connection = connection
         self.head = head
         self.received = received
         self.reason = reason  # Reason.STORED unless we refuse it
         self.error = error
+        self.answered = answered  # False: kept without an answer of its own
 
 
 class Channel:
@@ -105,11 +115,10 @@ class Channel:
         self._charset = python_codec(settings.charset)
         self._strict = settings.validation == "strict"
 
-    def items(self, connection: Connection, body: bytes | None) -> list[Item]:
-        """The messages in one frame: one, or those of a batch."""
-        if body is None:
-            size = self.settings.max_frame
-            return [self._headless(connection, b"", Unreadable(f"a frame of more than {size} bytes", code="too_large"))]
+    def items(self, connection: Connection, body: bytes | Scrap) -> list[Item]:
+        """The messages in one frame: one, or those of a batch. What is no frame is kept as far as we have it, and refused."""
+        if isinstance(body, Scrap):
+            return [self._headless(connection, body.head, self._why(body), answered=body.lone)]
         pieces = batch.split(body)
         if not pieces:
             error = Unreadable("an envelope (FHS, BHS) without a message", where=Where("FHS"), hl7=100, code="no_msh")
@@ -140,14 +149,24 @@ class Channel:
         )
         return Item(connection, head, received, reason, error_)
 
-    def _headless(self, connection: Connection, body: bytes, error: Unreadable) -> Item:
+    def _why(self, scrap: Scrap) -> Unreadable:
+        """What is wrong with bytes that are no frame, and where."""
+        where = Where(offset=0 if scrap.fault is Fault.LOOSE else len(scrap.head))
+        if scrap.fault is Fault.OVERSIZE:
+            limit = self.settings.max_frame
+            return Unreadable(f"a frame of more than {limit} bytes", where=Where(offset=limit), code="too_large")
+        if scrap.fault is Fault.CUT:
+            return Unreadable("a frame without its end (FS)", where=where, hl7=100, code="cut_frame")
+        return Unreadable(f"{scrap.size} bytes outside any MLLP frame (VT … FS CR)", where=where, hl7=100, code="no_frame")
+
+    def _headless(self, connection: Connection, body: bytes, error: Unreadable, answered: bool = True) -> Item:
         """What has no MSH that can be read is kept and answered all the same, from defaults."""
         code = self.codes[ack.ORIGINAL, Reason.UNREADABLE]
         received = Received(
             channel=self.name, body=body, sender="", control_id="", type="", patient=None, content=body, code=code,
-            refused=error.reason,
+            refused=error.reason, answer_owed=answered,
         )  # fmt: skip
-        return Item(connection, ack.NO_HEADER, received, Reason.UNREADABLE, error)
+        return Item(connection, ack.NO_HEADER, received, Reason.UNREADABLE, error, answered)
 
     def _judge(self, head: Peek, body: bytes) -> tuple[Reason, Unreadable | None]:
         """Whether the message is one that we take: header first (§2.9.2.2 step 1), then all of it."""
@@ -237,6 +256,8 @@ class Desk:
 
     def _reply(self, item: Item, receipt: Receipt) -> bool:
         """Send what the message asks for; False only where something was due and could not be written."""
+        if not item.answered:
+            return True
         reason, error, text = _verdict(item, receipt)
         for code in ack.due(item.head, reason, item.connection.owner.codes):
             number = f"{next(self._numbers):x}{self._process}"  # 17 characters; MSH-10 may have 20

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.codecs.mllp import Splitter, frame
+from hub.codecs.mllp import Fault, Splitter, frame
 
 BODY = st.binary(max_size=60).map(lambda b: b.replace(b"\x0b", b"").replace(b"\x1c", b""))
 
@@ -96,3 +96,38 @@ def test_ten_thousand_mangled_streams_neither_crash_nor_hang():
 def test_framing_characters_cannot_be_framed(body):
     with pytest.raises(ValueError, match="framed"):
         frame(body)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_what_is_no_frame_is_kept_as_scraps(size: int) -> None:
+    stream = (
+        b"\x0bcut one\x0bcut one and more\x1c\r"  # came again whole: nothing was lost
+        b"\x0blost\x0bB\x1c\rloose\x1c\r\n\x0bC\x1c\rbefore\x0bD\x1c\x0b" + b"x" * 100 + b"\x1c\rthe end"
+    )
+    splitter = Splitter(limit=20, keep=30)
+    seen: list[object] = []
+    for at in range(0, len(stream), size):
+        found = splitter.feed(stream[at : at + size])
+        for n, body in enumerate([*found, None]):
+            seen += [(one.fault, one.head[:6], one.lone) for one in splitter.scraps if one.before == n]
+            seen += [body] if body is not None else []
+        splitter.scraps.clear()
+    splitter.rest()
+    seen += [(one.fault, one.head, one.size) for one in splitter.scraps]
+    assert seen == [
+        b"cut one and more", (Fault.CUT, b"lost", True), b"B", (Fault.LOOSE, b"loose", True), b"C",
+        (Fault.LOOSE, b"before", False), b"D", (Fault.OVERSIZE, b"xxxxxx", True), (Fault.LOOSE, b"the end", 7),
+    ]  # fmt: skip
+
+
+def test_scraps_are_bounded_and_nothing_is_kept_unasked() -> None:
+    splitter = Splitter(limit=1000, keep=10)
+    for _ in range(100):
+        splitter.feed(b"junk " * 100)
+    splitter.end_loose()
+    (one,) = splitter.scraps
+    assert (one.head, one.size) == (b"junk junk ", 50_000)
+    silent = Splitter(limit=10)
+    silent.feed(b"junk\x0bcut\x0bA\x1c" + b"\x0b" + b"x" * 99)
+    silent.rest()
+    assert silent.scraps == []

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hub.audit.entry import check_detail
 from hub.config import Config, load
 from hub.domain.errors import Misconfigured, NotFound
 from hub.domain.ids import now_us
@@ -29,8 +30,25 @@ if TYPE_CHECKING:  # SQLAlchemy and all adapters: 0.3 s that `hub --help` need n
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", envvar="HUB_CONFIG", help="The hub's configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Plain JSON on stdout, nothing else.")]
+
+
+def audit_reason(text: str) -> str:
+    """A reason as the audit log takes it, by the API's rule (hub/audit/entry.py). typer.BadParameter."""
+    text = text.strip()
+    try:
+        if len(text) < 3 or not text.isprintable():
+            raise ValueError
+        check_detail({"reason": text})
+    except ValueError:
+        raise typer.BadParameter(
+            "write 3 to 200 characters on one line, without telephone, registration or other long numbers: it stays for ever"
+        ) from None
+    return text
+
+
 ReasonOption = Annotated[
-    str, typer.Option("--reason", "-r", help="Why; stands in the audit log, so no patient data.", prompt=True)
+    str,
+    typer.Option("--reason", "-r", help="Why; stands in the audit log, so no patient data.", prompt=True, callback=audit_reason),
 ]
 DEFAULT_CONFIG = Path("hub.toml")
 SPAN = re.compile(r"(\d+)\s*([smhd])")

@@ -219,3 +219,14 @@ def test_a_url_that_cannot_be_used_is_found_before_the_hub_starts(url: str, run:
     assert refused.code == 2
     assert "--crm-url" in refused.err
     assert not fresh.exists()
+
+
+@pytest.mark.parametrize("reason", ["x 010-1234-5678", "801301-1234567", "ab", "two\nlines", "x" * 201])
+@pytest.mark.parametrize("command", [("replay", 1), ("discard", 1), ("settle", 1, "--acted"), ("channel", "pause", "ocs-in")])
+def test_a_reason_is_held_to_the_rule_of_the_audit_log(
+    command: tuple[object, ...], reason: str, run: Run, hub_toml: Path
+) -> None:
+    ran = run(*command, "--reason", reason, "-c", hub_toml)
+    assert ran.code == 2
+    assert "telephone" in ran.err
+    assert reason.strip() not in ran.err

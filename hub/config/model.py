@@ -136,7 +136,7 @@ class Common:
     on_dead: Literal["block", "skip"] = option("block", doc="a dead message blocks its lane, or is skipped")
     max_attempts: int = option(8, doc="out: attempts that reached the target before a message is dead", low=1, high=1000)
     retry: Retry = option(Retry, doc="out: waits between attempts")
-    breaker_failures: int = option(5, doc="out: failures in a row that open the breaker", low=1, high=1000)
+    breaker_failures: int = option(10, doc="out: failures in a row that open the breaker", low=1, high=1000)
     breaker_seconds: float = option(
         30.0, doc="out: how long it stays open before one attempt probes the target", low=0.01, high=86400
     )

@@ -48,7 +48,7 @@ SPECS: tuple[Spec, ...] = (
     Spec(r.IdentifierRow, "identifier", "upsert", ("kind", "assigner", "value"), ("resource_id",)),
     Spec(r.SourceRow, "source_record", "upsert", ("kind", "system", "key"),
          ("resource_id", "patient_key", "data", "lineage", "event_at", "message_id", "channel")),
-    Spec(r.SourceTouched, "source_record", "update", ("kind", "system", "key"), ("event_at",)),
+    Spec(r.SourceTouched, "source_heard", "upsert", ("kind", "system", "key"), ("event_at",)),
     Spec(r.TermsGone, "term", "delete", ("patient_id",)),
     Spec(r.TermRow, "term", "upsert", ("kind", "value", "patient_id")),
     Spec(r.ChangeRow, "change", stamp_tx=True),

@@ -233,9 +233,11 @@ class SqlTx:
         )  # fmt: skip
 
     def sources(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        heard = "CASE WHEN h.event_at > s.event_at THEN h.event_at ELSE s.event_at END"
         return self._set(
-            "SELECT s.kind, s.system, s.key, s.resource_id, s.patient_key, s.data, s.lineage, s.event_at, s.message_id, s.channel"
-            " FROM {keys} {cross} source_record s ON s.resource_id = k.value->>0",
+            f"SELECT s.kind, s.system, s.key, s.resource_id, s.patient_key, s.data, s.lineage, {heard}, s.message_id, s.channel"
+            " FROM {keys} {cross} source_record s ON s.resource_id = k.value->>0"
+            " LEFT JOIN source_heard h ON h.kind = s.kind AND h.system = s.system AND h.key = s.key",
             [[i] for i in resource_ids],
         )
 

@@ -152,11 +152,22 @@ source_record = Table(
     Column("patient_key", Text),  # assigner|value of the patient it was told under
     Column("data", Text, nullable=False),  # JSON: field -> value, as that system last said it
     Column("lineage", Text, nullable=False),  # JSON: field -> [path, message id, map version, changed at µs]
-    Column("event_at", BigInteger, nullable=False),
+    Column("event_at", BigInteger, nullable=False),  # of what is kept; a later repetition stands in source_heard
     Column("message_id", BigInteger),
     Column("channel", Text, nullable=False, default=""),
     PrimaryKeyConstraint("kind", "system", "key"),
     Index("source_by_resource", "resource_id"),
+    sqlite_with_rowid=False,
+)
+
+source_heard = Table(  # the source said the same again: narrow rows, because nearly every message of a known patient writes some
+    "source_heard",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("event_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "system", "key"),
     sqlite_with_rowid=False,
 )
 

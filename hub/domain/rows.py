@@ -121,7 +121,7 @@ class SourceRow(NamedTuple):
 
 
 class SourceTouched(NamedTuple):
-    """The source said the same again, later."""
+    """The source said the same again, later. Inserts or replaces."""
 
     kind: str
     system: str

@@ -62,6 +62,11 @@ class Ready:
     work: InboundWork
     mapped: Mapped | None = None
     error: str = ""
+    structural: bool = False
+
+    @classmethod
+    def of(cls, work: InboundWork, mapped: Mapped | None) -> Ready:
+        return cls(work, mapped, structural=mapped is not None and is_structural(mapped.facts))
 
 
 class Applier:
@@ -128,7 +133,7 @@ class Applier:
         if work.attempts > DEATHS:
             return Ready(work, error=f"its worker died {DEATHS} times while it was applied")
         try:
-            return Ready(work, channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at))
+            return Ready.of(work, channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at))
         except (Unreadable, Unmappable) as error:
             where = getattr(error, "where", "")
             return Ready(
@@ -168,7 +173,7 @@ class Applier:
         """
         for _ in range(CONFLICTS):
             plan = Plan(self, blocked)
-            if run[0].mapped is None or not is_structural(run[0].mapped.facts):
+            if not run[0].structural:
                 with self._store.snapshot() as tx:
                     plan.compute(tx, run)
             try:
@@ -203,15 +208,19 @@ class Plan:
         self._tally: Counter[tuple[str, str]] = Counter()
         self._news: dict[int, list[AnyFact]] = {}  # message id -> its facts without what only repeats what is stored
         self._systems = {name: channel.system for name, channel in applier._channels().items()}
+        self._distinct = tuple(dict.fromkeys(self._systems.values()))
 
     def _heard(self, ready: Ready) -> list[AnyFact]:
         assert ready.mapped is not None
         facts = ready.mapped.facts
-        return facts if is_structural(facts) else self._applier.shared.news(self._systems[ready.work.channel], facts)
+        return facts if ready.structural else self._applier.shared.news(self._systems[ready.work.channel], facts)
 
     def _practitioner(self, key: Key) -> str | None:
-        ids = (self._applier.shared.resource_id("Practitioner", key, system) for system in set(self._systems.values()))
-        return next((id_ for id_ in ids if id_), None)
+        for system in self._distinct:
+            id_ = self._applier.shared.resource_id("Practitioner", key, system)
+            if id_ is not None:
+                return id_
+        return None
 
     def remember(self) -> None:
         """What stands now of doctors and insurers; after the commit."""
@@ -263,7 +272,7 @@ class Plan:
         assert mapped is not None
         channel = self._applier._channels()[work.channel]
         origin = Origin(channel.system, work.channel, work.message_id, mapped.event_at, mapped.map_version)
-        if not is_structural(mapped.facts):
+        if not ready.structural:
             return canon.apply(self._news[work.message_id], origin)
         structure = Structure(canon)
         applied = structure.apply(mapped.facts, origin)
@@ -321,12 +330,11 @@ def _runs(ready: Sequence[Ready]) -> list[list[Ready]]:
     runs: list[list[Ready]] = []
     alone = True
     for one in ready:
-        structural = one.mapped is not None and is_structural(one.mapped.facts)
-        if structural or alone or not runs:
+        if one.structural or alone or not runs:
             runs.append([one])
         else:
             runs[-1].append(one)
-        alone = structural
+        alone = one.structural
     return runs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from hub.domain.lifecycle import State
 from hub.domain.rows import MessageRow, Row, WorkRow
@@ -24,7 +25,13 @@ class Route:
         """A CRM's events are for all its front-ends, the writer included; a system of record never hears its own word."""
         if self.system == from_system and self.system != "crm":
             return False
-        return any(fnmatchcase(change_type, pattern) for pattern in self.events)
+        return _matches(change_type, self.events)
+
+
+@cache
+def _matches(change_type: str, patterns: tuple[str, ...]) -> bool:
+    """There are few types and few channels, and every change asks."""
+    return any(fnmatchcase(change_type, pattern) for pattern in patterns)
 
 
 def outbound_rows(

@@ -251,9 +251,11 @@ class Structure:
         source.lineage["identifier"] = self._lineage(origin)
         target = (source.kind, source.system, str(fact.new))
         if source.key == str(fact.old) and target not in self.work.sources:
-            self.work.tx.execute(
-                "DELETE FROM source_record WHERE kind = ? AND system = ? AND key = ?", source.kind, source.system, source.key
-            )
+            for table in ("source_record", "source_heard"):
+                self.work.tx.execute(
+                    f"DELETE FROM {table} WHERE kind = ? AND system = ? AND key = ?",  # noqa: S608 - two constants
+                    source.kind, source.system, source.key,
+                )  # fmt: skip
             self.work.sources.pop((source.kind, source.system, source.key), None)
             source.key = str(fact.new)
             self.work.sources[target] = source

@@ -237,7 +237,13 @@ class FakeTx:
         return [_resource(x) for x in sorted(found, key=lambda x: str(x["id"]))]
 
     def sources(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        return [tuple(x[c] for c in r.SourceRow._fields) for x in self._rows("source_record") if x["resource_id"] in resource_ids]
+        heard = {(h["kind"], h["system"], h["key"]): h["event_at"] for h in self._rows("source_heard")}
+        found = []
+        for x in self._rows("source_record"):
+            if x["resource_id"] in resource_ids:
+                latest = max(x["event_at"], heard.get((x["kind"], x["system"], x["key"]), 0))
+                found.append(tuple({**x, "event_at": latest}[c] for c in r.SourceRow._fields))
+        return found
 
     def changes(self, ids: Sequence[int]) -> list[tuple[Any, ...]]:
         return [tuple(x[c] for c in r.ChangeRow._fields) for i in ids if (x := self._table("change").get((i,)))]

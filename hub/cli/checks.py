@@ -49,7 +49,7 @@ def offline(config: Config) -> list[Finding]:
         Finding("hub.toml", True, f"{config.path}: {len(config.channels)} channel{'s' * (len(config.channels) != 1)}"),
         *(_channel(channel) for channel in config.channels.values()),
         *_ports(config),
-        _maps(config),
+        *_maps(config),
         _keys(config),
         _disk(config),
     ]
@@ -82,13 +82,21 @@ def _ports(config: Config) -> Iterator[Finding]:
             taken.setdefault(port, f"[channels.{channel.name}]")
 
 
-def _maps(config: Config) -> Finding:
-    """The shipped maps and every overlay, compiled."""
+def _maps(config: Config) -> Iterator[Finding]:
+    """The shipped maps and every overlay, compiled; and what a channel accepts that none of them knows."""
     try:
         maps = load_maps(sorted({channel.overlay for channel in config.channels.values() if channel.overlay}))
     except HubError as error:
-        return Finding("maps", False, error.reason)
-    return Finding("maps", True, f"{len(maps.events())} events, version {maps.version}")
+        yield Finding("maps", False, error.reason)
+        return
+    events = [event for event, _ in maps.events()]
+    yield Finding("maps", True, f"{len(events)} events, version {maps.version}")
+    known = {*events, *(event.partition("^")[0] for event in events)}
+    for channel in config.channels.values():
+        odd = [event for event in channel.accept if event not in known]
+        if odd:
+            text = f"{WARNING}accept names {', '.join(odd)}, which no map has: such messages end ignored"
+            yield Finding(f"channel {channel.name}", True, text)
 
 
 def _keys(config: Config) -> Finding:

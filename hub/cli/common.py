@@ -131,12 +131,20 @@ def read_file(path: Path) -> bytes:
         raise NotFound(f"cannot read {path}: {error.strerror}") from None
 
 
+def require_folder(config: Config) -> None:
+    """Misconfigured where the folder of a SQLite file is missing: the driver would only say that it cannot open it."""
+    folder = Path(config.database.url.removeprefix("sqlite:///")).parent
+    if config.database.is_sqlite and not folder.is_dir():
+        raise Misconfigured(f"there is no folder {folder} for the database: create it, or change [database] url")
+
+
 @contextmanager
 def database(config: Config) -> Iterator[Engine]:
     """The database for reading, its schema checked."""
     from hub.db import schema
     from hub.db.engine import make_engine, parse_url
 
+    require_folder(config)
     engine = make_engine(parse_url(config.database.url))
     try:
         with told():
@@ -172,6 +180,7 @@ def opened(config_file: Path) -> Iterator[Hub]:
     from hub import bootstrap
 
     config = load(config_file)
+    require_folder(config)
     with told():
         hub = bootstrap.open_hub(config)
         try:

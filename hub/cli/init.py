@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hub.audit.actions import Action
-from hub.cli.common import BAD, GOOD, JsonOption, print_json, record, say, told
+from hub.cli.common import BAD, GOOD, JsonOption, print_json, record, require_folder, say, told
 from hub.cli.template import quoted, render
 from hub.config import Config, ConfigError, load
 from hub.domain.errors import Misconfigured
@@ -141,6 +141,7 @@ def prepare_database(config: Config) -> str | None:
     from hub.db.auth import AccessStore
     from hub.db.engine import make_engine, parse_url
 
+    require_folder(config)
     url = parse_url(config.database.url)
     if config.database.is_sqlite and url.database:
         Path(url.database).touch(mode=0o600)  # canonical data stand in it; SQLite gives its side files the same mode

@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, WARN, ConfigOption, JsonOption, print_json, print_table, read_file, say
+from hub.cli.common import (
+    BAD,
+    DEFAULT_CONFIG,
+    DIM,
+    WARN,
+    ConfigOption,
+    JsonOption,
+    complain,
+    print_json,
+    print_table,
+    read_file,
+    say,
+)
 from hub.cli.send import messages_in
 from hub.codecs.hl7v2 import parse, peek
 from hub.config import ConfigError, load
@@ -54,7 +66,11 @@ def try_(
     else:
         for result in results:
             _print(result, everything)
-    if not results or any(result["error"] for result in results):
+    if not results:
+        complain(f"{file} holds no HL7 message")
+    if not any(result["event"] for result in results):
+        raise typer.Exit(2)
+    if any(result["error"] for result in results):
         raise typer.Exit(1)
 
 
@@ -111,7 +127,11 @@ def _print(result: dict[str, Any], everything: bool) -> None:
         for row in result["rows"]
         if everything or row["present"]
     ]
-    print_table(f"{result['event']}, maps {result['version']}", ("fact", "path", "by", "field", "value"), rows)
+    if not result["event"]:
+        complain(f"no HL7 message: {result['error']}")
+        return
+    if rows or not result["error"]:
+        print_table(f"{result['event']}, maps {result['version']}", ("fact", "path", "by", "field", "value"), rows)
     for warning in result["warnings"]:
         say(f"warning: {warning}", WARN)
     if result["error"]:

@@ -38,6 +38,7 @@ from hub.cli.run import running
 from hub.config import Config, load
 from hub.domain.errors import NotFound
 from hub.domain.ids import now_us
+from hub.domain.lifecycle import Outcome, State
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from hub.db.views.messages import MessageRow
 
 COUNTS = ("queued", "in_flight", "done", "ignored", "uncertain", "dead", "refused")
+STATES: tuple[str, ...] = (*State, *Outcome)
 HEADS = (*(name.replace("_", " ") for name in COUNTS), "lag", "blocked")
 COLOURS = {"dead": BAD, "uncertain": WARN, "refused": WARN, "done": GOOD, "queued": "", "in_flight": "", "discarded": DIM}
 Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Message ids, as hub messages lists them.")]
@@ -187,6 +189,8 @@ def messages(
     """
     from hub.db.views.messages import Query, find
 
+    if state and state not in STATES:
+        raise typer.BadParameter(f'"{state}" is no state: write one of {", ".join(STATES)}', param_hint="--state")
     query = Query(
         patient_no=patient, control_id=control_id, type=kind, state=state, channel=channel,
         since=parse_moment(since), until=parse_moment(until),

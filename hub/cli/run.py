@@ -13,7 +13,7 @@ import typer
 
 from hub import log
 from hub.cli import checks, ready
-from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, WARN, ConfigOption, JsonOption, complain, print_json, say
+from hub.cli.common import BAD, DEFAULT_CONFIG, GOOD, WARN, ConfigOption, JsonOption, complain, print_json, require_folder, say
 from hub.config import Config, load
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def run(
     from hub import bootstrap
     from hub.bootstrap import channels
 
+    require_folder(settings)
     channels.check_all(settings)
     if ours:
         ready.watch(ready.places(settings, roles), _tell(log_format))

@@ -10,15 +10,16 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.progress import Progress
 
-from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, ConfigOption, JsonOption, print_json, read_file, say
+from hub.cli.common import BAD, DEFAULT_CONFIG, DIM, ConfigOption, JsonOption, complain, print_json, read_file, say
 from hub.codecs.hl7v2.batch import split
 from hub.codecs.hl7v2.peek import peek
 from hub.codecs.mllp import FS, VT, Splitter
 from hub.config import load
-from hub.domain.errors import HubError, OutcomeUnknown, Unreadable
+from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Unreadable
 from hub.transport.mllp_client import MllpClient
 
 POSITIVE = ("AA", "CA")
+START_SECONDS = 5.0  # how long a listener may take to come up
 
 
 class Sent(NamedTuple):
@@ -57,12 +58,16 @@ def send(
         port = _port_of(config, channel)
     client = MllpClient(host, port, answer_seconds=wait)
     pieces = [(str(file), n, body) for file in files for n, body in enumerate(messages_in(read_file(file)), 1)]
+    if not pieces:
+        complain(f"no HL7 message in {', '.join(map(str, files))}")
+        raise typer.Exit(1)
     results: list[Sent] = []
+    patience = time.monotonic() + START_SECONDS
     try:
         with Progress(disable=as_json, transient=True) as progress:
             bar = progress.add_task("sending", total=len(pieces))
             for name, n, body in pieces:
-                results.append(_send_one(client, name, n, body))
+                results.append(_send_one(client, name, n, body, patience))
                 progress.advance(bar)
     finally:
         client.close()
@@ -98,11 +103,22 @@ def _port_of(config: Path, channel: str | None) -> int:
     return int(listening[name])
 
 
-def _send_one(client: MllpClient, name: str, n: int, body: bytes) -> Sent:
+def _answer(client: MllpClient, body: bytes, patience: float) -> bytes:
+    """The answer; a listener that is not there yet may still be starting, so it is tried until `patience`."""
+    control_id = peek(body).control_id
+    while True:
+        try:
+            return client.send(body, control_id)
+        except NotDelivered as error:
+            if error.reached or time.monotonic() > patience:
+                raise
+            time.sleep(0.25)
+
+
+def _send_one(client: MllpClient, name: str, n: int, body: bytes, patience: float) -> Sent:
     begun = time.perf_counter()
     try:
-        control_id = peek(body).control_id
-        answer = client.send(body, control_id)
+        answer = _answer(client, body, patience)
         code = next(
             (segment.split(b"|")[1].decode("ascii", "replace") for segment in answer.split(b"\r") if segment[:4] == b"MSA|"),
             "no MSA",

@@ -10,7 +10,20 @@ from rich.progress import Progress
 
 from hub.audit.actions import Action
 from hub.cli.backup import back_up
-from hub.cli.common import DEFAULT_CONFIG, GOOD, ConfigOption, JsonOption, actor, database, opened, print_json, record, say, told
+from hub.cli.common import (
+    DEFAULT_CONFIG,
+    GOOD,
+    ConfigOption,
+    JsonOption,
+    actor,
+    database,
+    opened,
+    print_json,
+    record,
+    require_folder,
+    say,
+    told,
+)
 from hub.config import load
 
 app = typer.Typer(no_args_is_help=True, help="The database's schema: upgrade, check.", rich_markup_mode=None)
@@ -31,6 +44,7 @@ def upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from hub.db.engine import make_engine, parse_url
 
     settings = load(config)
+    require_folder(settings)
     engine = make_engine(parse_url(settings.database.url))
     try:
         with told():
@@ -50,7 +64,9 @@ def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
     from hub.db import schema
     from hub.db.engine import make_engine, parse_url
 
-    engine = make_engine(parse_url(load(config).database.url))
+    settings = load(config)
+    require_folder(settings)
+    engine = make_engine(parse_url(settings.database.url))
     try:
         with told():
             have, want = schema.current(engine), schema.newest()

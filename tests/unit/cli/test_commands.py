@@ -104,9 +104,9 @@ def test_two_listeners_on_one_port(run: Run, hub_toml: Path) -> None:
     ("arguments", "code", "text"),
     [
         (("show", 7), 1, "there is no message 7"),
-        (("replay", 7, "--reason", "x"), 1, "there is no message"),
-        (("discard", 7, "--reason", "x"), 1, "there is no message"),
-        (("channel", "pause", "osc-in", "--reason", "x"), 1, 'no channel "osc-in"'),
+        (("replay", 7, "--reason", "a test"), 1, "there is no message"),
+        (("discard", 7, "--reason", "a test"), 1, "there is no message"),
+        (("channel", "pause", "osc-in", "--reason", "a test"), 1, 'no channel "osc-in"'),
         (("token", "revoke", "nobody"), 1, "no such token"),
         (("token", "create", "first-admin", "--role", "crm"), 1, "token of that name"),
         (("messages", "--since", "yesterday"), 2, "15m, 2h, 3d"),
@@ -114,6 +114,9 @@ def test_two_listeners_on_one_port(run: Run, hub_toml: Path) -> None:
         (("map", "try", "/nowhere.hl7"), 1, "/nowhere.hl7"),
         (("backup", "/nowhere/x.db"), 2, "no folder /nowhere"),
         (("status", "--nonsense"), 2, "--nonsense"),
+        (("messages", "--state", "bogus"), 2, "queued, in_flight, done, uncertain"),
+        (("send", "/dev/null"), 1, "no HL7 message in /dev/null"),
+        (("map", "try", "/dev/null"), 2, "no HL7 message"),
         (("channel", "kinds", "ocs.none"), 1, "hub channel kinds"),
     ],
 )
@@ -230,3 +233,28 @@ def test_a_reason_is_held_to_the_rule_of_the_audit_log(
     assert ran.code == 2
     assert "telephone" in ran.err
     assert reason.strip() not in ran.err
+
+
+def test_map_try_of_something_else_is_an_error_without_a_table(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear colleague")
+    ran = run("map", "try", file)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "hub: no HL7 message: no MSH segment at the start\n"
+
+
+def test_check_warns_of_events_that_no_map_has(run: Run, hub_toml: Path) -> None:
+    hub_toml.write_text(
+        hub_toml.read_text().replace("[channels.ocs-in]", '[channels.ocs-in]\naccept = ["ADTX", "SIU", "ADT^A08"]')
+    )
+    ran = run("check", "-c", hub_toml)
+    assert ran.code == 0, ran
+    assert "warning: accept names ADTX, which no map has" in ran.out
+
+
+@pytest.mark.parametrize("command", ["check", "run", "status", "db check", "db upgrade", "channel pause ocs-in --reason test"])
+def test_a_missing_folder_of_the_database_is_named(command: str, run: Run, hub_toml: Path) -> None:
+    hub_toml.write_text(hub_toml.read_text().replace("sqlite:///hub.db", "sqlite:///nope/hub.db"))
+    ran = run(*command.split(), "-c", hub_toml)
+    assert ran.code == 2
+    assert f"there is no folder {hub_toml.parent / 'nope'}" in ran.out.replace("\n", "") + ran.err.replace("\n", "")

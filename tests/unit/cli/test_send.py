@@ -50,6 +50,7 @@ class FakeClient:
 
 def test_every_answer_is_told(run: Run, tmp_path: Path, hub_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "MllpClient", FakeClient)
+    monkeypatch.setattr(send, "START_SECONDS", 0.0)
     good, mixed = tmp_path / "good.hl7", tmp_path / "mixed.hl7"
     good.write_bytes((ONE % b"A") * 3)
     mixed.write_bytes(b"".join(ONE % name for name in (b"A", b"BAD", b"MUTE", b"DOWN")))
@@ -72,3 +73,20 @@ def test_a_channel_that_does_not_listen(run: Run, hub_toml: Path, tmp_path: Path
     ran = run("send", file, "--channel", "crm-webhook", "-c", hub_toml)
     assert ran.code == 2
     assert "ocs-in" in ran.err
+
+
+def test_a_listener_that_is_starting_is_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[bytes] = []
+
+    class Starting(FakeClient):
+        def send(self, body: bytes, control_id: str) -> bytes:
+            tries.append(body)
+            if len(tries) < 3:
+                raise NotDelivered("no connection (ConnectionRefusedError)", reached=False)
+            return super().send(body, control_id)
+
+    monkeypatch.setattr(send, "MllpClient", Starting)
+    file = tmp_path / "x.hl7"
+    file.write_bytes(ONE % b"A")
+    assert run("send", file, "--port", 2575).code == 0
+    assert len(tries) == 3

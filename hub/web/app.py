@@ -15,7 +15,7 @@ from hub import __version__
 from hub.web import errors, ops
 from hub.web.api import appointments, audit, changes, channels, messages, patients, tokens
 from hub.web.api import docs as api_docs
-from hub.web.auth import Throttle
+from hub.web.auth import Denials, Throttle
 from hub.web.console import pages
 from hub.web.context import ChannelInfo, Explain, WebHub
 
@@ -34,7 +34,7 @@ SECURITY_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # no-referrer would turn the Origin of our own log-in form into null
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -52,7 +52,7 @@ def create_app(hub: WebHub) -> FastAPI:
     )
     app.state.hub = hub
     app.state.logins = Throttle(most=5, seconds=60)
-    app.state.denials = Throttle(most=10, seconds=60)
+    app.state.denials = Denials(most=10, seconds=60)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -167,17 +167,44 @@ class Throttle:
         return [at for at in self._failures.get(address, ()) if at > now - self._life][-self._most :]
 
 
+class Denials:
+    """Which denials get an entry of their own: the first `most` of a kind within `seconds`; of a flood the 100th, 1000th …
+    and the next after it, each saying how many it stands for. A kind is an address, an actor and a reason, so that a flood
+    from one hides no other."""
+
+    def __init__(self, most: int = 10, seconds: float = 60.0) -> None:
+        self._most, self._life = most, int(seconds * 1_000_000)
+        self._kinds: dict[tuple[str, str, str], tuple[int, int, int]] = {}  # since, how many, how many are written
+        self._lock = threading.Lock()
+
+    def count(self, kind: tuple[str, str, str], now: int) -> int:
+        """How many denials the entry for this one stands for; 0: none is to be written."""
+        with self._lock:
+            if len(self._kinds) > 10_000:
+                self._kinds.clear()
+            since, seen, written = self._kinds.get(kind, (now, 0, 0))
+            if now - since > self._life:
+                self._kinds[kind] = (now, 1, 1)
+                return seen - written + 1  # what was not written yet is told with this one
+            seen += 1
+            big = self._most
+            while big < seen:
+                big *= 10
+            due = seen - written if seen <= self._most or seen == big else 0
+            self._kinds[kind] = (since, seen, written + due)
+            return due
+
+
 def denied(hub: WebHub, request: Request, actor: str, *, why: str) -> None:
-    """Writes down that somebody was turned away; a flood of it from one address is written once a while."""
-    throttle: Throttle = request.app.state.denials
-    address, now = client_ip(request), hub.clock()
-    if throttle.tired(address, now):
+    """Writes down that somebody was turned away; of a flood, how many times."""
+    denials: Denials = request.app.state.denials
+    address = client_ip(request)
+    times = denials.count((address, actor, why), hub.clock())
+    if not times:
         return
-    throttle.failed(address, now)
     path = getattr(request.scope.get("route"), "path", "").strip("/").replace("{", ":").replace("}", "") or "root"
-    hub.audit.append(
-        Action.ACCESS_DENIED, actor=actor, detail={"ip": address, "why": why, "method": request.method, "route": path}
-    )
+    detail: dict[str, Any] = {"ip": address, "why": why, "method": request.method, "route": path}
+    hub.audit.append(Action.ACCESS_DENIED, actor=actor, detail=detail | ({"times": times} if times > 1 else {}))
 
 
 def _let_in(hub: WebHub, request: Request, token: TokenRow, roles: frozenset[str], csrf: str = "") -> None:

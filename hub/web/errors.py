@@ -16,6 +16,7 @@ import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -106,6 +107,8 @@ def problem_of(error: Exception) -> ProblemError:
         return _ours(error)
     if isinstance(error, DataError):
         return ProblemError(422, "a value that no database can hold, such as a NUL character", code="invalid")
+    if isinstance(error, PoolTimeout):  # others write: every connection was taken for as long as the pool waits
+        return ProblemError(503, "the database is busy", code="busy", headers={"Retry-After": "2"})
     if isinstance(error, DBAPIError):
         return ProblemError(503, "the database does not answer", code="database_unavailable", headers={"Retry-After": "2"})
     return ProblemError(500, "an error that nobody foresaw; it stands in the log")
@@ -125,7 +128,7 @@ def install(app: FastAPI, page: Any) -> None:
         response: Response = page(request, problem)
         return response
 
-    for kind in (ProblemError, RequestValidationError, HTTPException, HubError, IllegalStep, DBAPIError, Exception):
+    for kind in (ProblemError, RequestValidationError, HTTPException, HubError, IllegalStep, DBAPIError, PoolTimeout, Exception):
         app.add_exception_handler(kind, handle)
 
 

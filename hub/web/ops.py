@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from fastapi import APIRouter
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +18,8 @@ from hub.web.auth import SecureRoute, public
 from hub.web.context import WebHub, hub_of
 from hub.web.errors import ProblemError
 
+FRESH_SECONDS = 2.0  # counting costs the database, and nobody has to log in to ask
+_guard = threading.Lock()
 router = APIRouter(route_class=SecureRoute, include_in_schema=False)
 
 
@@ -44,9 +49,14 @@ def ready(request: Request) -> Response:
 @router.get("/metrics")
 @public
 def prometheus(request: Request) -> Response:
-    """Prometheus' text format; what stands in the database is looked up now."""
-    _look_up(hub_of(request))
-    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+    """Prometheus' text format; what stands in the database is looked up every FRESH_SECONDS at most, however many ask."""
+    state = request.app.state
+    with _guard:
+        at, text_ = getattr(state, "metrics", (-FRESH_SECONDS, b""))
+        if time.monotonic() - at >= FRESH_SECONDS:
+            _look_up(hub_of(request))
+            at, text_ = state.metrics = (time.monotonic(), metrics.render())
+    return Response(text_, media_type=metrics.CONTENT_TYPE)
 
 
 def _look_up(hub: WebHub) -> None:

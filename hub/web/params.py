@@ -28,8 +28,11 @@ def write_cursor(purpose: str, *position: str | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([purpose, *position])).rstrip(b"=").decode()
 
 
-def read_cursor(purpose: str, text: str, shape: tuple[type, ...]) -> tuple[Any, ...] | None:
-    """The position of a cursor, checked against `shape`; None where `text` is empty. Raises ProblemError 400."""
+def read_cursor(
+    purpose: str, text: str, shape: tuple[type, ...], *, name: str = "cursor", place: str = "query"
+) -> tuple[Any, ...] | None:
+    """The position of a cursor, checked against `shape`; None where `text` is empty. Raises ProblemError 400, which points
+    to the parameter `name` in `place`."""
     if not text:
         return None
     try:
@@ -37,25 +40,25 @@ def read_cursor(purpose: str, text: str, shape: tuple[type, ...]) -> tuple[Any, 
     except (binascii.Error, ValueError):
         found = None
     if not isinstance(found, list) or [type(part) for part in found] != [str, *shape] or found[0] != purpose:
-        raise _bad_cursor()
+        raise _bad_cursor(name, place)
     if any(isinstance(part, int) and not -1 <= part <= _BIGGEST for part in found):
-        raise _bad_cursor()
+        raise _bad_cursor(name, place)
     return tuple(found[1:])
 
 
-def _bad_cursor() -> ProblemError:
-    place = [error_at("query", ("cursor",), "not a cursor of this list")]
-    return ProblemError(400, "the cursor is not one that this list gave out", code="bad_cursor", errors=place)
+def _bad_cursor(name: str, place: str) -> ProblemError:
+    where = [error_at(place, (name,), "not a cursor of this list")]
+    return ProblemError(400, "the cursor is not one that this list gave out", code="bad_cursor", errors=where)
 
 
-def read_time(name: str, text: str) -> int | None:
+def read_time(name: str, text: str, place: str = "query") -> int | None:
     """ISO 8601 -> µs UTC; a time without an offset is UTC. None where `text` is empty. Raises ProblemError 422."""
     if not text:
         return None
     try:
         at = datetime.fromisoformat(text.strip().replace(" ", "+"))
     except ValueError:
-        raise ProblemError(422, errors=[error_at("query", (name,), "not an ISO 8601 time")]) from None
+        raise ProblemError(422, errors=[error_at(place, (name,), "not an ISO 8601 time")]) from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return int(at.timestamp()) * 1_000_000 + at.microsecond
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hub import log
 from hub.codecs import hl7v2
 from hub.db.views import changes, messages
 from hub.db.views.messages import MessageRow
@@ -13,6 +14,7 @@ from hub.domain.errors import HubError, NotFound, Unreadable
 from hub.web import render
 from hub.web.context import WebHub
 
+_log = log.get(__name__)
 MAX_SEGMENTS = 500
 REGISTRATION = re.compile(r"(?<!\d)(\d{6})-?[1-8]\d{6}(?!\d)")
 
@@ -62,6 +64,9 @@ def _content(hub: WebHub, row: MessageRow, sealed: bytes | None) -> dict[str, An
             found["facts"] = [rule for rule in rules if rule.get("result") not in (None, "", []) or rule.get("warning")]
         except HubError as error:
             found["note"] = error.reason
+        except Exception:  # noqa: BLE001 - a map's bug must not hide the message that shows it
+            _log.exception("a map could not be explained", extra={"channel": row.channel, "message_id": row.id})
+            found["note"] = "what the map makes of it cannot be shown: an error that nobody foresaw; it stands in the log"
     return found
 
 

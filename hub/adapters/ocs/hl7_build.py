@@ -7,6 +7,7 @@ that what comes back from the OCS reads as what was sent. Sections are HL7 v2.5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -54,8 +55,9 @@ def hl7_time(text: str, zone: tzinfo) -> str:
     if "T" not in text:
         return text.replace("-", "")
     at = datetime.fromisoformat(text)
-    at = at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
-    return at.strftime("%Y%m%d%H%M%S%z")
+    with suppress(OverflowError):  # within a day of the years 1 and 9999 a time stays in its own zone
+        at = at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
+    return f"{at.year:04}" + at.strftime("%m%d%H%M%S%z")
 
 
 def hl7_instant(micros: int, zone: tzinfo) -> str:

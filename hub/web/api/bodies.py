@@ -16,6 +16,7 @@ from hub.domain.search import national_digits
 from hub.mapping.korean import normalise_phone
 from hub.mapping.times import BadValue
 
+FIRST_YEAR, LAST_YEAR = 1900, 2200
 _PARTIAL = re.compile(r"\d{4}(-(0[1-9]|1[0-2]))?\Z")
 _EMAIL = re.compile(r"[^@\s<>\"',;]+@[^@\s<>\"',;]+\.[^@\s<>\"',;]+\Z")
 _REGISTRATION = re.compile(r"(?<!\d)\d{6}-?[1-8]\d{6}(?!\d)")
@@ -40,8 +41,15 @@ def audit_reason(text: str) -> str:
     return cleaned
 
 
+def _year(year: int) -> None:
+    """Far-off years are slips, and times at the ends of the calendar cannot be told in another zone."""
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ValueError(f"the year must be {FIRST_YEAR} to {LAST_YEAR}")
+
+
 def _date(text: str) -> str:
     if _PARTIAL.match(text):
+        _year(int(text[:4]))
         return text
     try:
         found = date.fromisoformat(text)
@@ -49,6 +57,7 @@ def _date(text: str) -> str:
         raise ValueError("must be a date: YYYY-MM-DD, YYYY-MM or YYYY") from None
     if found.isoformat() != text:
         raise ValueError("must be a date: YYYY-MM-DD, YYYY-MM or YYYY")
+    _year(found.year)
     return text
 
 
@@ -59,6 +68,7 @@ def _time(text: str) -> str:
         raise ValueError("must be an ISO 8601 time with offset: 2026-11-22T09:00:00+09:00") from None
     if found.tzinfo is None:
         raise ValueError("needs its offset: 2026-11-22T09:00:00+09:00")
+    _year(found.year)
     return found.isoformat(timespec="seconds")
 
 

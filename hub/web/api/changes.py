@@ -38,7 +38,7 @@ async def feed(
 ) -> Response:
     """Every change in the order of its commit; none is ever skipped, however many write at once. Keep `next` and come
     again with it, also where `items` is empty. Without `after` the feed begins with the first change there is."""
-    position = Position(*(read_cursor("feed", after, (int, int)) or START))
+    position = Position(*(read_cursor("feed", after, (int, int), name="after") or START))
     rows, reached = await run_in_threadpool(_feed, request, position, kind, limit)
     for _ in range(int(wait / LOOK_AGAIN)):
         if rows or await request.is_disconnected():

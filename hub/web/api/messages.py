@@ -42,15 +42,15 @@ class MessageSearch(Body):
     cursor: Annotated[str, Field(max_length=400)] = ""
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 
-    def query(self) -> messages.Query:
-        """For the view. Raises ProblemError 422."""
+    def query(self, place: str = "body") -> messages.Query:
+        """For the view. Raises ProblemError 422, which points into `place`."""
         if self.state and self.state not in STATES:
-            where = [error_at("query", ("state",), f"one of {', '.join(STATES)}")]
+            where = [error_at(place, ("state",), f"one of {', '.join(STATES)}")]
             raise ProblemError(422, "there is no such state", errors=where)
         return messages.Query(
             patient_no=self.patient.strip(), control_id=self.controlId.strip(), type=self.type.strip(), state=self.state,
-            channel=self.channel, direction=self.direction, since=read_time("since", self.since),
-            until=read_time("until", self.until), resource_id=self.resourceId,
+            channel=self.channel, direction=self.direction, since=read_time("since", self.since, place),
+            until=read_time("until", self.until, place), resource_id=self.resourceId,
         )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def search_by_url(
     return _search(request, MessageSearch(
         patient=patient, controlId=controlId, type=type, state=state, channel=channel, direction=direction, since=since,
         until=until, resourceId=resourceId, cursor=cursor, limit=limit,
-    ))  # fmt: skip
+    ), "query")  # fmt: skip
 
 
 @router.get("/messages/{message_id}", summary="One message's story")
@@ -125,10 +125,10 @@ def tell(request: Request, message_id: int) -> dict[str, Any]:
     return found
 
 
-def find(request: Request, body: MessageSearch) -> tuple[list[messages.MessageRow], str | None]:
+def find(request: Request, body: MessageSearch, place: str = "body") -> tuple[list[messages.MessageRow], str | None]:
     """A page of messages and the cursor behind it, recorded as searched."""
-    query = body.query()
-    position = read_cursor("messages", body.cursor, (int,))
+    query = body.query(place)
+    position = read_cursor("messages", body.cursor, (int,), place=place)
     with hub_of(request).engine.connect() as conn:
         rows = messages.find(conn, query, before=position[0] if position else None, limit=body.limit)
     if query.patient_no:
@@ -137,8 +137,8 @@ def find(request: Request, body: MessageSearch) -> tuple[list[messages.MessageRo
     return rows, write_cursor("messages", rows[-1].id) if len(rows) == body.limit else None
 
 
-def _search(request: Request, body: MessageSearch) -> Response:
-    rows, following = find(request, body)
+def _search(request: Request, body: MessageSearch, place: str = "body") -> Response:
+    rows, following = find(request, body, place)
     return render.page([render.message(row) for row in rows], following)
 
 

@@ -31,7 +31,7 @@ def search(request: Request, body: PatientSearch) -> Response:
     """All criteria given must match. Names match by prefix, in Hangul, Hanja or Latin letters, family or given name
     first; phones by the whole number or its last four or more digits; birthDate as YYYY-MM-DD, YYYY-MM, YYYY."""
     query = Search(body.identifier, body.name, body.phone, body.birthDate)
-    return _search(request, query, body.cursor, body.limit)
+    return _search(request, query, body.cursor, body.limit, "body")
 
 
 @router.get("/patients", summary="Search patients by query string")
@@ -46,7 +46,7 @@ def search_by_url(
     limit: Limit = 50,
 ) -> Response:
     """As POST /patients/search. Proxies and browsers keep URLs: use that one wherever you can."""
-    return _search(request, Search(identifier, name, phone, birthDate), cursor, limit)
+    return _search(request, Search(identifier, name, phone, birthDate), cursor, limit, "query")
 
 
 @router.post("/patients", status_code=201, summary="Create a prospect")
@@ -213,11 +213,12 @@ def sync(request: Request, patient_id: str) -> Response:
     return render.page(items, None)
 
 
-def _search(request: Request, query: Search, cursor: str, limit: int) -> Response:
+def _search(request: Request, query: Search, cursor: str, limit: int, place: str) -> Response:
     if query.is_empty():
-        where = [error_at("body", (), "give at least one of identifier, name, phone, birthDate")]
+        missing = ("identifier", "name", "phone", "birthDate")
+        where = [error_at(place, (one,), "give at least one of identifier, name, phone, birthDate") for one in missing]
         raise ProblemError(422, "a search needs something to search by", errors=where)
-    position = read_cursor("patients", cursor, (str,))
+    position = read_cursor("patients", cursor, (str,), place=place)
     with hub_of(request).engine.connect() as conn:
         rows = patients.find(conn, query, after=position[0] if position else "", limit=limit)
     by = [name for name in ("identifier", "name", "phone", "birth_date") if getattr(query, name)]

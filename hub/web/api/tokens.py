@@ -29,7 +29,7 @@ def every(request: Request) -> Response:
 def create(request: Request, body: TokenIn) -> Response:
     """`secret` stands in this answer only."""
     hub = hub_of(request)
-    expires_at = read_time("expiresAt", body.expiresAt or "")
+    expires_at = read_time("expiresAt", body.expiresAt or "", "body")
     row, secret = hub.access.create_token(body.name, body.role, now=hub.clock(), expires_at=expires_at)
     _noted(request, Action.TOKEN_CREATED, row)
     return render.answer({**render.token(row), "secret": secret}, 201)

@@ -87,7 +87,10 @@ def local_path(text: str) -> str:
 
 
 def _same_origin(request: Request) -> None:
-    """A log-in form posted from another site is refused (browsers send Origin with every POST)."""
+    """A log-in form posted from another site is refused (browsers send Origin with every POST).
+
+    A sandboxed frame sends `null`; our own pages do not, because of their Referrer-Policy (Fetch §3.2).
+    """
     origin = request.headers.get("origin")
-    if origin and origin != "null" and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin and urlsplit(origin).netloc != request.headers.get("host"):
         raise ProblemError(403, "this form comes from another site", code="origin")

@@ -247,6 +247,7 @@ def test_a_wrong_setting_says_what_to_write(more: dict[str, Any], says: str) -> 
         ("2026-12-01", "20261201"),
         ("2026-12", "202612"),
         ("", ""),
+        ("0001-01-01T00:00:00+14:00", "00010101000000+1400"),  # no such time in the channel's zone
     ],
 )
 def test_times_go_out_in_the_channels_zone(text: str, hl7: str) -> None:

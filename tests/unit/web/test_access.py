@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from hub.db import tables as t
 from hub.db.auth import ROLES
 from hub.web.app import API_ROUTERS, ROUTERS, WebHub
-from hub.web.auth import COOKIE, MAX_BODY, PUBLIC, ApiRoute
+from hub.web.auth import COOKIE, MAX_BODY, PUBLIC, ApiRoute, Denials
 from tests import web_kit
 from tests.web_kit import BOOKING, HONG, VISIT
 
@@ -175,6 +175,23 @@ def test_denials_are_written_down_but_not_without_end(hub: WebHub, as_role: As) 
     assert hub.audit.actions().count("access.denied") <= 11  # type: ignore[attr-defined]
 
 
+def test_a_flood_of_denials_is_counted_and_hides_no_other(hub: WebHub, as_role: As) -> None:
+    flood = web_kit.api(hub, "hub_nobody")
+    for _ in range(150):
+        flood.get("/api/v1/patients")
+    as_role("auditor").get(f"/api/v1/patients/{HONG}")  # the same address, another token
+    entries = [one for one in hub.audit.entries() if one["action"] == "access.denied"]  # type: ignore[attr-defined]
+    assert [one["detail"].get("times", 1) for one in entries] == [1] * 10 + [90, 1]
+    assert (entries[-1]["actor"], entries[-1]["detail"]["why"]) == ("token:auditor-1", "role")
+
+
+def test_what_was_not_written_is_told_with_the_next_one() -> None:
+    denials, kind = Denials(most=2, seconds=60), ("10.0.0.1", "token", "unknown")
+    assert [denials.count(kind, n) for n in range(30)] == [1, 1] + [0] * 17 + [18] + [0] * 10
+    assert denials.count(kind, 61_000_000) == 11
+    assert denials.count(kind, 61_000_001) == 1
+
+
 @pytest.mark.parametrize(
     ("address", "written"), [("10.20.30.40", "10.20.30.40"), ("::1", "0000:0000:0000:0000:0000:0000:0000:0001")]
 )
@@ -225,8 +242,13 @@ def test_nobody_is_sent_elsewhere_after_logging_in(hub: WebHub, target: str) -> 
 
 def test_a_login_form_of_another_site_is_refused(hub: WebHub) -> None:
     secret = web_kit.token_for(hub, "admin")
-    answer = web_kit.api(hub).post("/login", data={"token": secret}, headers={"Origin": "https://evil.example"})
-    assert answer.status_code == 403
+    for origin in ("https://evil.example", "null"):
+        answer = web_kit.api(hub).post("/login", data={"token": secret}, headers={"Origin": origin})
+        assert answer.status_code == 403
+    ours = web_kit.api(hub).post("/login", data={"token": secret}, headers={"Origin": "http://testserver"})
+    assert ours.status_code == 303
+    policy = web_kit.api(hub).get("/login").headers["referrer-policy"]
+    assert policy == "same-origin"  # with no-referrer, browsers send Origin: null from our own form
 
 
 def test_headers_of_every_answer(hub: WebHub) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.testclient import TestClient
 
 from hub.web.app import API_ROUTERS, WebHub
-from hub.web.errors import ProblemError
+from hub.web.errors import ProblemError, problem_of
 from hub.web.params import merge_patch, read_cursor, read_time, write_cursor
 from tests import web_kit
 from tests.unit.web.test_access import routes
@@ -187,3 +188,40 @@ def test_merge_patch(target: object, patch: object, wanted: object) -> None:
 )
 def test_times(text: str, us: int | None) -> None:
     assert read_time("since", text) == us
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status", "where"),
+    [
+        ("GET", "/patients", {}, 422, ["query#/identifier", "query#/name", "query#/phone", "query#/birthDate"]),
+        ("POST", "/patients/search", {}, 422, ["body#/identifier", "body#/name", "body#/phone", "body#/birthDate"]),
+        ("GET", "/patients", {"name": "홍", "cursor": "x"}, 400, ["query#/cursor"]),
+        ("POST", "/patients/search", {"name": "홍", "cursor": "x"}, 400, ["body#/cursor"]),
+        ("GET", "/changes", {"after": "x"}, 400, ["query#/after"]),
+        ("GET", "/snapshot", {"cursor": "x"}, 400, ["query#/cursor"]),
+        ("GET", "/messages", {"state": "x"}, 422, ["query#/state"]),
+        ("POST", "/messages/search", {"state": "x"}, 422, ["body#/state"]),
+        ("POST", "/messages/search", {"since": "x"}, 422, ["body#/since"]),
+        ("GET", "/audit/entries", {"until": "x"}, 422, ["query#/until"]),
+    ],
+)
+def test_errors_point_to_where_the_value_stood(
+    as_role: As, method: str, path: str, sent: dict[str, str], status: int, where: list[str]
+) -> None:
+    answer = as_role("admin").request(method, f"/api/v1{path}", **{"params" if method == "GET" else "json": sent})
+    assert answer.status_code == status
+    assert [one["in"] + one["pointer"] for one in answer.json()["errors"]] == where
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1899-12-31T00:00:00+09:00"])
+def test_years_far_off_are_refused(as_role: As, start: str) -> None:
+    answer = as_role("crm").post(f"/api/v1/patients/{HONG}/appointments", json={"start": start})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/start")
+    for birth in ("0001-01-01", "2201", "1066-10"):
+        assert as_role("crm").post("/api/v1/patients", json={"name": [{"text": "x"}], "birthDate": birth}).status_code == 422
+
+
+def test_a_pool_without_a_free_connection_is_busy() -> None:
+    problem = problem_of(PoolTimeout("QueuePool limit of size 1"))
+    assert (problem.status, problem.code, problem.headers["Retry-After"]) == (503, "busy", "2")
+    assert "QueuePool" not in problem.detail

@@ -204,3 +204,15 @@ def test_errors_are_pages(browser: Callable[..., TestClient], path: str) -> None
     assert answer.status_code in (404, 422)
     assert answer.headers["content-type"].startswith("text/html")
     assert "Back to the start" in answer.text
+
+
+def test_a_story_is_told_even_where_its_map_fails(hub: WebHub, browser: Callable[..., TestClient]) -> None:
+    def broken(_channel: str, _body: bytes) -> list[dict[str, Any]]:
+        raise RuntimeError("홍길동")
+
+    client = browser()
+    hub.explain = broken
+    page = client.get("/messages/1")
+    assert page.status_code == 200
+    assert "nobody foresaw" in page.text
+    assert "PID-5" in page.text

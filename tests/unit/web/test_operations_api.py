@@ -226,6 +226,9 @@ def test_health_and_metrics(hub: WebHub) -> None:
     assert 'hub_work{channel="ocs-in",state="dead"} 1.0' in metrics
     assert 'hub_blocked_lanes{channel="ocs-in"} 1.0' in metrics
     assert "00012345" not in metrics
+    with hub.engine.begin() as conn:
+        conn.exec_driver_sql("DROP TABLE work")
+    assert client.get("/metrics").text == metrics  # looked up every two seconds at most, however many ask
     hub.ready = lambda: "the disk is nearly full"
     refused = client.get("/readyz")
     assert (refused.status_code, refused.json()["detail"]) == (503, "the disk is nearly full")

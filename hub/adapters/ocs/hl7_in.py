@@ -157,7 +157,7 @@ class Channel:
             return Unreadable(f"a frame of more than {limit} bytes", where=Where(offset=limit), code="too_large")
         if scrap.fault is Fault.CUT:
             return Unreadable("a frame without its end (FS)", where=where, hl7=100, code="cut_frame")
-        return Unreadable(f"{scrap.size} bytes outside any MLLP frame (VT … FS CR)", where=where, hl7=100, code="no_frame")
+        return Unreadable("bytes outside any MLLP frame: no VT before them", where=where, hl7=100, code="no_frame")
 
     def _headless(self, connection: Connection, body: bytes, error: Unreadable, answered: bool = True) -> Item:
         """What has no MSH that can be read is kept and answered all the same, from defaults."""

@@ -56,6 +56,9 @@ def init(
         raise ConfigError(str(config_file), 0, "is there already", "use it as it is, or write it anew with --force")
     if crm_url is not None:
         check_url(crm_url)
+    home = (folder / database.removeprefix("sqlite:///")).parent
+    if database.startswith("sqlite:///") and home != folder and not home.is_dir():
+        raise typer.BadParameter(f"there is no folder {home}: create it first", param_hint="--database")
     folder.mkdir(parents=True, exist_ok=True)
     vault = folder / SECRETS
     vault.mkdir(mode=0o700, exist_ok=True)

@@ -26,7 +26,7 @@ KEEP = 64 << 10  # bytes of a scrap
 LEAST = 4  # fewer bytes outside a frame (a stray FS, an old modem's EOT) are no attempt to say something
 QUIET_SECONDS = 0.5  # bytes outside a frame that nothing follows for so long wait for an answer
 PAUSE_SECONDS = 1.0  # between two scraps of one connection; what comes meanwhile becomes one
-MOST_A_SECOND = 10  # scraps of one listener
+BURST, A_SECOND = 20.0, 1.0  # scraps of one listener: so many at once, and so many a second for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +296,7 @@ class MllpListener:
     _server: asyncio.Server | None = None
     _connections: set[Connection] = field(default_factory=set)
     _sweep: asyncio.TimerHandle | None = None
-    _kept: tuple[int, int] = (0, 0)  # second of the loop's clock, scraps in it
+    _room: tuple[float, float] = (0.0, BURST)  # loop time, and how many more scraps were within the bound then
     stopping: bool = False
 
     async def start(self) -> None:
@@ -360,12 +360,12 @@ class MllpListener:
         return True
 
     def may_keep(self, now: float) -> bool:
-        """Whether one more scrap is within this second's bound; counts it."""
-        second = int(now)
-        count = self._kept[1] + 1 if self._kept[0] == second else 1
-        if count > MOST_A_SECOND:
+        """Whether one more scrap is within the bound; counts it."""
+        at, room = self._room
+        room = min(BURST, room + (now - at) * A_SECOND)
+        if room < 1:
             return False
-        self._kept = (second, count)
+        self._room = (now, room - 1)
         self.counts.scraps += 1
         return True
 

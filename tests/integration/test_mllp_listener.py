@@ -377,7 +377,7 @@ def test_scraps_are_bounded_by_connection_and_by_listener() -> None:
             other.say(b"GET / HTTP/1.0\r\n\r\n")
             other.sock.close()
         time.sleep(0.5)
-        assert len(server.intake.received) - before <= 30  # 10 a second, within what may be three seconds of a slow machine
+        assert len(server.intake.received) - before <= 30  # 20, and one a second
 
 
 def test_silent_connections_give_way_to_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,3 +123,12 @@ def test_the_schema_is_there(hub_toml: Path) -> None:
     with sqlite3.connect(hub_toml.parent / "hub.db") as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {"message", "work", "resource", "entry", "alembic_version"} <= names
+
+
+def test_a_missing_folder_of_the_database_is_told_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    refused = run("init", tmp_path / "hub", "--database", "sqlite:///nope/hub.db")
+    assert refused.code == 2
+    assert "hub/nope: create it first" in refused.err.replace("\n", "")
+    assert not (tmp_path / "hub").exists()
+    (tmp_path / "hub" / "there").mkdir(parents=True)
+    assert run("init", tmp_path / "hub", "--database", "sqlite:///there/hub.db").code == 0

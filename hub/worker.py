@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from hub import log
 from hub.bootstrap import Hub, open_hub
+from hub.bootstrap.priority import step_back
 from hub.bootstrap.supervise import CHILD, PR_SET_PDEATHSIG, die_with_parent
 from hub.config import load
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop
@@ -92,6 +93,7 @@ def _started(**_: Any) -> None:
     """A pool process dies with the worker that owns it, instead of working on without a master."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    step_back()
 
 
 def _hub() -> Hub:

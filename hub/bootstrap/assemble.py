@@ -25,6 +25,8 @@ from hub.sync.lanes import buckets_for
 from hub.sync.operations import OperationsService
 from hub.sync.routes import Route
 
+SMALL_BATCH = 20  # messages applied in one write turn of SQLite while senders wait (20 -> 100 wins 1.2 times only)
+
 
 class Hub:
     """All parts of one hub process. `config` may be replaced by `reload`; parts ask for what they need each time."""
@@ -92,7 +94,16 @@ class Hub:
         return IntakeService(self.store, self.keys, _Live(lambda: self._policies), self.buckets)
 
     def applier(self) -> Applier:
-        return Applier(self.store, self.keys, self.inbound, self.routes, self.authority, self.buckets, self.config.apply.batch)
+        return Applier(
+            self.store,
+            self.keys,
+            self.inbound,
+            self.routes,
+            self.authority,
+            self.buckets,
+            self.config.apply.batch,
+            SMALL_BATCH if self.sqlite else None,
+        )
 
     def courier(self) -> Courier:
         return Courier(self.store, self.keys, self.targets)

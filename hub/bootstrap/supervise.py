@@ -22,6 +22,7 @@ from hub import log, metrics
 from hub.audit.actions import Action
 from hub.bootstrap.assemble import Hub, open_hub
 from hub.bootstrap.orphans import Orphans
+from hub.bootstrap.priority import BEHIND, step_back
 from hub.bootstrap.runtime import Runtime
 from hub.config import Config, ConfigError, load
 
@@ -42,6 +43,8 @@ def run(
     _signals(stop, reload_)
     if os.environ.get(CHILD):
         die_with_parent()
+        if BEHIND.issuperset(roles):
+            step_back()
     hub = open_hub(config)
     mine, children = split(hub, roles)
     if not os.environ.get(CHILD):

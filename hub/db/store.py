@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from hub.db.engine import WriteTurn, write_turn
-from hub.db.hot import Hot, PostgresHot, SqliteHot, group, keys_json
+from hub.db.hot import LONG_LOG, Hot, PostgresHot, SqliteHot, group, keys_json
 from hub.domain.rows import Row
 from hub.domain.store import ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
@@ -162,6 +162,10 @@ class SqlTx:
             return ""
         select = "SELECT value FROM json_each(?)" if self._hot.dialect == "sqlite" else "SELECT json_array_elements_text(?::json)"
         return f" AND w.channel NOT IN ({select})"
+
+    def newest_at(self) -> int:
+        rows = self._hot.query("SELECT at FROM message ORDER BY id DESC LIMIT 1")
+        return int(rows[0][0]) if rows else 0
 
     def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
         return [
@@ -342,8 +346,10 @@ class SqlStore:
             raise
 
     def tidy(self) -> None:
-        """Upkeep that nobody waits for (hub/db/hot.py)."""
-        self._hot().tidy()
+        """Upkeep that nobody waits for, or not long (hub/db/hot.py)."""
+        if self._hot().tidy() > LONG_LOG and self._turn is not None:
+            with self._turn.take():
+                self._hot().restart_log()
 
     def close(self) -> None:
         """Closes this thread's connection."""

@@ -2,7 +2,11 @@
 
 Times are µs since 1970 UTC (BIGINT); documents are JSON text; ids of resources are UUIDv7 text. Rows that live
 differently are in tables of their own: `message` is immutable, `work` is small and hot, `dedupe` is a window, `outcome`
-is what became of a message whose work is over. `tx` is the PostgreSQL transaction id (0 on SQLite): a reader that wants
+is what became of a message whose work is over.
+Tables of narrow rows are without rowid on SQLite (one tree instead of two); wide rows are not, because there a row of
+more than a quarter of a page costs a page of its own (sqlite.org/withoutrowid.html).
+
+`tx` is the PostgreSQL transaction id (0 on SQLite): a reader that wants
 to miss nothing reads in the order (tx, id) and only below the oldest transaction still running (ADR 0003).
 """
 
@@ -157,7 +161,6 @@ source_record = Table(
     Column("channel", Text, nullable=False, default=""),
     PrimaryKeyConstraint("kind", "system", "key"),
     Index("source_by_resource", "resource_id"),
-    sqlite_with_rowid=False,
 )
 
 source_heard = Table(  # the source said the same again: narrow rows, because nearly every message of a known patient writes some
@@ -185,7 +188,6 @@ resource = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("resource_by_patient", "patient_id", "kind", "sort_at"),
-    sqlite_with_rowid=False,
 )
 
 identifier = Table(

@@ -116,6 +116,10 @@ class Tx(Protocol):
         """Locks nothing: the caller holds the lease of the buckets and marks what it takes in this transaction."""
         ...
 
+    def newest_at(self) -> int:
+        """When the newest message was stored, µs; 0 where there is none."""
+        ...
+
     def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
         """Buckets that have something due since `older_than`."""
         ...

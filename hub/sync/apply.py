@@ -34,6 +34,7 @@ from hub.sync.workspace import Workspace
 
 _log = log.get(__name__)
 LEASE_SECONDS = 15.0
+QUIET_US = 300_000  # after so long without a new message nobody waits for an answer
 CAREFUL = 200  # messages applied one by one after a worker died: more than it can have had in hand
 DEATHS = 3  # workers that may die of one message before it is dead itself
 CONFLICTS = 5  # times that a run is computed anew before its turn is given up
@@ -81,6 +82,7 @@ class Applier:
         authority: Callable[[], Authority],
         buckets: int,
         batch: int = 100,
+        small_batch: int | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -89,6 +91,7 @@ class Applier:
         self._authority = authority
         self._buckets = buckets
         self._batch = batch
+        self._small_batch = small_batch
         self._shard = os.getpid() % 1024
         self.shared = Shared()
         self._careful: dict[int, int] = {}  # lease token -> messages still to be applied one by one
@@ -101,7 +104,7 @@ class Applier:
         numbers = [int(name.split(":")[1]) for name in lease.names]
         with self._store.snapshot() as tx:
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
-            due = tx.due_inbound(numbers, barred, 1 if careful else self._batch)
+            due = tx.due_inbound(numbers, barred, 1 if careful else self._portion(tx))
         if not due:
             self._careful.update({lease.token: 0} if careful else {})
             return 0
@@ -113,6 +116,12 @@ class Applier:
         for run in _runs(ready):
             self._apply_run(run, lease, blocked)
         return len(due)
+
+    def _portion(self, tx: Tx) -> int:
+        """Where there is one writer, apply takes the turn for a short time only while senders wait for their answers."""
+        if self._small_batch is None or tx.now - tx.newest_at() > QUIET_US:
+            return self._batch
+        return min(self._batch, self._small_batch)
 
     def _counted(self, due: Sequence[InboundWork], lease: Lease) -> list[InboundWork]:
         """The last worker died, and a message may have killed it: each is counted durably before anything touches it."""

@@ -125,7 +125,7 @@ class _Batch:
         self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, reason, now)]
         self.tally[work.channel, "delivered"] += 1
         self._entry(Action.MESSAGE_DELIVERED, result, {"reason": delivered.detail} if delivered.detail else {})
-        if delivered.sent or delivered.answer:
+        if (delivered.sent or delivered.answer) and not channel.as_event:  # an event can be made again from its change
             self._attempt(result, "delivered", delivered.detail, delivered.sent, delivered.answer)
         if delivered.peer_id:
             self.links.append(

@@ -142,6 +142,9 @@ class FakeTx:
 
     # -- work -----------------------------------------------------------------------------------------------------
 
+    def newest_at(self) -> int:
+        return max((m["at"] for m in self._rows("message")), default=0)
+
     def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[Any, ...]]:
         wanted = {tuple(key) for key in keys}
         return [

@@ -117,7 +117,9 @@ def make_write_engine(url: URL, turn: WriteTurn | None, engine: Engine) -> Engin
     """
     if turn is None:
         return engine
-    writing = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False})
+    writing = create_engine(
+        url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=5, connect_args={"check_same_thread": False}
+    )
 
     @event.listens_for(writing, "connect")
     def _connect(connection: Any, _: Any) -> None:

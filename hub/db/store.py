@@ -120,7 +120,8 @@ class SqlTx:
         lock = LOCK[self._hot.dialect]
         names = [row[0] for row in self._hot.query(f"SELECT name FROM lease WHERE owner = ? ORDER BY name {lock}", (owner,))]
         if names:
-            self._lease(names, "until = 0")  # the name stays: who takes it next knows that its holder died
+            # The name stays, so that who takes it next knows that its holder died; the token grows, in case it did not.
+            self._lease(names, "until = 0, token = token + 1")
         self._lost(names)
 
     # -- intake ---------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ class FakeTx:
     def bury(self, owner: str) -> None:
         for x in self._rows("lease"):
             if x["owner"] == owner:
-                x |= {"owner": "", "until": 0}
+                x |= {"until": 0, "token": x["token"] + 1}
                 direction, bucket = x["name"].split(":")
                 for w in self._rows("work"):
                     if (w["direction"], w["bucket"], w["state"]) == (direction, int(bucket), "in_flight"):

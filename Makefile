@@ -17,7 +17,7 @@ demo: ## the hub and a simulated hospital on SQLite; ARGS="--once --json" ends w
 test: ## everything: check, contract, integration (SQLite, PostgreSQL, Redis, Celery), end to end, corpus
 	@scripts/setup.sh system
 	@$(MAKE) --no-print-directory check
-	timeout 1400 $(PYTEST) -n 2 tests/contract tests/integration tests/e2e tests/corpus $(ARGS)
+	timeout 3000 $(PYTEST) -n 2 tests/contract tests/integration tests/e2e tests/corpus $(ARGS)
 
 check: setup lint unit ## ruff, mypy, import rule, unit tests without sockets: under a minute
 

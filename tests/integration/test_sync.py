@@ -1,10 +1,17 @@
 """The promises of the core on both databases: once, in order, late messages, merges and their undoing, dead letters."""
 
+import time
+from datetime import UTC, datetime
+
+import orjson
 import pytest
 
+from hub.config.model import RetentionSection
+from hub.db.views import changes
 from hub.domain.errors import Misconfigured, NotDelivered, OutcomeUnknown, Refused, Stale
 from hub.domain.lifecycle import IllegalStep
 from hub.domain.ports import Verdict
+from hub.sync.retention import Retention
 from tests.hub_kit import Kit, adt, hl7, pid, pv1
 
 
@@ -181,7 +188,7 @@ def test_at_most_n_attempts_that_reached_the_target(kit: Kit) -> None:
     kit.apply()
     for _ in range(10):
         kit.deliver(steps=20)
-        __import__("time").sleep(0.03)
+        time.sleep(0.03)
     first = tries[0]
     assert tries.count(first) == 3
     assert kit.state(first) == "dead"
@@ -249,8 +256,6 @@ def test_a_booking_is_pending_until_the_ocs_confirms_it(kit: Kit) -> None:
 
 
 def test_what_the_ocs_only_took_is_sent_until_it_tells_of_it(kit: Kit) -> None:
-    from hub.db.views import changes
-
     kit.tell(adt("A04", "100"))
     kit.target("ocs-out").answer.confirms = False
     id_ = kit.patient_id("100")
@@ -277,8 +282,6 @@ def test_two_systems_telling_of_one_visit_make_one_encounter(kit: Kit) -> None:
 def test_every_value_says_where_it_came_from(kit: Kit) -> None:
     receipt = kit.receive(adt("A04", "100", pv1("V1")))[0]
     kit.apply()
-    import orjson
-
     lineage = orjson.loads(kit.rows("SELECT lineage FROM source_record WHERE kind = 'Patient'")[0][0])
     path, message_id, map_version, since = lineage["birthDate"]
     assert (path, message_id) == ("PID-7", receipt.message_id)
@@ -306,7 +309,7 @@ def test_a_confirmation_in_the_second_of_the_booking_counts(kit: Kit) -> None:
     made = kit.hub.front_office.book(
         kit.patient_id("100"), {"start": "2026-12-01T10:00:00+09:00", "minutes": 15}, actor="token:desk"
     )
-    now = __import__("datetime").datetime.now().strftime("%Y%m%d%H%M%S")
+    now = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
     fields = {1: f"{made.resource_id}^HUB", 2: "F77^OCS", 9: "15", 10: "min", 11: "^^^20261201100000", 25: "Booked"}
     sch = "|".join(["SCH", *(fields.get(n, "") for n in range(1, 26))])
     kit.tell(hl7("SIU^S12", sch, pid("100"), at=f"{now}+0000"))
@@ -314,9 +317,6 @@ def test_a_confirmation_in_the_second_of_the_booking_counts(kit: Kit) -> None:
 
 
 def test_retention_erases_by_class_and_never_what_is_undelivered(kit: Kit) -> None:
-    from hub.config.model import RetentionSection
-    from hub.sync.retention import Retention
-
     kit.target().fail = lambda m: NotDelivered("down", reached=False) if m.patient_id else None
     done = kit.receive(hl7("ADT^A99", pid("300")))[0].message_id  # no map: ignored, nothing goes out
     waiting = kit.receive(adt("A04", "100", pv1("V1")))[0].message_id

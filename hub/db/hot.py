@@ -218,13 +218,18 @@ def _named(error: sqlite3.Error) -> Exception:
 
 
 class PostgresHot:
-    """A connection of this thread to PostgreSQL; opened when first needed and anew after it was lost."""
+    """A connection of this thread to PostgreSQL; opened when first needed and anew after it was lost.
+
+    Round trips are what a transaction costs here: what is written goes out together with the COMMIT, or with the next
+    question.
+    """
 
     dialect = "postgresql"
 
     def __init__(self, url: URL) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._pending: list[tuple[str, str]] = []  # statements to write, with their parameter
 
     def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:
@@ -261,7 +266,8 @@ class PostgresHot:
                 connection.execute(sql)
                 if not durable:  # never inconsistent; a crash of the server may lose the last moments (PostgreSQL 30.4)
                     connection.execute("SET LOCAL synchronous_commit = off")
-                row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+                clock = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            row = clock.fetchone()  # after the pipeline's end: one round trip, not two
         except PG_PASSING as error:
             self._drop()
             raise TryAgain(f"the store cannot be reached ({type(error).__name__})") from error
@@ -274,9 +280,10 @@ class PostgresHot:
             self._connection = None
 
     def commit(self) -> None:
-        self._run("COMMIT")
+        self._flush("COMMIT")
 
     def rollback(self) -> None:
+        self._pending.clear()
         if self._connection is None or self._connection.closed:
             return
         try:
@@ -285,8 +292,23 @@ class PostgresHot:
         except psycopg.Error:
             self._drop()
 
+    def _flush(self, last: LiteralString = "") -> None:
+        """Everything that waits to be written, and `last`, in one round trip. After an error the server skips the rest."""
+        assert self._connection is not None
+        pending, self._pending = self._pending, []
+        try:
+            with self._connection.pipeline():
+                for sql, parameter in pending:
+                    self._connection.execute(sql, (parameter,))
+                if last:
+                    self._connection.execute(last)
+        except PG_PASSING as error:
+            raise _passing(error) from error
+
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         assert self._connection is not None
+        if self._pending:
+            self._flush()
         _count()
         try:
             return self._connection.execute(sql.replace("?", "%s"), parameters)
@@ -300,16 +322,10 @@ class PostgresHot:
         return self._run(sql, parameters).rowcount
 
     def write(self, groups: dict[type, list[Row]]) -> None:
-        assert self._connection is not None
         texts = STATEMENTS["postgresql"]
         todo: list[tuple[Spec, list[Row]]] = [(s, groups[s.row]) for s in SPECS if groups.get(s.row)]
         _count(len(todo))
-        try:
-            with self._connection.pipeline():
-                for spec, rows in todo:
-                    self._connection.execute(texts[spec.row], (postgres_parameter(spec, rows).decode(),))
-        except PG_PASSING as error:
-            raise _passing(error) from error
+        self._pending += [(texts[spec.row], postgres_parameter(spec, rows).decode()) for spec, rows in todo]
 
     def close(self) -> None:
         self._drop()

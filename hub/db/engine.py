@@ -105,6 +105,7 @@ def sqlite_pragmas(connection: Any, synchronous: str = "FULL") -> None:
         f"busy_timeout={BUSY_MS}",
         "cache_size=-65536",
         "temp_store=MEMORY",
+        "mmap_size=268435456",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

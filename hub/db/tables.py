@@ -12,9 +12,14 @@ to miss nothing reads in the order (tx, id) and only below the oldest transactio
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text, text
 
 metadata = MetaData()
+
+# Most messages and many entries are about no resource: they need no place in the index.
+PRESENT: dict[str, Any] = {f"{dialect}_where": text("resource_id IS NOT NULL") for dialect in ("sqlite", "postgresql")}
 
 message = Table(
     "message",
@@ -39,7 +44,7 @@ message = Table(
     Index("message_by_channel", "channel", "id"),
     Index("message_by_patient", "patient_no", "id"),
     Index("message_by_control", "control_id"),
-    Index("message_by_resource", "resource_id", "id"),
+    Index("message_by_resource", "resource_id", "id", **PRESENT),
 )
 
 answered = Table(  # the answers to messages first..last went out, but for those listed: one row a group commit
@@ -290,7 +295,7 @@ entry = Table(  # the audit log: written in the transaction of the act, never ch
     Column("detail", Text, nullable=False, default="{}"),  # JSON: codes, field names, keyed digests; no patient data
     Index("entry_by_order", "tx", "id"),
     Index("entry_by_message", "message_id"),
-    Index("entry_by_resource", "resource_id", "id"),
+    Index("entry_by_resource", "resource_id", "id", **PRESENT),
 )
 
 tile = Table(  # leaf hashes of the log, a run of entries a row, in the log's order

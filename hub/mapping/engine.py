@@ -45,6 +45,8 @@ class CompiledBlock:
         "others",
         "patient",
         "runs",
+        "whole",
+        "whole_targets",
     )
 
     def __init__(self, block: Block, codes: Mapping[str, CodeMap]) -> None:
@@ -63,6 +65,10 @@ class CompiledBlock:
         plain = block.snapshot is not None or (block.unique and not block.patient and not block.default)
         self.memory = Memory() if items and plain else None
         self.labels = {rule.to[0]: rule.path for rule in reversed(block.rules)}
+        first = [rule for rule in block.rules if _place(rule) == self.runs[0][:2]] if self.runs else []
+        alone = not block.each and len(self.runs) > 0 and all(_is_within(rule, self.runs[0][0]) for rule in first)
+        self.whole = Memory() if alone and len(first) > 1 and sum(run[:2] == self.runs[0][:2] for run in self.runs) == 1 else None
+        self.whole_targets = frozenset(rule.to[0] for rule in first)
 
     def recall_items(self, group: Group, reader: Reader, facts: list[AnyFact]) -> None:
         """Facts that hang on nothing but the item (a doctor, an insurer): read once, then remembered. Each once a group."""
@@ -90,6 +96,17 @@ class CompiledBlock:
         reps = [rep for rep in raw.split(reader.repetition) if rep and rep != NULL]
         return [found for rep in reps for found in self._read_item({ITEM: [[rep]]}, reader)]
 
+    def _read_whole(self, raw: str, reader: Reader) -> tuple[Values, Paths]:
+        """What the rules of the first run make of one segment; `raw` is it, behind the time zone."""
+        _, _, once, many = self.runs[0]
+        fields = raw.split(JOIN)[1:]
+        values: Values = {}
+        paths: Paths = {}
+        for at, run in (*once, *many):
+            if at < len(fields) and (field := fields[at]):
+                run(field, reader, values, paths)
+        return values, paths
+
     def _read_item(self, item: Group, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
         keys = self.keys["key"](item, reader)
         if not keys:
@@ -115,11 +132,18 @@ class CompiledBlock:
     def read(self, group: Group, reader: Reader, values: Values, paths: Paths) -> None:
         """Run the rules over a group. What is a list and empty was deleted (`""`)."""
         reader.group = group
+        whole = self.whole if reader.common and not (values.keys() & self.whole_targets) else None
         for segment, occurrence, once, many in self.runs:
             found = group.get(segment)
             if found is None or occurrence >= len(found):
                 continue
             fields = found[occurrence]
+            if whole is not None and once is self.runs[0][2] and len(found) == 1:
+                # the segment that says the same of the same patient again and again
+                said, where = whole.recall(f"{reader.zone}{JOIN}{JOIN.join(fields)}", reader, self._read_whole)
+                values.update(said)
+                paths.update(where)
+                continue
             count = len(fields)
             for at, run in once:
                 if at < count and (raw := fields[at]):
@@ -150,6 +174,15 @@ def _runs(rules: tuple[Rule, ...], codes: Mapping[str, CodeMap]) -> Runs:
         (runs[-1][3] if rule.each else runs[-1][2]).append((path.field, rule_runner(rule, codes, rule.to in targets)))
         targets.add(rule.to)
     return runs
+
+
+def _place(rule: Rule) -> tuple[str, int]:
+    return rule.paths[0].segment, max(rule.paths[0].occurrence - 1, 0)
+
+
+def _is_within(rule: Rule, segment: str) -> bool:
+    """Whether a rule looks at nothing but this segment."""
+    return all(path.segment == segment for path in rule.paths) and (rule.when is None or rule.when.path.segment == segment)
 
 
 def _is_local(block: Block) -> bool:

@@ -71,7 +71,7 @@ class Courier:
         """Whether something is with the threads or waits to be written."""
         return bool(self._in_hand)
 
-    def step(self, lease: Lease, wait: float = 0.01) -> int:
+    def step(self, lease: Lease, wait: float = 0.04) -> int:
         """Writes results, claims and sends; how many messages moved. Waits up to `wait` seconds for results when busy."""
         if not self.taking:
             self._recall()

@@ -20,8 +20,8 @@ from hub.sync.owner import owner_name
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
 FINISH_SECONDS = 5.0  # of the ten that SIGTERM may take; what is still on its way then counts as unknown
-SHORT_PAUSE, LONG_PAUSE, QUIET_SECONDS = 0.01, 0.1, 2.0
-FULL_STEP = 20  # with fewer it pays to wait a little: a transaction of 20 costs little more than one of 1
+SHORT_PAUSE, LONG_PAUSE, QUIET_SECONDS = 0.02, 0.1, 2.0
+FULL_STEP = 40  # with fewer it pays to wait a little: a transaction of 20 costs little more than one of 1
 
 
 class Stepper(Protocol):

@@ -1,4 +1,4 @@
-"""What a record system is told the first time it hears of a patient."""
+"""What a record system is told the first time it hears of a patient, and of whom it is told nothing (any more)."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def is_unnumbered_prospect(resource: Mapping[str, Any]) -> bool:
     """A prospect whom no system has given a number yet (the hub's own aside): only the front office knows this person."""
     numbers = [i for i in resource.get("identifier") or () if i.get("assigner") != ASSIGNER]
     return bool(resource.get("prospect")) and not numbers
+
+
+def merged_away(message: Outbound) -> bool:
+    """Whether the patient has a survivor by now: a merge may come between a message and its sending.
+
+    His number is the survivor's then, so what is found under it is the survivor's record, which must not get his values.
+    """
+    return bool(message.resource.get("replacedBy"))

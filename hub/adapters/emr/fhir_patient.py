@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from hub.adapters.emr import merge
-from hub.adapters.first import is_first, is_unnumbered_prospect
+from hub.adapters.first import is_first, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir
 from hub.config import option
@@ -100,6 +100,8 @@ class FhirPatient:
         """Brings the message's fields into the EMR. See hub.domain.ports.Target.send."""
         if message.type == "patient.merged":
             return self._merged(message)
+        if merged_away(message):
+            return Delivered(message.peer_id, message.peer_etag, detail="nothing to do: merged into another patient")
         for _ in range(ROUNDS):
             found = self._find(message)
             if found is None and is_unnumbered_prospect(message.resource):

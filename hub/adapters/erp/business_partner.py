@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from hub.adapters.erp import fields as bp
 from hub.adapters.erp.odata_client import ODataClient
-from hub.adapters.first import is_first, is_unnumbered_prospect
+from hub.adapters.first import is_first, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import read_table, wrong
 from hub.adapters.slots import changed_slots, in_slot, same_contact
 from hub.codecs.sap import odata
@@ -129,6 +129,8 @@ class BusinessPartner:
 
     def send(self, message: Outbound) -> Delivered:
         """Brings the message's fields into SAP. See hub.domain.ports.Target.send."""
+        if merged_away(message):
+            return Delivered(message.peer_id, message.peer_etag, detail="nothing to do: merged into another patient")
         written: list[Answer] = []
         idle = 0
         while idle < ROUNDS:

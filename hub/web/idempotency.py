@@ -14,6 +14,7 @@ from fastapi import Depends, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.domain.errors import NotFound, Refused, Stale
 from hub.web.auth import principal_of
 from hub.web.context import hub_of
 from hub.web.errors import ProblemError
@@ -26,6 +27,7 @@ IdempotencyKey = Annotated[
     ),
 ]  # fmt: skip
 _KEPT_HEADERS = ("etag", "location", "link")
+NOT_DONE = (ProblemError, NotFound, Refused, Stale)  # what says that nothing was written
 
 
 async def _raw(request: Request) -> bytes:
@@ -55,9 +57,9 @@ def once(request: Request, key: str | None, raw: bytes, act: Callable[[], Respon
         return Response(hub.keys.open_("idempotency", row, earlier.body), earlier.status, headers, "application/json")
     try:
         response = act()
-    except Exception:
+    except NOT_DONE:
         hub.access.forget_write(who.token_id, key)
-        raise
+        raise  # any other error may have come after the write: the key stays taken, its end unknown
     kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     sealed = hub.keys.seal("idempotency", row, bytes(response.body))
     hub.access.end_write(who.token_id, key, status=response.status_code, body=sealed, headers=orjson.dumps(kept).decode())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from hub.domain.errors import TryAgain
 from hub.web.app import WebHub
 from tests.web_kit import BOOKING, HONG, MERGED, NAMGUNG, PROSPECT, VISIT
 
@@ -184,6 +185,23 @@ def test_a_write_whose_end_is_unknown_is_not_done_again(as_role: As, hub: WebHub
     headers = {"Idempotency-Key": "lost-key-1", "Content-Type": "application/json"}
     answer = client.post("/api/v1/patients", content=raw, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (409, "in_progress")
+
+
+def test_a_write_that_was_done_and_not_answered_is_not_done_again(
+    as_role: As, hub: WebHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The patient is made, and then the access record cannot be written: the key must not be free for a second one."""
+    client, headers = as_role("crm"), {"Idempotency-Key": "6f1d0c9e-3"}
+
+    def busy(*_: object, **__: object) -> None:
+        raise TryAgain("the store is busy")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(hub.audit, "append", busy)
+        assert client.post("/api/v1/patients", json=NEW, headers=headers).status_code == 503
+    again = client.post("/api/v1/patients", json=NEW, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "in_progress")
+    assert len(hub.front_office.calls) == 1  # type: ignore[attr-defined]
 
 
 def test_patch(as_role: As, hub: WebHub) -> None:

@@ -115,6 +115,12 @@ class _Waking:
         return receipts
 
 
+def collect_rarely() -> None:
+    """Sets up Python's garbage collector for this process's work; what is imported later is walked again."""
+    gc.freeze()  # what was imported stays: no collection has to walk it again
+    gc.set_threshold(50_000, 20, 50)  # a batch makes many short-lived documents and no cycles to speak of
+
+
 class Runtime:
     """The roles of this process."""
 
@@ -137,8 +143,7 @@ class Runtime:
 
     def start(self) -> None:
         """Begins every role; returns at once."""
-        gc.freeze()  # what was imported stays: no collection has to walk it again
-        gc.set_threshold(50_000, 20, 50)  # a batch makes many short-lived documents and no cycles to speak of
+        collect_rarely()
         sys.setswitchinterval(0.001)  # the listener's thread must not wait 5 ms for the others on SQLite, where all are threads
         parts: dict[str, Callable[[], None]] = {
             "listen": self._listen, "apply": self._apply, "deliver": self._deliver, "keep": self._keep, "web": self._web,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.bootstrap import Hub, open_hub
+from hub.bootstrap.runtime import collect_rarely
 from hub.codecs.hl7v2 import peek
 from hub.codecs.mllp import END, VT
 from hub.config import load
@@ -53,6 +54,7 @@ class Nowhere:
 def measure(config: Path, messages: int, *, run: str, profile: Path | None = None) -> list[Stage]:
     """Intake, apply, deliver and sign `messages` visits; the database keeps them, so a second call measures with history."""
     hub = open_hub(load(config))
+    collect_rarely()  # as every process of the hub does
     try:
         return [_one(name, act, messages, profile) for name, act in _stages(hub, messages, run)]
     finally:

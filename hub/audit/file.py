@@ -104,13 +104,12 @@ def records(text: str) -> Iterator[str]:
 def _last(file: BinaryIO) -> Checkpoint | None:
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - _TAIL))
-    found = None
-    for note in records(file.read().decode("utf-8", "replace")):
+    for note in reversed([*records(file.read().decode("utf-8", "replace"))]):
         try:
-            found = read(note[: note.rfind("\n\n") + 1])
+            return read(note[: note.rfind("\n\n") + 1])
         except BadNote:
             continue
-    return found
+    return None
 
 
 def _sync_folder(folder: Path) -> None:

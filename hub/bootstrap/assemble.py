@@ -109,7 +109,7 @@ class Hub:
         return Courier(self.store, self.keys, self.targets)
 
     def sequencer(self) -> audit.Sequencer:
-        return audit.Sequencer(self.engine, self.keys.signer, self.config.audit.checkpoint_file, self.config.hub.name, self.turn)
+        return audit.Sequencer(self.engine, self.keys.signer, self.config.audit.checkpoint_file, self.config.hub.name, self.store)
 
     def close(self) -> None:
         for _, built in self._targets.values():

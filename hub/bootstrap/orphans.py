@@ -42,8 +42,11 @@ class Orphans:
 
     def look(self) -> list[str]:
         """Frees what dead workers hold; returns their names."""
-        with self._store.transaction(durable=False) as tx:
+        with self._store.snapshot() as tx:
             dead = [owner for owner in tx.owners() if is_dead(owner)]
+        if not dead:
+            return []
+        with self._store.transaction(durable=False) as tx:
             for owner in dead:
                 tx.bury(owner)
         for owner in dead:

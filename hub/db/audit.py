@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, TextClause, column, func, insert, literal_column, select, table, text
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from hub.audit.actions import Action
 from hub.audit.checkpoint import BadNote, Checkpoint, Signer, Verifier
@@ -24,15 +23,17 @@ from hub.audit.report import Report
 from hub.audit.sequencer import Batch, make_batch, resume, unpack_ids
 from hub.audit.tree import Tree
 from hub.audit.verify import Stored, Tile, verify
-from hub.db.engine import WriteTurn
+from hub.db.store import SqlStore
 from hub.db.tables import checkpoint as checkpoint_table
 from hub.db.tables import tile as tile_table
 from hub.domain.errors import Misconfigured, TryAgain
 from hub.domain.ids import now_us
+from hub.domain.store import Conflict
 
 _PG_TX = "pg_current_xact_id()::text::bigint"
 _PG_HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _PAGE = 5_000  # entries
+FULL_STEP = _PAGE  # a step that signs so many may have left some
 
 # Columns in the order of audit.entry.EntryRow, then the transaction.
 _SELECT = "SELECT id, at, action, actor, channel, message_id, resource_id, detail, tx FROM entry"
@@ -56,7 +57,10 @@ _CHECKPOINTS = text("SELECT size, root, frontier, note FROM checkpoint WHERE siz
 _NEW_ENTRY = table(  # without `id`, which the database fills in
     "entry", *(column(name) for name in ("tx", "at", "action", "actor", "channel", "message_id", "resource_id", "detail"))
 )
+_NEW_TILE = 'INSERT INTO tile ("first", "count", ids, hashes, last_tx, last_id) VALUES (?, ?, ?, ?, ?, ?)'
+_NEW_CHECKPOINT = 'INSERT INTO checkpoint (size, "at", root, frontier, note) VALUES (?, ?, ?, ?, ?)'
 _FIRST = (-(2**63), -(2**63))
+_EMPTY = (0, Tree().root())  # what a file without a checkpoint vouches for
 
 
 def append(
@@ -89,14 +93,15 @@ def append(
 class Sequencer:
     """Makes tiles and signed checkpoints of what was written since. Any number may run; each batch is made once."""
 
-    def __init__(self, engine: Engine, signer: Signer, checkpoint_file: Path, origin: str, turn: WriteTurn | None = None) -> None:
-        """`turn`: the process's write turn, on SQLite. Reading and hashing are done before it is taken."""
+    def __init__(self, engine: Engine, signer: Signer, checkpoint_file: Path, origin: str, store: SqlStore | None = None) -> None:
+        """Reads by `engine`, which can read what was tampered with; writes by `store`, whose commit is on the disk when it
+        returns and which waits for its turn on SQLite. Reading and hashing are done before that."""
         self._engine = engine
+        self._store = store or SqlStore(engine.url)
         self._signer = signer
         self._verifier = signer.verifier
         self._file = CheckpointFile(checkpoint_file)
         self._origin = origin
-        self._turn = turn
         self._dialect = engine.dialect.name
         self._known: tuple[str, Tree] | None = None  # the note last checked or made, and its tree
 
@@ -118,14 +123,14 @@ class Sequencer:
             tree, tx, last_id = self._resume(conn, published)
             rows = _page(conn, _READ_SETTLED, tx, last_id, limit)
         if tree.size > (published.size if published else 0):
-            self._publish()
+            self._catch_up()
         if not rows:
             return 0
         batch = make_batch(tree, [row[:8] for row in rows], self._signer, self._origin)
         if not self._write(batch, rows[-1][8]):
             return 0
         self._known = (batch.note, Tree(batch.size, batch.frontier))
-        self._publish()
+        self._publish(tree, batch)
         return batch.count
 
     def _resume(self, conn: Connection, published: Checkpoint | None) -> tuple[Tree, int, int]:
@@ -164,20 +169,26 @@ class Sequencer:
 
     def _write(self, batch: Batch, last_tx: int) -> bool:
         """Tile and checkpoint in one short transaction; False where another sequencer wrote this tile already."""
-        new_tile = {"first": batch.first, "count": batch.count, "ids": batch.ids, "hashes": batch.hashes}
-        new_checkpoint = {"size": batch.size, "at": now_us(), "root": batch.root, "frontier": batch.frontier, "note": batch.note}
-        with nullcontext() if self._turn is None else self._turn.take():
-            try:
-                with self._engine.begin() as conn:
-                    conn.execute(insert(tile_table), {**new_tile, "last_tx": last_tx, "last_id": batch.last_id})
-                    conn.execute(insert(checkpoint_table), new_checkpoint)
-            except IntegrityError:
-                return False
+        try:
+            with self._store.transaction() as tx:
+                tx.execute(_NEW_TILE, batch.first, batch.count, batch.ids, batch.hashes, last_tx, batch.last_id)
+                tx.execute(_NEW_CHECKPOINT, batch.size, now_us(), batch.root, batch.frontier, batch.note)
+        except Conflict:
+            return False
         return True
 
-    def _publish(self) -> None:
-        """Append to the file every checkpoint that it lacks: the last step's, and those of a process that died between its
-        commit and this."""
+    def _publish(self, before: Tree, batch: Batch) -> None:
+        """Append the checkpoint of `batch` to the file, if that ends where the batch begins."""
+        with self._file.appending() as file:
+            last = file.last or Checkpoint(self._origin, *_EMPTY)
+            if (last.size, last.root) == (before.size, before.root()):
+                file.append([batch.note])
+                return
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Append to the file every checkpoint of the database that it lacks: those of a process that died between its
+        commit and the file, and those of another sequencer."""
         with self._file.appending() as file, self._engine.connect() as conn:
             size = 0 if file.last is None else file.last.size
             if file.last is not None:

@@ -1,8 +1,4 @@
-"""MLLP over TCP and TLS, the receiving end: sockets in an asyncio loop, frames collected into one batch a loop turn.
-
-Why so: the commit is what costs, so frames of all connections (and all channels of the loop) that are ready in one turn
-are stored with one commit. `handle` blocks the loop thread on purpose: handing the batch to a thread and back was
-measured to cost more than it wins, and no frame could be answered before the commit anyhow.
+"""MLLP over TCP and TLS, the receiving end: sockets in an asyncio loop, whose frames a collector puts into batches.
 
 What is no frame goes the same way as a Scrap, so that it is kept and answered too; bounded in bytes, and in number by
 connection and listener, so that a port scanner does not fill the disk.
@@ -14,11 +10,11 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hub.codecs.mllp import END, VT, Scrap, Splitter
+from hub.transport.collector import Collector
 from hub.transport.tls import peer_allowed
 
 log = logging.getLogger(__name__)
@@ -58,11 +54,11 @@ class Connection(asyncio.Protocol):
     """One peer's connection. The owner answers through `answer`."""
 
     __slots__ = (
-        "_began", "_collector", "_heard", "_held", "_listener", "_next_scrap", "_splitter", "_timer", "_transport", "open",
-        "peer",
+        "_began", "_collector", "_heard", "_held", "_listener", "_next_scrap", "_splitter", "_timer", "_transport", "answered",
+        "in_haste", "open", "peer",
     )  # fmt: skip
 
-    def __init__(self, listener: MllpListener, collector: Collector) -> None:
+    def __init__(self, listener: MllpListener, collector: Collector[Any]) -> None:
         self._listener = listener
         self._collector = collector
         self._splitter = Splitter(listener.limits.frame, keep=KEEP)
@@ -72,6 +68,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._heard = 0.0  # loop time of the last complete frame, or of the beginning
         self._began = 0.0  # loop time at which the frame being read began; 0 between frames
+        self.answered = 0.0  # loop time of the last answer
+        self.in_haste = False  # sent its last frame right after an answer (hub/transport/collector.py)
         self.open = False
         self.peer = ""
 
@@ -205,6 +203,7 @@ class Connection(asyncio.Protocol):
         if self.open:
             self.open = False
             self._last_words()
+        self._collector.forget(self)
         self._listener.forget(self)
 
     def close(self) -> None:
@@ -243,43 +242,6 @@ class Connection(asyncio.Protocol):
         return now - self._heard > limits.idle_seconds or bool(self._began and now - self._began > limits.frame_seconds)
 
 
-Batch = list[tuple[Connection, bytes | Scrap]]
-Handle = Callable[[Batch], None]
-
-
-class Collector:
-    """The frames of one loop turn, handed over together. One a loop and store; every channel's listener adds to it."""
-
-    def __init__(self, handle: Handle, *, most: int = 512) -> None:
-        """`handle` stores the batch and answers through the connections; `most` frames at a time."""
-        self.loop = asyncio.get_running_loop()
-        self._handle = handle
-        self._most = most
-        self._pending: Batch = []
-        self._due = False
-
-    def holds(self, connection: Connection) -> bool:
-        """Whether something of this connection waits for the next batch."""
-        return any(one is connection for one, _ in self._pending)
-
-    def add(self, connection: Connection, body: bytes | Scrap) -> None:
-        """Takes one frame; the batch goes out after every callback that is ready in this turn has run."""
-        self._pending.append((connection, body))
-        if not self._due:
-            self._due = True
-            self.loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Hand over what is pending now."""
-        self._due = False
-        batch, self._pending = self._pending[: self._most], self._pending[self._most :]
-        if self._pending:
-            self._due = True
-            self.loop.call_soon(self.flush)
-        if batch:
-            self._handle(batch)
-
-
 @dataclass(slots=True, eq=False)
 class MllpListener:
     """One listening address. `owner` is what its connections' frames belong to; `allowed` are normalised tls_peers."""
@@ -287,7 +249,7 @@ class MllpListener:
     name: str
     host: str
     port: int
-    collector: Collector
+    collector: Collector[Any]
     owner: Any = None
     limits: Limits = Limits()
     tls: ssl.SSLContext | None = None

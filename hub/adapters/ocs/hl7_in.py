@@ -28,7 +28,8 @@ from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, Unreadable, Where
 from hub.domain.facts import Key
 from hub.domain.ports import Intake, ListenerHealth, Manifest, Receipt, Received, Verdict
-from hub.transport.mllp import Batch, Collector, Connection, Limits, MllpListener
+from hub.transport.collector import Collector
+from hub.transport.mllp import Connection, Limits, MllpListener
 from hub.transport.tls import normal_peer, server_context
 
 _log = log.get(__name__)
@@ -222,13 +223,14 @@ class Desk:
         self._second = 0
         self._stamp = ""
 
-    def handle(self, frames: Batch) -> None:
+    @staticmethod
+    def read(connection: Connection, body: bytes | Scrap) -> list[Item]:
+        """By the rules of the connection's channel."""
+        channel: Channel = connection.owner
+        return channel.items(connection, body)
+
+    def handle(self, items: list[Item]) -> None:
         """One commit for all of it, then the answers, then the note that they went out."""
-        items: list[Item] = []
-        for connection, body in frames:
-            items += connection.owner.items(connection, body)
-        if not items:
-            return
         try:
             receipts = self._intake.store([item.received for item in items])
         except HubError as error:
@@ -286,16 +288,19 @@ def _verdict(item: Item, receipt: Receipt) -> tuple[Reason, Unreadable | None, s
     return Reason.UNREADABLE, reused, reused.reason
 
 
-_collectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[tuple[Intake, Collector]]] = weakref.WeakKeyDictionary()
+_collectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[tuple[Intake, Collector[Item]]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def _collector(intake: Intake) -> Collector:
+def _collector(intake: Intake) -> Collector[Item]:
     """The collector that all channels of this loop and this intake share, so that one commit serves them all."""
     shared = _collectors.setdefault(asyncio.get_running_loop(), [])
     for known, collector in shared:
         if known is intake:
             return collector
-    collector = Collector(Desk(intake).handle)
+    desk = Desk(intake)
+    collector = Collector(desk.read, desk.handle)
     shared.append((intake, collector))
     return collector
 

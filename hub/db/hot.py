@@ -9,14 +9,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, LiteralString, Protocol
+from typing import Any, Protocol
 
 import orjson
-import psycopg
 from sqlalchemy.engine import URL
 
 from hub.db.engine import BUSY_MS, sqlite_pragmas
-from hub.db.setwise import SPECS, STATEMENTS, Spec, postgres_parameter, sqlite_rows
+from hub.db.setwise import SPECS, STATEMENTS, sqlite_rows
 from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 from hub.domain.store import Conflict
@@ -25,13 +24,6 @@ LOG_PAGES = 25_000  # 100 MB of write-ahead log before a writer has to move it i
 LONG_LOG = 1_000  # pages, 4 MB: from then on it is begun anew
 # What a busy, full, restarting or unreachable store raises: the row stays as it is and is tried again.
 SQLITE_PASSING = (sqlite3.OperationalError, sqlite3.IntegrityError)
-# Every hot statement goes from a set of keys through an index. The planner does not know that of a table that was empty
-# when it last looked, and reads it whole (measured: 4 times slower end to end on a fresh database).
-PG_OPTIONS = (
-    "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
-    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-)
-PG_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
 TAKEN = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
 
 
@@ -43,7 +35,8 @@ def statements() -> int:
     return _statements
 
 
-def _count(number: int = 1) -> None:
+def count_statements(number: int = 1) -> None:
+    """Counts what is sent to the database."""
     global _statements  # noqa: PLW0603 - one counter a process, like the CPU time that it stands beside
     _statements += number
 
@@ -53,8 +46,12 @@ class Hot(Protocol):
 
     dialect: str
 
-    def begin(self, *, durable: bool) -> int:
-        """Opens a transaction; returns the database's clock in µs. `durable`: its commit will wait for the disk."""
+    def begin(self, *, durable: bool) -> None:
+        """Opens a transaction. `durable`: its commit will wait for the disk."""
+        ...
+
+    def now(self) -> int:
+        """The database's clock when the transaction began, µs."""
         ...
 
     def tidy(self) -> int:
@@ -65,8 +62,8 @@ class Hot(Protocol):
         """Short upkeep that writers wait for, where `tidy` found the log long."""
         ...
 
-    def begin_reading(self) -> int:
-        """Opens a read-only transaction with one view of the database; returns the database's clock in µs."""
+    def begin_reading(self) -> None:
+        """Opens a read-only transaction with one view of the database."""
         ...
 
     def sync(self) -> None:
@@ -78,6 +75,10 @@ class Hot(Protocol):
     def rollback(self) -> None: ...
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def ask(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[list[tuple[Any, ...]]]:
+        """The rows of several questions, none of which needs another's answer: one round trip where there is one."""
+        ...
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int: ...
 
@@ -120,6 +121,7 @@ class SqliteHot:
         self._connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         self._wal = f"{url.database}-wal"
         self._wal_file: int | None = None
+        self._now = 0
 
     def tidy(self) -> int:
         """Moves what is committed from the log into the file, as far as no reader needs it there. Blocks nobody."""
@@ -149,18 +151,21 @@ class SqliteHot:
         except OSError as error:
             raise TryAgain(f"the store could not be synced ({error.strerror})") from error
 
-    def begin(self, *, durable: bool) -> int:  # noqa: ARG002 - `sync` waits for the disk, once the turn was given back
-        _count(2)  # and its COMMIT
+    def begin(self, *, durable: bool) -> None:  # noqa: ARG002 - `sync` waits for the disk, once the turn was given back
+        count_statements(2)  # and its COMMIT
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except SQLITE_PASSING as error:
             raise TryAgain(f"the store is busy ({error.sqlite_errorname})") from error
-        return time.time_ns() // 1000
+        self._now = time.time_ns() // 1000
 
-    def begin_reading(self) -> int:
-        _count(2)
+    def begin_reading(self) -> None:
+        count_statements(2)
         self._connection.execute("BEGIN")
-        return time.time_ns() // 1000
+        self._now = time.time_ns() // 1000
+
+    def now(self) -> int:
+        return self._now
 
     def commit(self) -> None:
         try:
@@ -173,14 +178,17 @@ class SqliteHot:
             self._connection.execute("ROLLBACK")
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        _count()
+        count_statements()
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except SQLITE_PASSING as error:
             raise _named(error) from error
 
+    def ask(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[list[tuple[Any, ...]]]:
+        return [self.query(sql, parameters) for sql, parameters in questions]
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        _count()
+        count_statements()
         try:
             return self._connection.execute(sql, parameters).rowcount
         except SQLITE_PASSING as error:
@@ -188,7 +196,7 @@ class SqliteHot:
 
     def write(self, groups: dict[type, list[Row]]) -> None:
         texts = STATEMENTS["sqlite"]
-        _count(sum(1 for spec in SPECS if groups.get(spec.row)))
+        count_statements(sum(1 for spec in SPECS if groups.get(spec.row)))
         try:
             for spec in SPECS:
                 rows = groups.get(spec.row)
@@ -215,130 +223,6 @@ def _named(error: sqlite3.Error) -> Exception:
     if name.split("_")[1] in {"BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "NOMEM", "PROTOCOL"}:
         return TryAgain(f"the store is busy or full ({name})")
     return error
-
-
-class PostgresHot:
-    """A connection of this thread to PostgreSQL; opened when first needed and anew after it was lost.
-
-    Round trips are what a transaction costs here: what is written goes out together with the COMMIT, or with the next
-    question.
-    """
-
-    dialect = "postgresql"
-
-    def __init__(self, url: URL) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._pending: list[tuple[str, str]] = []  # statements to write, with their parameter
-
-    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                self._dsn,
-                autocommit=True,
-                connect_timeout=3,
-                prepare_threshold=1,
-                options=PG_OPTIONS,
-            )
-        return self._connection
-
-    def sync(self) -> None:
-        """COMMIT did."""
-
-    def tidy(self) -> int:
-        """The server does it."""
-        return 0
-
-    def restart_log(self) -> None:
-        """The server does it."""
-
-    def begin_reading(self) -> int:
-        return self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", durable=True)
-
-    def begin(self, *, durable: bool) -> int:
-        return self._begin("BEGIN", durable=durable)
-
-    def _begin(self, sql: LiteralString, *, durable: bool) -> int:
-        _count(3)  # BEGIN, the clock, and the COMMIT to come
-        try:
-            connection = self._open()
-            with connection.pipeline():
-                connection.execute(sql)
-                if not durable:  # never inconsistent; a crash of the server may lose the last moments (PostgreSQL 30.4)
-                    connection.execute("SET LOCAL synchronous_commit = off")
-                clock = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-            row = clock.fetchone()  # after the pipeline's end: one round trip, not two
-        except PG_PASSING as error:
-            self._drop()
-            raise TryAgain(f"the store cannot be reached ({type(error).__name__})") from error
-        assert row is not None
-        return int(row[0])
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def commit(self) -> None:
-        self._flush("COMMIT")
-
-    def rollback(self) -> None:
-        self._pending.clear()
-        if self._connection is None or self._connection.closed:
-            return
-        try:
-            if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                self._connection.execute("ROLLBACK")
-        except psycopg.Error:
-            self._drop()
-
-    def _flush(self, last: LiteralString = "") -> None:
-        """Everything that waits to be written, and `last`, in one round trip. After an error the server skips the rest."""
-        assert self._connection is not None
-        pending, self._pending = self._pending, []
-        try:
-            with self._connection.pipeline():
-                for sql, parameter in pending:
-                    self._connection.execute(sql, (parameter,))
-                if last:
-                    self._connection.execute(last)
-        except PG_PASSING as error:
-            raise _passing(error) from error
-
-    def _run(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        assert self._connection is not None
-        if self._pending:
-            self._flush()
-        _count()
-        try:
-            return self._connection.execute(sql.replace("?", "%s"), parameters)
-        except PG_PASSING as error:
-            raise _passing(error) from error
-
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._run(sql, parameters).fetchall()
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        return self._run(sql, parameters).rowcount
-
-    def write(self, groups: dict[type, list[Row]]) -> None:
-        texts = STATEMENTS["postgresql"]
-        todo: list[tuple[Spec, list[Row]]] = [(s, groups[s.row]) for s in SPECS if groups.get(s.row)]
-        _count(len(todo))
-        self._pending += [(texts[spec.row], postgres_parameter(spec, rows).decode()) for spec, rows in todo]
-
-    def close(self) -> None:
-        self._drop()
-
-
-def _passing(error: psycopg.Error) -> TryAgain:
-    """Deadlock, serialization failure, lost connection, full disk, shutdown: tried again (PostgreSQL appendix A).
-
-    A unique violation is a conflict: another worker made the same thing first, and the next try finds it.
-    """
-    if isinstance(error, psycopg.errors.UniqueViolation):
-        return Conflict("another worker made the same thing first")
-    return TryAgain(f"the store is busy or was lost ({error.sqlstate or type(error).__name__})")
 
 
 def keys_json(keys: Sequence[Any]) -> str:

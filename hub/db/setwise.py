@@ -110,9 +110,9 @@ def sqlite_rows(spec: Spec, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[A
 
 
 def postgres_statement(spec: Spec) -> str:
-    """SQL with one `%s`: a JSON array of objects."""
+    """SQL with one `?`: a JSON array of objects."""
     types = ", ".join(f"{c} {_pg_type(spec.table, c)}" for c in spec.columns)
-    source = f"json_to_recordset(%s::json) AS r({types})"
+    source = f"json_to_recordset(?::json) AS r({types})"
     where = " AND ".join(f"t.{k} = r.{k}" for k in spec.keys)
     if spec.act == "delete":
         return f"DELETE FROM {spec.table} t USING {source} WHERE {where}"

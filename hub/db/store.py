@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from hub.db.engine import WriteTurn, write_turn
-from hub.db.hot import LONG_LOG, Hot, PostgresHot, SqliteHot, group, keys_json
+from hub.db.hot import LONG_LOG, Hot, SqliteHot, group, keys_json
+from hub.db.postgres import PostgresHot
 from hub.domain.rows import Row
 from hub.domain.store import ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
@@ -38,12 +39,15 @@ _CHANNEL_COLUMNS = frozenset({"paused", "stopped", "breaker", "breaker_until", "
 class SqlTx:
     """One open transaction (hub.domain.store.Tx)."""
 
-    def __init__(self, hot: Hot, now: int, *, reading: bool = False) -> None:
+    def __init__(self, hot: Hot, *, reading: bool = False) -> None:
         self._hot = hot
-        self.now = now
         self._lock = "" if reading or hot.dialect == "sqlite" else "FOR {} OF r"
         self._keys = KEYS[hot.dialect]
         self._cross = CROSS[hot.dialect]
+
+    @property
+    def now(self) -> int:
+        return self._hot.now()
 
     def _set(self, sql: str, keys: Sequence[Any], *more: Any) -> list[tuple[Any, ...]]:
         """Runs `sql`, whose {keys} is the set of keys and {cross} how to join with it."""
@@ -246,6 +250,17 @@ class SqlTx:
             [[i] for i in resource_ids],
         )
 
+    def heard(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT s.kind, s.system, s.key, s.resource_id, s.message_id,"
+            " CASE WHEN h.event_at > s.event_at THEN h.event_at ELSE s.event_at END, r.version, r.patient_id"
+            " FROM {keys} {cross} source_record s"
+            " ON s.kind = k.value->>0 AND s.system = k.value->>1 AND s.key = k.value->>2"
+            " LEFT JOIN source_heard h ON h.kind = s.kind AND h.system = s.system AND h.key = s.key"
+            " LEFT JOIN resource r ON s.kind = 'Patient' AND r.id = s.resource_id",
+            keys,
+        )
+
     def changes(self, ids: Sequence[int]) -> list[tuple[Any, ...]]:
         return self._set(
             "SELECT c.id, c.at, c.type, c.kind, c.resource_id, c.patient_id, c.version, c.fields, c.data, c.message_id, c.origin"
@@ -320,9 +335,9 @@ class SqlStore:
     @contextmanager
     def snapshot(self) -> Iterator[SqlTx]:
         hot = self._hot()
-        now = hot.begin_reading()
+        hot.begin_reading()
         try:
-            yield SqlTx(hot, now, reading=True)
+            yield SqlTx(hot, reading=True)
         finally:
             hot.rollback()
 
@@ -338,9 +353,9 @@ class SqlStore:
 
     def _open(self, durable: bool) -> Iterator[SqlTx]:
         hot = self._hot()
-        now = hot.begin(durable=durable)
+        hot.begin(durable=durable)
         try:
-            yield SqlTx(hot, now)
+            yield SqlTx(hot)
             hot.commit()
         except BaseException:
             hot.rollback()

@@ -1,0 +1,148 @@
+"""PostgreSQL on the hot path. Round trips and statements are what a transaction costs here: both are counted out.
+
+BEGIN and the clock go out with the first question, what is written goes out with the COMMIT, and nobody waits for the end
+of a snapshot. So intake is two round trips: what is known and which numbers are free; everything written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import URL
+
+from hub.db.hot import count_statements
+from hub.db.pipeline import Answer, Pipeline, Statement
+from hub.db.setwise import SPECS, STATEMENTS, postgres_parameter
+from hub.domain.errors import TryAgain
+from hub.domain.rows import Row
+from hub.domain.store import Conflict
+
+# Every hot statement goes from a set of keys through an index. The planner does not know that of a table that was empty
+# when it last looked, and reads it whole (measured: 4 times slower end to end on a fresh database).
+OPTIONS = (
+    "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
+PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
+CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+# Never inconsistent; a crash of the server may lose the last moments (PostgreSQL 15, 30.4).
+NOT_DURABLE = "SET LOCAL synchronous_commit = off"
+
+
+class PostgresHot:
+    """A connection of this thread to PostgreSQL; opened when first needed and anew after it was lost."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._pipeline: Pipeline | None = None
+        self._waiting: list[Statement] = []  # what goes out with the next question, or with the COMMIT
+        self._clock: int | None = None  # where among the first answers of a transaction the clock stands, until it is read
+        self._now = 0
+
+    def sync(self) -> None:
+        """COMMIT did."""
+
+    def tidy(self) -> int:
+        """The server does it."""
+        return 0
+
+    def restart_log(self) -> None:
+        """The server does it."""
+
+    def begin_reading(self) -> None:
+        self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def begin(self, *, durable: bool) -> None:
+        self._begin("BEGIN", *([] if durable else [NOT_DURABLE]))
+
+    def _begin(self, *opening: str) -> None:
+        count_statements(3)  # BEGIN, the clock, and the COMMIT to come
+        if self._pipeline is None or not self._pipeline.usable:
+            self._drop()
+            try:
+                self._pipeline = Pipeline(self._dsn, OPTIONS)
+            except PASSING as error:
+                raise TryAgain(f"the store cannot be reached ({type(error).__name__})") from error
+        self._waiting = [(sql, ()) for sql in (*opening, CLOCK)]
+        self._clock = len(opening)
+
+    def now(self) -> int:
+        if self._clock is not None:
+            self._exchange([])
+        return self._now
+
+    def commit(self) -> None:
+        if self._clock is not None and len(self._waiting) == self._clock + 1:
+            self._clock, self._waiting = None, []  # nothing was asked and nothing written
+            return
+        committed = self._exchange([("COMMIT", ())])[-1]
+        if committed.command != b"COMMIT":
+            raise TryAgain("the store took the transaction back")
+
+    def rollback(self) -> None:
+        self._clock, self._waiting = None, []
+        if self._pipeline is None:
+            return
+        if not self._pipeline.usable:
+            self._drop()
+        elif self._pipeline.in_transaction:
+            try:
+                self._pipeline.leave("ROLLBACK")
+            except psycopg.Error:
+                self._drop()
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        count_statements()
+        return self._exchange([(sql, parameters)])[0].rows()
+
+    def ask(self, questions: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        count_statements(len(questions))
+        return [answer.rows() for answer in self._exchange(questions)]
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        count_statements()
+        return self._exchange([(sql, parameters)])[0].count
+
+    def write(self, groups: dict[type, list[Row]]) -> None:
+        texts = STATEMENTS["postgresql"]
+        todo: list[Statement] = [
+            (texts[s.row], (postgres_parameter(s, groups[s.row]).decode(),)) for s in SPECS if groups.get(s.row)
+        ]
+        count_statements(len(todo))
+        self._waiting += todo
+
+    def _exchange(self, questions: Sequence[Statement]) -> list[Answer]:
+        """What waits and `questions`, in one round trip. After an error the server skips the rest."""
+        assert self._pipeline is not None
+        waiting, self._waiting = self._waiting, []
+        clock, self._clock = self._clock, None
+        try:
+            answers = self._pipeline.exchange([*waiting, *questions])
+        except PASSING as error:
+            raise _passing(error) from error
+        if clock is not None:
+            self._now = int(answers[clock].rows()[0][0])
+        return answers[len(waiting) :]
+
+    def _drop(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+    def close(self) -> None:
+        self._clock, self._waiting = None, []
+        self._drop()
+
+
+def _passing(error: psycopg.Error) -> TryAgain:
+    """Deadlock, serialization failure, lost connection, full disk, shutdown: tried again (PostgreSQL appendix A).
+
+    A unique violation is a conflict: another worker made the same thing first, and the next try finds it.
+    """
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return Conflict("another worker made the same thing first")
+    return TryAgain(f"the store is busy or was lost ({error.sqlstate or type(error).__name__})")

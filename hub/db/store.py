@@ -58,13 +58,16 @@ class SqlTx:
         )
 
     def ids(self, name: str, count: int) -> Sequence[int]:
-        if not count:
-            return ()
+        return self._ids(self._hot.query(*self._next_ids(name, count)), count) if count else ()
+
+    def _next_ids(self, name: str, count: int) -> tuple[str, Sequence[Any]]:
         if self._hot.dialect == "sqlite":
-            rows = self._hot.query("UPDATE counter SET n = n + ? WHERE name = ? RETURNING n", (count, name))
-            last = int(rows[0][0])
-            return range(last - count + 1, last + 1)
-        return sorted(row[0] for row in self._hot.query(f"SELECT nextval('{name}_id_seq') FROM generate_series(1, ?)", (count,)))
+            return "UPDATE counter SET n = n + ? WHERE name = ? RETURNING n", (count, name)
+        return f"SELECT nextval('{name}_id_seq') FROM generate_series(1, CAST(? AS BIGINT))", (count,)
+
+    def _ids(self, rows: Sequence[tuple[Any, ...]], count: int) -> Sequence[int]:
+        """SQLite tells the last of them, PostgreSQL each: others may have taken some between."""
+        return range(rows[0][0] - count + 1, rows[0][0] + 1) if self._hot.dialect == "sqlite" else sorted(row[0] for row in rows)
 
     def write(self, rows: Iterable[Row]) -> None:
         self._hot.write(group(rows))
@@ -130,12 +133,13 @@ class SqlTx:
 
     # -- intake ---------------------------------------------------------------------------------------------------
 
-    def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[Any, ...]]:
-        return self._set(
-            "SELECT d.channel, d.sender, d.control_id, d.digest, d.message_id, d.code FROM {keys} {cross} dedupe d"
-            " ON d.channel = k.value->>0 AND d.sender = k.value->>1 AND d.control_id = k.value->>2 WHERE d.at >= ?",
-            keys, since,
-        )  # fmt: skip
+    def arrivals(self, keys: Sequence[tuple[str, str, str]], count: int) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
+        known = (
+            f"SELECT d.channel, d.sender, d.control_id, d.digest, d.message_id, d.code, d.at FROM {self._keys} {self._cross}"
+            " dedupe d ON d.channel = k.value->>0 AND d.sender = k.value->>1 AND d.control_id = k.value->>2"
+        )
+        rows, ids = self._hot.ask([(known, (keys_json(keys),)), self._next_ids("message", count)])
+        return rows, self._ids(ids, count)
 
     # -- work -----------------------------------------------------------------------------------------------------
 

@@ -106,8 +106,13 @@ class Tx(Protocol):
         """Frees all leases of a worker that is known to have ended; what it had in flight is due at once, as lost."""
         ...
 
-    def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[str, str, str, bytes, int, str]]:
-        """(channel, sender, control id) -> rows with digest, message id and answer code, not older than `since`."""
+    def arrivals(
+        self, keys: Sequence[tuple[str, str, str]], count: int
+    ) -> tuple[list[tuple[str, str, str, bytes, int, str, int]], Sequence[int]]:
+        """All that intake asks, in one round trip: what came before, and `count` fresh message ids.
+
+        (channel, sender, control id) -> rows with digest, message id, answer code and when that was, µs.
+        """
         ...
 
     def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]: ...
@@ -152,6 +157,10 @@ class Tx(Protocol):
 
     def sources(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
         """kind, system, key, resource_id, patient_key, data, lineage, event_at, message_id, channel."""
+        ...
+
+    def heard(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
+        """(kind, system, key) of source records -> these, resource_id, message_id, event_at; version, patient_id of a Patient."""
         ...
 
     def changes(self, ids: Sequence[int]) -> list[tuple[Any, ...]]:

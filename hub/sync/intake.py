@@ -132,14 +132,13 @@ class _Batch:
     def run(self, batch: Sequence[Received]) -> list[Receipt]:
         tx = self._tx
         wanted = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
+        before, ids = tx.arrivals(wanted, len(batch))
         known: Known = {}
-        for days in {self._service.policy(key[0]).dedupe_days for key in wanted}:
-            keys = [key for key in wanted if self._service.policy(key[0]).dedupe_days == days]
-            for c, s, i, digest, message_id, code in tx.duplicates(keys, tx.now - days * DAY_US):
+        for c, s, i, digest, message_id, code, at in before:
+            if at >= tx.now - self._service.policy(c).dedupe_days * DAY_US:
                 row = DedupeRow(c, s, i, bytes(digest), message_id, code, tx.now)
                 known.setdefault((c, s, i), {})[row.digest] = row
-        ids = iter(tx.ids("message", len(batch)))
-        receipts = [self._one(message, known, next(ids)) for message in batch]
+        receipts = [self._one(message, known, message_id) for message, message_id in zip(batch, ids, strict=True)]
         self._rows += self._dedupe.values()
         self._rows += [TallyRow(c, s, self._service._shard, n) for (c, s), n in self._tally.items()]
         tx.write(self._rows)

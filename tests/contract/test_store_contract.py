@@ -269,13 +269,16 @@ def test_what_a_dead_worker_had_in_flight_is_due_at_once(store: Store) -> None:
 # ---- sets of keys ------------------------------------------------------------------------------------------------------
 
 
-def test_duplicates_within_the_window(store: Store) -> None:
+def test_intake_learns_what_came_before_and_which_ids_are_free(store: Store) -> None:
     with store.transaction() as tx:
         tx.write([DedupeRow("c", "S", "1", b"\x01\x02", 7, "AA", 100), DedupeRow("c", "S", "2", b"\x03", 8, "AA", 10)])
+        first = tx.ids("message", 1)[0]
     with store.transaction() as tx:
-        found = tx.duplicates([("c", "S", "1"), ("c", "S", "2"), ("c", "T", "1")], 50)
-        assert [(c, s, i, bytes(d), m, code) for c, s, i, d, m, code in found] == [("c", "S", "1", b"\x01\x02", 7, "AA")]
-        assert tx.duplicates([], 0) == []
+        found, ids = tx.arrivals([("c", "S", "1"), ("c", "S", "3"), ("c", "T", "1")], 3)
+        assert [(*row[:3], bytes(row[3]), *row[4:]) for row in found] == [("c", "S", "1", b"\x01\x02", 7, "AA", 100)]
+        assert list(ids) == [first + 1, first + 2, first + 3]
+        found, ids = tx.arrivals([], 1)
+        assert (found, list(ids)) == ([], [first + 4])
 
 
 def patient(id_: str, version: int = 1, **more: Any) -> ResourceRow:

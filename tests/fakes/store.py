@@ -145,13 +145,11 @@ class FakeTx:
     def newest_at(self) -> int:
         return max((m["at"] for m in self._rows("message")), default=0)
 
-    def duplicates(self, keys: Sequence[tuple[str, str, str]], since: int) -> list[tuple[Any, ...]]:
+    def arrivals(self, keys: Sequence[tuple[str, str, str]], count: int) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
         wanted = {tuple(key) for key in keys}
-        return [
-            (d["channel"], d["sender"], d["control_id"], d["digest"], d["message_id"], d["code"])
-            for d in self._rows("dedupe")
-            if (d["channel"], d["sender"], d["control_id"]) in wanted and d["at"] >= since
-        ]
+        columns = ("channel", "sender", "control_id", "digest", "message_id", "code", "at")
+        rows = [tuple(d[c] for c in columns) for d in self._rows("dedupe")]
+        return [row for row in rows if row[:3] in wanted], self.ids("message", count)
 
     def _turn(self, w: Mapping[str, Any]) -> bool:
         works = self._rows("work")
@@ -246,6 +244,17 @@ class FakeTx:
             if x["resource_id"] in resource_ids:
                 latest = max(x["event_at"], heard.get((x["kind"], x["system"], x["key"]), 0))
                 found.append(tuple({**x, "event_at": latest}[c] for c in r.SourceRow._fields))
+        return found
+
+    def heard(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
+        heard = {(h["kind"], h["system"], h["key"]): h["event_at"] for h in self._rows("source_heard")}
+        found = []
+        for key in keys:
+            x = self._table("source_record").get(tuple(key))
+            if x is not None:
+                patient = self._table("resource").get((x["resource_id"],)) if key[0] == "Patient" else None
+                owned = (patient["version"], patient["patient_id"]) if patient else (None, None)
+                found.append((*key, x["resource_id"], x["message_id"], max(x["event_at"], heard.get(tuple(key), 0)), *owned))
         return found
 
     def changes(self, ids: Sequence[int]) -> list[tuple[Any, ...]]:

@@ -14,6 +14,7 @@ from hub.sync.retention import Retention
 
 _log = log.get(__name__)
 SIGN_SECONDS = 0.4  # entries are signed within 1 s; a step costs some 3 ms however few they are, so it is not taken more often
+TIDY_SECONDS = 1.5  # SQLite's log: a page that is written ten times meanwhile is moved into the file once
 PURGE_SECONDS = 3600.0
 
 
@@ -28,11 +29,13 @@ class Keeper:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; then signs what is left."""
-        purged = 0.0
+        purged = tidied = 0.0
         while not stop.wait(SIGN_SECONDS):
             self._sign()
-            self._tidy()
             now = time.monotonic()
+            if now - tidied >= TIDY_SECONDS:
+                tidied = now
+                self._tidy()
             if now - purged > PURGE_SECONDS:
                 purged = now
                 self._purge()

@@ -1,0 +1,78 @@
+"""The keeper's pace: it signs what is there and does not run after what comes meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hub.bootstrap import keeper
+from hub.bootstrap.keeper import Keeper
+from hub.db.audit import FULL_STEP
+from hub.domain.errors import Misconfigured
+
+
+class Sequencer:
+    """Signs as many entries a step as it is told, and remembers when."""
+
+    def __init__(self, *counts: int) -> None:
+        self.counts = list(counts)
+        self.times: list[float] = []
+
+    def step(self) -> int:
+        self.times.append(time.monotonic())
+        return self.counts.pop(0) if self.counts else 1
+
+
+class Store:
+    def __init__(self) -> None:
+        self.tidied = 0
+
+    def tidy(self) -> None:
+        self.tidied += 1
+
+
+def a_keeper(sequencer: Any, store: Store | None = None) -> Keeper:
+    hub: Any = SimpleNamespace(sequencer=lambda: sequencer, store=store or Store())
+    made = Keeper(hub)
+    made._purge = lambda: None  # type: ignore[method-assign]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("counts", "steps"), [((0,), 1), ((3, 3, 3), 1), ((FULL_STEP, FULL_STEP, 9, 9), 3), ((FULL_STEP - 1, 5), 1)]
+)
+def test_it_stops_at_the_first_step_that_was_not_full(counts: tuple[int, ...], steps: int) -> None:
+    sequencer = Sequencer(*counts)
+    a_keeper(sequencer)._sign()
+    assert len(sequencer.times) == steps
+
+
+def test_entries_that_never_cease_are_signed_at_a_steady_pace_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keeper.SIGN_SECONDS <= 0.5
+    monkeypatch.setattr(keeper, "SIGN_SECONDS", 0.05)
+    monkeypatch.setattr(keeper, "TIDY_SECONDS", 0.2)
+    sequencer, store, stop = Sequencer(), Store(), threading.Event()
+    thread = threading.Thread(target=a_keeper(sequencer, store).run, args=(stop,), daemon=True)
+    began = time.monotonic()
+    thread.start()
+    time.sleep(0.6)
+    stop.set()
+    thread.join(5)
+    lasted = time.monotonic() - began
+    assert 3 <= len(sequencer.times) <= lasted / 0.05 + 2  # and once at the end
+    assert 1 <= store.tidied <= lasted / 0.2 + 1
+
+
+def test_an_altered_log_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Sequencer):
+        def step(self) -> int:
+            raise Misconfigured("the log was altered")
+
+    one = a_keeper(Broken())
+    for _ in range(3):
+        one._sign()
+    assert [r.getMessage() for r in caplog.records] == ["the audit log is not signed any more"]

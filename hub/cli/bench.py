@@ -66,6 +66,12 @@ def bench(
     broker: Annotated[str | None, typer.Option(help="redis://…, to measure with Celery workers.")] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Also CPU and statements a message, stage by stage.")] = False,
     profile: Annotated[Path | None, typer.Option(help="With --stages: write a profile a stage to FILE.<stage>.")] = None,
+    history: Annotated[
+        int, typer.Option(min=0, help="Instead: compare a fresh database with one that holds so many messages.")
+    ] = 0,
+    history_url: Annotated[
+        str | None, typer.Option("--history-database", help="With --history and --database: a second empty database.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure this machine: messages accepted, applied and delivered a second, and the hub's CPU time a message.
@@ -80,13 +86,24 @@ def bench(
 
       hub bench --stages --profile /tmp/profile
 
+      hub bench --history 500000
+
       hub bench --messages 40000 --database postgresql+psycopg://hub:secret@127.0.0.1/bench --json
     """
     from hub.simulator.load import Sink
 
-    if url is not None:
-        refuse_used(url)
+    for named in (url, history_url):
+        if named is not None:
+            refuse_used(named)
+    if (url is None) != (history_url is None) and history:
+        raise typer.BadParameter("--history needs two empty databases or none: --database and --history-database")
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-"))
+    if history:
+        try:
+            _history(folder, (url, history_url), history, as_json)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
     try:
         with (
             Sink() as sink,
@@ -99,7 +116,7 @@ def bench(
         costs = _stages(folder / "hub.toml", messages, profile) if stages or profile else []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _tell(found, costs, "SQLite" if url is None else url.split(":", 1)[0].split("+")[0], as_json)
+    _tell(found, costs, _kind(url), as_json)
 
 
 def _stages(config: Path, messages: int, profile: Path | None) -> list[Stage]:
@@ -107,6 +124,25 @@ def _stages(config: Path, messages: int, profile: Path | None) -> list[Stage]:
     from hub.cli.stages import measure as measure_stages
 
     return measure_stages(config, messages, run="S", profile=profile)
+
+
+def _history(folder: Path, urls: tuple[str | None, str | None], messages: int, as_json: bool) -> None:
+    """Two hubs that never run; the second is filled first."""
+    from hub.cli import history
+
+    fresh, aged = folder / "fresh" / "hub.toml", folder / "history" / "hub.toml"
+    for config, url in zip((fresh, aged), urls, strict=True):
+        _init(config.parent, "http://127.0.0.1:9/hooks", url, None)
+    with Progress(disable=as_json, transient=True) as progress:
+        filling = progress.add_task("storing", total=messages)
+        history.fill(aged, messages, lambda n: progress.advance(filling, n))
+        comparing = progress.add_task("comparing", total=2 * (history.RUNS + 1))
+        found = history.compare(fresh, aged, lambda n: progress.advance(comparing, n))
+    history.tell(found, messages, _kind(urls[0]), as_json)
+
+
+def _kind(url: str | None) -> str:
+    return "SQLite" if url is None else url.split(":", 1)[0].split("+")[0]
 
 
 def refuse_used(url: str) -> None:
@@ -125,32 +161,27 @@ def refuse_used(url: str) -> None:
         engine.dispose()
 
 
+def _init(folder: Path, crm: str, url: str | None, broker: str | None) -> tuple[int, int]:
+    """`hub init` in `folder`; its MLLP and web ports. Misconfigured where it fails."""
+    mllp, web = _free_port(), _free_port()
+    more = (["--database", url] if url else []) + (["--broker", broker] if broker else [])
+    ports = ["--mllp-port", str(mllp), "--web-port", str(web)]
+    init = [sys.executable, "-m", "hub", "init", str(folder), *ports, "--crm-url", crm, "--force", *more]
+    made = subprocess.run(init, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own command
+    if made.returncode:
+        raise Misconfigured(f"hub init failed: {made.stderr.strip()}")
+    return mllp, web
+
+
 @contextmanager
 def hub_of_its_own(
     folder: Path, crm: str, url: str | None, broker: str | None
 ) -> Iterator[tuple[Config, subprocess.Popen[bytes]]]:
     """`hub init` and `hub run` in `folder`, ready to take messages; ended with the block."""
-    hub, ports = [sys.executable, "-m", "hub"], (_free_port(), _free_port())
-    more = (["--database", url] if url else []) + (["--broker", broker] if broker else [])
-    init = [
-        *hub,
-        "init",
-        str(folder),
-        "--mllp-port",
-        str(ports[0]),
-        "--web-port",
-        str(ports[1]),
-        "--crm-url",
-        crm,
-        "--force",
-        *more,
-    ]
-    made = subprocess.run(init, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own command
-    if made.returncode:
-        raise Misconfigured(f"hub init failed: {made.stderr.strip()}")
+    ports = _init(folder, crm, url, broker)
     log = folder / "hub.log"
     with log.open("wb") as out:
-        run = [*hub, "run", "--config", str(folder / "hub.toml"), "--log-level", "WARNING"]
+        run = [sys.executable, "-m", "hub", "run", "--config", str(folder / "hub.toml"), "--log-level", "WARNING"]
         process = subprocess.Popen(run, stdout=out, stderr=out)  # noqa: S603 - our own command
     try:
         try:

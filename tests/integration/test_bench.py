@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from hub.cli.bench import cpu_seconds, refuse_used
+from hub.cli import history
+from hub.cli.bench import _init, cpu_seconds, refuse_used
 from hub.db import schema
 from hub.db.engine import make_engine, parse_url
 from hub.db.tables import message
@@ -35,6 +36,28 @@ def test_a_small_run_on_sqlite() -> None:
     assert run["accepted"] >= run["applied"] >= run["delivered"] > 0
     assert run["events"] >= 200
     assert run["cpu_us"] > 0
+
+
+def test_fresh_and_with_history_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RUNS", 2), ("VISITS", 40), ("BLOCK", 50)):
+        monkeypatch.setattr(history, name, value)
+    configs = [tmp_path / name / "hub.toml" for name in ("fresh", "aged")]
+    for config in configs:
+        _init(config.parent, "http://127.0.0.1:9/hooks", None, None)
+    stored: list[int] = []
+    history.fill(configs[1], 150, stored.append)
+    assert sum(stored) == 200
+    found = history.compare(*configs, stored.append)
+    assert [one.stage for one in found] == ["intake", "apply", "deliver", "sign"]
+    assert all(one.fresh_rate > 0 and one.history_rate > 0 for one in found)
+    assert found[0].fresh_statements == found[0].history_statements > 0
+
+
+@pytest.mark.parametrize(
+    ("statements", "rate", "same"), [(1.0, 100.0, True), (1.0, 75.0, True), (1.0, 74.0, False), (1.1, 100.0, False)]
+)
+def test_the_same_means_statements_unchanged_and_rate_within_a_quarter(statements: float, rate: float, same: bool) -> None:
+    assert history.Compared("apply", 1.0, statements, 10.0, 10.0, 100.0, rate).same is same
 
 
 def test_a_used_database_is_refused(database_url: str) -> None:

@@ -41,13 +41,13 @@ def test_a_small_run_on_sqlite() -> None:
 def test_fresh_and_with_history_are_compared_stage_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RUNS", 2), ("VISITS", 40), ("BLOCK", 50)):
         monkeypatch.setattr(history, name, value)
-    configs = [tmp_path / name / "hub.toml" for name in ("fresh", "aged")]
-    for config in configs:
+    fresh, aged = tmp_path / "fresh" / "hub.toml", tmp_path / "aged" / "hub.toml"
+    for config in (fresh, aged):
         _init(config.parent, "http://127.0.0.1:9/hooks", None, None)
     stored: list[int] = []
-    history.fill(configs[1], 150, stored.append)
+    history.fill(aged, 150, stored.append)
     assert sum(stored) == 200
-    found = history.compare(*configs, stored.append)
+    found = history.compare(fresh, aged, stored.append)
     assert [one.stage for one in found] == ["intake", "apply", "deliver", "sign"]
     assert all(one.fresh_rate > 0 and one.history_rate > 0 for one in found)
     assert found[0].fresh_statements == found[0].history_statements > 0

@@ -81,7 +81,7 @@ class Hl7Mapper:
     def __call__(self, body: bytes, received_at: int) -> Mapped | None:
         if not self._maps.handles(peek(body).type):
             return None
-        return self._maps.map(parse(body, self.charset), self.context(received_at))
+        return self._maps.map(parse(body, self.charset), self.context(received_at), apart=True)
 
 
 def inbound(config: Config, maps: MapSet) -> dict[str, InboundChannel]:

@@ -7,6 +7,7 @@ it stood ("PID-5"), which becomes its lineage.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -92,6 +93,20 @@ class Link:
 AnyFact = Fact | Snapshot | Merge | Move | ChangeIdentifier | Link
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a message says of its patient and of nothing else (PID, NK1, IN1 …), not mapped yet.
+
+    `digest` stands for all that its facts are made of: equal digests, equal facts. `at`: its place among the facts of the
+    message. `facts()` maps it, anew each time; what cannot be read is added to the message's warnings, or raises Unmappable.
+    """
+
+    patient: Key
+    digest: bytes
+    at: int
+    facts: Callable[[], list[AnyFact]]
+
+
 @dataclass(slots=True)
 class Mapped:
     """What a map made of one message."""
@@ -101,3 +116,4 @@ class Mapped:
     event_at: int  # µs since 1970 UTC, EVN-2 else MSH-7 else arrival: decides which of two messages is the later one
     map_version: str  # content hash of the compiled map
     warnings: list[str] = field(default_factory=list)  # codes and paths, never values
+    part: Part | None = None  # what is not among `facts`

@@ -40,9 +40,12 @@ class MapSet:
         """Every event with its title, sorted."""
         return sorted((name, event.event.title) for engine in self._engines.values() for name, event in engine.events.items())
 
-    def map(self, message: Message, context: Context) -> Mapped:
-        """Facts of one HL7 v2 message. Raises Unmappable (reason and field, never a value)."""
-        return self._engines["hl7v2"].map(message, context)
+    def map(self, message: Message, context: Context, *, apart: bool = False) -> Mapped:
+        """Facts of one HL7 v2 message. Raises Unmappable (reason and field, never a value).
+
+        `apart`: the patient's part may be left unmapped, as Mapped.part.
+        """
+        return self._engines["hl7v2"].map(message, context, apart=apart)
 
     def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
         """Facts of one row of a table or view; `table` is the event's name in the map. Raises Unmappable."""

@@ -7,13 +7,14 @@ from typing import Any, Literal, NamedTuple, cast
 
 from hub.codecs.hl7v2 import Delimiters, Message
 from hub.domain.errors import Unmappable
-from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Snapshot
+from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Part, Snapshot
 from hub.domain.model import Kind
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
-from hub.mapping.hl7v2_source import event_at, event_of, groups_of, items_of
+from hub.mapping.hl7v2_source import Segments, event_at, event_of, groups_of, items_of
 from hub.mapping.memory import Memory
+from hub.mapping.part import PartPlan, part_of
 from hub.mapping.spec import ITEM, Block, Event, Maps, Rule
 
 JOIN = "|"  # how the fields of a segment are put together again: they never hold it, or they would be two
@@ -200,12 +201,13 @@ def _is_local(block: Block) -> bool:
 class CompiledEvent:
     """An event with its blocks in order."""
 
-    __slots__ = ("after", "blocks", "event")
+    __slots__ = ("after", "blocks", "event", "part")
 
-    def __init__(self, event: Event, blocks: Mapping[str, CompiledBlock]) -> None:
+    def __init__(self, event: Event, blocks: Mapping[str, CompiledBlock], version: str) -> None:
         self.event = event
         self.blocks = _planned(event, event.blocks, blocks)
         self.after = _planned(event, event.after, blocks)
+        self.part = part_of(self.blocks, version) if not self.after else None
 
 
 Plan = list[tuple["CompiledBlock", Values, Values]]  # block, what the event says, what it says where the message is silent
@@ -237,21 +239,43 @@ class Engine:
 
     def __init__(self, maps: Maps, codes: Mapping[str, CodeMap], version: str) -> None:
         blocks = {name: CompiledBlock(block, codes) for name, block in maps.blocks.items()}
-        self.events = {name: CompiledEvent(event, blocks) for name, event in maps.events.items()}
+        self.events = {name: CompiledEvent(event, blocks, version) for name, event in maps.events.items()}
         self.version = version
 
-    def map(self, message: Message, context: Context) -> Mapped:
-        """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID."""
+    def map(self, message: Message, context: Context, *, apart: bool = False) -> Mapped:
+        """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID.
+
+        `apart`: where the patient's part can stand by itself, it is left to be mapped when somebody wants it.
+        """
         name = event_of(message)
         event = self.event(name)
         reader = reader_for(message, context)
         facts: list[AnyFact] = []
-        for group, segments in groups_of(message, event.event.each):
+        groups = list(groups_of(message, event.event.each))
+        mapped = Mapped(facts, name, event_at(message, reader, context.received_at), self.version, reader.warnings)
+        if apart and event.part is not None and len(groups) == 1 and reader.common:
+            self._apart(event.part, *groups[0], reader, mapped)
+            return mapped
+        for group, segments in groups:
             self._group(event.blocks, group, segments, reader, facts)
         if event.after:
             for group, segments in groups_of(message, None):
                 self._group(event.after, group, segments, reader, facts)
-        return Mapped(facts, name, event_at(message, reader, context.received_at), self.version, reader.warnings)
+        return mapped
+
+    def _apart(self, plan: PartPlan, group: Group, segments: Segments, reader: Reader, mapped: Mapped) -> None:
+        def facts() -> list[AnyFact]:
+            found: list[AnyFact] = []
+            self._group(plan.part, group, segments, reader, found)
+            return found
+
+        self._group(plan.before, group, segments, reader, mapped.facts)
+        at, keys = len(mapped.facts), _cached(plan.key, group, reader)
+        if keys:
+            mapped.part = Part(keys[0], plan.digest(group, reader), at, facts)
+        else:  # says what is missing
+            mapped.facts += facts()
+        self._group(plan.behind, group, segments, reader, mapped.facts)
 
     def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
         """Facts of one row of a table or view. A column that is NULL or blank was deleted; trailing blanks are padding."""
@@ -269,10 +293,10 @@ class Engine:
             raise Unmappable(f"no map for event {name}", where="MSH-9", code="no_map")
         return found
 
-    def _group(
-        self, plan: Plan, group: Group, segments: list[tuple[str, list[str]]], reader: Reader, facts: list[AnyFact]
-    ) -> None:
-        reader.keys.clear()
+    def _group(self, plan: Plan, group: Group, segments: Segments, reader: Reader, facts: list[AnyFact]) -> None:
+        if reader.keys_of is not group:
+            reader.keys_of = group
+            reader.keys.clear()
         for block, fixed, default in plan:
             reader.group = group
             if block.holds is not None and not block.holds(group, reader):
@@ -337,7 +361,7 @@ class Engine:
         return None
 
     def _snapshot(
-        self, block: CompiledBlock, group: Group, segments: list[tuple[str, list[str]]], reader: Reader,
+        self, block: CompiledBlock, group: Group, segments: Segments, reader: Reader,
         facts: list[AnyFact], default: Values,
     ) -> None:  # fmt: skip
         """All items of the list; nothing where the message carries no such segment at all."""

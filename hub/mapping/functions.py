@@ -28,8 +28,8 @@ class Reader:
     """Delimiters, charset, zone and default assigner of the message being read; every text passes through `text`."""
 
     __slots__ = (
-        "assigner", "codec", "common", "component", "delimiters", "escape", "group", "keys", "repetition", "subcomponent",
-        "system", "warnings", "zone",
+        "assigner", "codec", "common", "component", "delimiters", "escape", "group", "keys", "keys_of", "repetition",
+        "subcomponent", "system", "warnings", "zone",
     )  # fmt: skip
 
     def __init__(self, delimiters: Delimiters, codec: str, assigner: str, system: str, zone: str) -> None:
@@ -44,7 +44,8 @@ class Reader:
         self.zone = zone
         self.warnings: list[str] = []
         self.group: dict[str, list[list[str]]] = {}  # what the rule that runs now sees
-        self.keys: dict[Any, Any] = {}  # keys found already in this group
+        self.keys: dict[Any, Any] = {}  # keys found already in the group `keys_of`
+        self.keys_of: object = None
         self.common = delimiters[:5] == DEFAULT_DELIMITERS[:5]  # what a raw field meant in other messages, it means in this one
 
     def text(self, raw: str) -> str:

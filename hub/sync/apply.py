@@ -18,7 +18,7 @@ import orjson
 from hub import log
 from hub.audit.actions import Action
 from hub.domain.errors import TryAgain, Unmappable, Unreadable
-from hub.domain.facts import AnyFact, Fact, Key, Mapped
+from hub.domain.facts import AnyFact, Fact, Key, Mapped, Snapshot
 from hub.domain.lifecycle import UNCONFIRMED, Outcome, State
 from hub.domain.ports import Keys
 from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
@@ -27,6 +27,7 @@ from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
 from hub.sync.lanes import CHANNEL_LANE
 from hub.sync.record import reason_text, record, summary
+from hub.sync.repeats import Repeats, Said, Standing, Told, Who, told_by
 from hub.sync.routes import Route
 from hub.sync.shared import SHARED, Shared
 from hub.sync.structure import Structure, is_structural
@@ -64,10 +65,31 @@ class Ready:
     mapped: Mapped | None = None
     error: str = ""
     structural: bool = False
+    said: Said | None = None  # its patient's part, where the message has one that can stand by itself
+    part: list[AnyFact] | None = None  # the facts of that part, once they were wanted
 
     @classmethod
-    def of(cls, work: InboundWork, mapped: Mapped | None) -> Ready:
-        return cls(work, mapped, structural=mapped is not None and is_structural(mapped.facts))
+    def of(cls, work: InboundWork, mapped: Mapped | None, system: str) -> Ready:
+        if mapped is None:
+            return cls(work)
+        said = Said(system, mapped.part.patient, mapped.part.digest, mapped.event_at) if mapped.part else None
+        return cls(work, mapped, structural=is_structural(mapped.facts), said=said)
+
+    @property
+    def packed(self) -> bool:
+        """Whether the patient's part is not among the facts yet."""
+        return self.said is not None and self.part is None
+
+    def unpack(self) -> None:
+        """The patient's part is wanted. One of which something was warned is not to be known again."""
+        assert self.mapped is not None
+        assert self.mapped.part is not None
+        warned = len(self.mapped.warnings)
+        self.part = self.mapped.part.facts()
+        at = self.mapped.part.at
+        self.mapped.facts[at:at] = self.part
+        if len(self.mapped.warnings) > warned:
+            self.said = None
 
 
 class Applier:
@@ -94,6 +116,7 @@ class Applier:
         self._small_batch = small_batch
         self._shard = os.getpid() % 1024
         self.shared = Shared()
+        self.repeats = Repeats()
         self._careful: dict[int, int] = {}  # lease token -> messages still to be applied one by one
 
     def step(self, lease: Lease) -> int:
@@ -142,7 +165,11 @@ class Applier:
         if work.attempts > DEATHS:
             return Ready(work, error=f"its worker died {DEATHS} times while it was applied")
         try:
-            return Ready.of(work, channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at))
+            mapped = channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at)
+            ready = Ready.of(work, mapped, channel.system)
+            if ready.said is not None and self.repeats.told(ready.said.digest) is None:
+                ready.unpack()
+            return ready
         except (Unreadable, Unmappable) as error:
             where = getattr(error, "where", "")
             return Ready(
@@ -215,6 +242,8 @@ class Plan:
         self._history: list[Row] = []
         self._results: list[tuple[Ready, Applied]] = []
         self._tally: Counter[tuple[str, str]] = Counter()
+        self._standing: dict[Who, Standing] = {}
+        self._told: list[tuple[bytes, Told]] = []
         self._news: dict[int, list[AnyFact]] = {}  # message id -> its facts without what only repeats what is stored
         self._systems = {name: channel.system for name, channel in applier._channels().items()}
         self._distinct = tuple(dict.fromkeys(self._systems.values()))
@@ -231,8 +260,23 @@ class Plan:
                 return id_
         return None
 
+    def _stand(self, tx: Tx, run: Sequence[Ready]) -> dict[Who, Standing]:
+        """Patients whose part is only repeated in this run; of all others it is unpacked, for what is said of one in order."""
+        told = {ready.said.who for ready in run if ready.said is not None and not ready.packed}
+        for ready in run:
+            if ready.mapped is not None:
+                told |= {(self._systems[ready.work.channel], p) for p in map(_told_of, ready.mapped.facts) if p is not None}
+        said = [ready.said for ready in run if ready.packed and ready.said is not None and ready.said.who not in told]
+        standing = self._applier.repeats.standing(tx, said)
+        for ready in run:
+            if ready.packed and ready.said is not None and ready.said.who not in standing:
+                ready.unpack()
+        return standing
+
     def remember(self) -> None:
-        """What stands now of doctors and insurers; after the commit."""
+        """What stands now of patients, doctors and insurers; after the commit."""
+        for digest, told in self._told:
+            self._applier.repeats.remember(digest, told)
         for ready, _ in self._results:
             for fact in self._news[ready.work.message_id]:
                 if isinstance(fact, Fact) and fact.kind in SHARED and self._work is not None:
@@ -245,6 +289,8 @@ class Plan:
         self._now = tx.now
         self._work = work = Workspace(tx)
         canon = Canon(work, self._applier._authority(), tx.now, self._practitioner)
+        self._standing = self._stand(tx, run)
+        work.stood = {who[1]: (s.patient_id, s.loaded) for who, s in self._standing.items()}
         self._news = {r.work.message_id: self._heard(r) for r in run if r.mapped is not None}
         canon.load([fact for facts in self._news.values() for fact in facts])
         for ready in run:
@@ -257,6 +303,8 @@ class Plan:
             else:
                 self._results.append((ready, self._apply(canon, ready, self._history)))
         self._canonical = work.rows(tx.now)
+        for standing in self._standing.values():
+            self._canonical += standing.rows()
         self.computed = True
 
     def versions(self) -> tuple[dict[str, tuple[int, str | None]], list[str]]:
@@ -282,11 +330,25 @@ class Plan:
         channel = self._applier._channels()[work.channel]
         origin = Origin(channel.system, work.channel, work.message_id, mapped.event_at, mapped.map_version)
         if not ready.structural:
-            return canon.apply(self._news[work.message_id], origin)
+            applied = canon.apply(self._news[work.message_id], origin)
+            self._repeated(ready, applied)
+            return applied
         structure = Structure(canon)
         applied = structure.apply(mapped.facts, origin)
         history += structure.history
         return applied
+
+    def _repeated(self, ready: Ready, applied: Applied) -> None:
+        """The patient's part was heard again; or, applied without a word to anybody, it will be known when it comes again."""
+        said = ready.said
+        if said is None or ready.mapped is None or ready.mapped.part is None or self._work is None:
+            return
+        if ready.part is None:
+            self._standing[said.who].hear(said)
+        elif not applied.notes and not applied.stale:
+            left = told_by(ready.mapped.part, ready.part, said.system, self._work)
+            if left is not None:
+                self._told.append((said.digest, left))
 
     def _finish(self, ready: Ready, applied: Applied, ids: Mapping[int, int]) -> None:
         stale = bool(applied.stale) and not applied.changes
@@ -354,6 +416,13 @@ def _confirm(tx: Tx, changed: Changed) -> None:
         " (SELECT m.id FROM message m WHERE m.resource_id = ? AND m.direction = 'out')",
         UNCONFIRMED, changed.resource.id,
     )  # fmt: skip
+
+
+def _told_of(fact: AnyFact) -> Key | None:
+    """The patient whose own records a fact speaks to."""
+    if isinstance(fact, Snapshot):
+        return fact.patient
+    return fact.key if isinstance(fact, Fact) and fact.kind == "Patient" else None
 
 
 def _patient(changes: Sequence[Changed]) -> str | None:

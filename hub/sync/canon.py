@@ -85,7 +85,7 @@ class Canon:
         for fact in facts:
             if isinstance(fact, Fact):
                 keys += [(fact.kind, k.assigner, k.value) for k in (fact.key, *fact.other_keys)]
-                if fact.patient is not None:
+                if fact.patient is not None and fact.patient not in self.work.stood:
                     keys.append(("Patient", *fact.patient))
                 keys += [("Practitioner", *k) for k in _parties(fact.values) if self._known(k) is None]
             elif isinstance(fact, Snapshot):
@@ -174,10 +174,14 @@ class Canon:
         assert made is not None
         return made
 
+    def _patient_id(self, key: Key, origin: Origin, applied: Applied) -> str:
+        stood = self.work.stood.get(key)
+        return stood[0] if stood is not None else self.patient_for(key, origin, applied).id
+
     def _owner(self, fact: Fact, origin: Origin, applied: Applied) -> tuple[str | None, str | None]:
         if fact.patient is None:
             return None, None
-        return self.patient_for(fact.patient, origin, applied).id, str(fact.patient)
+        return self._patient_id(fact.patient, origin, applied), str(fact.patient)
 
     def _follow_owner(self, resource: Resource, fact: Fact, source: Source | None, origin: Origin, applied: Applied) -> bool:
         """A visit that its source tells under another number than before goes to that patient; True where it went.
@@ -187,14 +191,14 @@ class Canon:
         """
         if fact.patient is None or fact.kind not in CLINICAL or (source is not None and source.patient_key == str(fact.patient)):
             return False
-        owner = self.patient_for(fact.patient, origin, applied)
-        if resource.patient_id == owner.id:
+        owner = self._patient_id(fact.patient, origin, applied)
+        if resource.patient_id == owner:
             return False
         if source is None and resource.patient_id and not self._outranks(origin.system, resource):
             applied.notes.append(f"{resource.kind.lower()}_of_another_patient")
             return False
         resource.patient_key = str(fact.patient)
-        self.work.owned_by(resource, owner.id)
+        self.work.owned_by(resource, owner)
         return True
 
     def _outranks(self, system: str, resource: Resource) -> bool:

@@ -95,13 +95,17 @@ class Pointer:
 
 @dataclass(slots=True)
 class Workspace:
-    """All that a transaction has loaded and made."""
+    """All that a transaction has loaded and made.
+
+    `stood`: patients of whom nothing need be loaded but who stands behind a number: id, version and owner.
+    """
 
     tx: Tx
     pointers: dict[tuple[str, str, str], Pointer] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
     by_resource: dict[str, list[Source]] = field(default_factory=dict)
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
+    stood: dict[Key, tuple[str, tuple[int, str | None]]] = field(default_factory=dict)
     _asked: set[tuple[str, str, str]] = field(default_factory=set)
     _sourced: set[str] = field(default_factory=set)  # resources whose source records are loaded
     _children: dict[str, list[Resource]] = field(default_factory=dict)
@@ -245,7 +249,7 @@ class Workspace:
 
     def versions(self) -> tuple[dict[str, tuple[int, str | None]], list[str]]:
         """Version and owner that each loaded resource had, and which of them are written anew."""
-        loaded = {r.id: r.loaded for r in self.resources.values() if not r.new}
+        loaded = dict(self.stood.values()) | {r.id: r.loaded for r in self.resources.values() if not r.new}
         return loaded, [r.id for r in self.resources.values() if not r.new and (r.moved or r.before is not None)]
 
     def rows(self, now: int) -> list[Row]:

@@ -79,7 +79,8 @@ def run(
     channels.check_all(settings)
     if ours:
         ready.watch(ready.places(settings, roles), _tell(log_format))
-    raise typer.Exit(bootstrap.run(settings, roles=roles, serve=_serve, wake=_wake(settings)))
+    wake = _wake(settings)
+    raise typer.Exit(bootstrap.run(settings, roles=roles, serve=lambda hub, stop: _serve(hub, stop, wake), wake=wake))
 
 
 def _tell(form: LogForm) -> Callable[[str], None]:
@@ -87,11 +88,11 @@ def _tell(form: LogForm) -> Callable[[str], None]:
     return log.get("hub.run").info if form is LogForm.JSON else say
 
 
-def _serve(hub: Hub, stop: threading.Event) -> None:
+def _serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None) -> None:
     """The web role: FastAPI takes as long to load as all the rest, and only one process of them needs it."""
     from hub.web.serve import serve
 
-    serve(hub, stop)
+    serve(hub, stop, wake)
 
 
 def _wake(config: Config) -> Callable[[str], None] | None:

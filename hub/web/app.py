@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def create_app(hub: WebHub) -> FastAPI:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     errors.install(app, pages.error_page)
+    app.add_middleware(Waking, written=hub.written)
     app.add_middleware(SecureHeaders)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
@@ -95,3 +97,24 @@ class SecureHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+class Waking:
+    """A write that went well is told to the workers at once: what it made is committed by then. Plain ASGI."""
+
+    def __init__(self, app: ASGIApp, written: Callable[[], None]) -> None:
+        self.app = app
+        self.written = written
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Looks at the method and the status only."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                self.written()
+            await send(message)
+
+        await self.app(scope, receive, watched)

@@ -35,12 +35,17 @@ def _nothing_wrong() -> str:
     return ""
 
 
+def _nobody_to_wake() -> None:
+    return
+
+
 @dataclass(slots=True)
 class WebHub:
     """The hub as the web layer sees it.
 
     `channels` is asked anew each time, so that a reload shows. `ready` returns "" or what is wrong, for /readyz.
     `explain` reads a stored message with its channel's map; None where no maps are at hand. `https`: cookies are Secure.
+    `written` is called after each request that may have made work, so that workers need not look for it.
     """
 
     name: str
@@ -53,6 +58,7 @@ class WebHub:
     channels: Callable[[], Sequence[ChannelInfo]]
     explain: Explain | None = None
     ready: Callable[[], str] = _nothing_wrong
+    written: Callable[[], None] = _nobody_to_wake
     https: bool = False
     timezone: str = "Asia/Seoul"  # what the console shows times in
     clock: Callable[[], int] = now_us

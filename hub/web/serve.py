@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -21,7 +22,7 @@ _log = log.get(__name__)
 BIND_SECONDS = 5.0  # a web process that was killed a moment ago may still hold its port
 
 
-def serve(hub: Hub, stop: threading.Event) -> None:
+def serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None = None) -> None:
     """Serves until `stop`. Raises Misconfigured where the address cannot be had, or the server ended by itself: the
     supervisor then starts this role again."""
     web = hub.config.web
@@ -29,7 +30,7 @@ def serve(hub: Hub, stop: threading.Event) -> None:
     if listening is None:
         return
     config = uvicorn.Config(
-        create_app(web_hub(hub)), log_config=None, access_log=False, server_header=False, ssl_certfile=web.tls_cert,
+        create_app(web_hub(hub, wake)), log_config=None, access_log=False, server_header=False, ssl_certfile=web.tls_cert,
         ssl_keyfile=web.tls_key, timeout_graceful_shutdown=3,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -76,13 +77,19 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def web_hub(hub: Hub) -> WebHub:
-    """The hub as the web layer sees it."""
+def web_hub(hub: Hub, wake: Callable[[str], None] | None = None) -> WebHub:
+    """The hub as the web layer sees it. `wake` tells Celery's workers of new work in a direction."""
+
+    def written() -> None:
+        for direction in ("in", "out"):
+            if wake is not None:
+                wake(direction)
+
     return WebHub(
         name=hub.config.hub.name, engine=hub.engine, write_engine=hub.write_engine, front_office=hub.front_office,
         operations=hub.operations, audit=hub.audit, keys=hub.keys, channels=lambda: _channels(hub), ready=lambda: _ready(hub),
         explain=lambda channel, body: _explain(hub, channel, body), https=hub.config.web.tls_cert is not None,
-        timezone=hub.config.hub.timezone,
+        timezone=hub.config.hub.timezone, written=written,
     )  # fmt: skip
 
 

@@ -285,3 +285,14 @@ def test_time_bounds_work_on_ids_with_gaps(hub: WebHub, as_role: As) -> None:
         "/api/v1/messages/search", json={"since": "2026-11-22T02:00:00Z", "until": "2026-11-22T20:00:00Z"}
     )
     assert [one["id"] for one in found.json()["items"]] == [50_000, 10_000]
+
+
+def test_a_write_that_went_well_is_told_to_the_workers_and_nothing_else_is(hub: WebHub) -> None:
+    told: list[int] = []
+    hub.written = lambda: told.append(1)
+    client = web_kit.api(hub, web_kit.token_for(hub, "operator"))
+    client.get("/api/v1/channels")
+    client.post("/api/v1/channels/nobody/pause", json={"reason": "a test"})
+    assert told == []
+    assert client.post("/api/v1/channels/ocs-out/pause", json={"reason": "a test"}).status_code < 300
+    assert told == [1]

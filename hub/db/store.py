@@ -172,9 +172,8 @@ class SqlTx:
         select = "SELECT value FROM json_each(?)" if self._hot.dialect == "sqlite" else "SELECT json_array_elements_text(?::json)"
         return f" AND w.channel NOT IN ({select})"
 
-    def newest_at(self) -> int:
-        rows = self._hot.query("SELECT at FROM message ORDER BY id DESC LIMIT 1")
-        return int(rows[0][0]) if rows else 0
+    def arrived(self, since: int) -> int:
+        return int(self._hot.query("SELECT count(*) FROM dedupe WHERE at > ?", (since,))[0][0])
 
     def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
         return [

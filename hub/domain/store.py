@@ -121,8 +121,8 @@ class Tx(Protocol):
         """Locks nothing: the caller holds the lease of the buckets and marks what it takes in this transaction."""
         ...
 
-    def newest_at(self) -> int:
-        """When the newest message was stored, µs; 0 where there is none."""
+    def arrived(self, since: int) -> int:
+        """How many messages came in after `since` (µs), repetitions and what has no control id not counted."""
         ...
 
     def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:

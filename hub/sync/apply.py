@@ -25,6 +25,7 @@ from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, Work
 from hub.domain.store import Conflict, InboundWork, Lease, LeaseLost, Store, Tx
 from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
+from hub.sync.courtesy import WINDOW_US, Courtesy
 from hub.sync.lanes import CHANNEL_LANE
 from hub.sync.record import reason_text, record, summary
 from hub.sync.repeats import Repeats, Said, Standing, Told, Who, told_by
@@ -35,7 +36,6 @@ from hub.sync.workspace import Workspace
 
 _log = log.get(__name__)
 LEASE_SECONDS = 15.0
-QUIET_US = 300_000  # after so long without a new message nobody waits for an answer
 CAREFUL = 200  # messages applied one by one after a worker died: more than it can have had in hand
 DEATHS = 3  # workers that may die of one message before it is dead itself
 CONFLICTS = 5  # times that a run is computed anew before its turn is given up
@@ -117,6 +117,7 @@ class Applier:
         self._shard = os.getpid() % 1024
         self.shared = Shared()
         self.repeats = Repeats()
+        self._courtesy = Courtesy()
         self._careful: dict[int, int] = {}  # lease token -> messages still to be applied one by one
 
     def step(self, lease: Lease) -> int:
@@ -125,9 +126,12 @@ class Applier:
             self._careful = {lease.token: CAREFUL}
         careful = self._careful.get(lease.token, 0) > 0
         numbers = [int(name.split(":")[1]) for name in lease.names]
+        self._courtesy.begin()
         with self._store.snapshot() as tx:
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
-            due = tx.due_inbound(numbers, barred, 1 if careful else self._portion(tx))
+            arrived = tx.arrived(tx.now - WINDOW_US)
+            due = tx.due_inbound(numbers, barred, 1 if careful else self._portion(arrived))
+            waited = tx.now - min((work.at for work in due), default=tx.now)
         if not due:
             self._careful.update({lease.token: 0} if careful else {})
             return 0
@@ -138,13 +142,12 @@ class Applier:
         blocked: set[str] = set()
         for run in _runs(ready):
             self._apply_run(run, lease, blocked)
+        self._courtesy.rest(len(due), arrived * len(numbers) / self._buckets, waited)
         return len(due)
 
-    def _portion(self, tx: Tx) -> int:
+    def _portion(self, arrived: int) -> int:
         """Where there is one writer, apply takes the turn for a short time only while senders wait for their answers."""
-        if self._small_batch is None or tx.now - tx.newest_at() > QUIET_US:
-            return self._batch
-        return min(self._batch, self._small_batch)
+        return min(self._batch, self._small_batch) if self._small_batch is not None and arrived else self._batch
 
     def _counted(self, due: Sequence[InboundWork], lease: Lease) -> list[InboundWork]:
         """The last worker died, and a message may have killed it: each is counted durably before anything touches it."""

@@ -142,8 +142,8 @@ class FakeTx:
 
     # -- work -----------------------------------------------------------------------------------------------------
 
-    def newest_at(self) -> int:
-        return max((m["at"] for m in self._rows("message")), default=0)
+    def arrived(self, since: int) -> int:
+        return sum(d["at"] > since for d in self._rows("dedupe"))
 
     def arrivals(self, keys: Sequence[tuple[str, str, str]], count: int) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
         wanted = {tuple(key) for key in keys}

@@ -22,8 +22,9 @@ from redis.exceptions import RedisError
 
 from hub import log
 from hub.bootstrap import Hub, open_hub
+from hub.bootstrap.child import CHILD
 from hub.bootstrap.priority import step_back
-from hub.bootstrap.supervise import CHILD, PR_SET_PDEATHSIG, die_with_parent
+from hub.bootstrap.signals import PR_SET_PDEATHSIG, die_with
 from hub.config import load
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop
 
@@ -85,7 +86,7 @@ def _logging(**_: Any) -> None:
 def _begun(**_: Any) -> None:
     """A worker that `hub run` started dies with it; one that somebody else started is its own."""
     if os.environ.get(CHILD):
-        die_with_parent()
+        die_with(int(os.environ[CHILD]))
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

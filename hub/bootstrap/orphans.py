@@ -19,26 +19,24 @@ LOOK_SECONDS = 1.0
 
 
 class Orphans:
-    """Looks once a second, and at once when told that a child died."""
+    """Looks once a second."""
 
     def __init__(self, store: SqlStore, wake: Callable[[str], None] | None = None) -> None:
         self._store = store
         self._wake = wake
-        self._told = threading.Event()
-
-    def tell(self) -> None:
-        """A child of this process has ended."""
-        self._told.set()
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            try:
-                self.look()
-            except HubError as error:
-                _log.warning("leases not looked at this time", extra={"reason": error.reason})
-            self._told.wait(LOOK_SECONDS)
-            self._told.clear()
+            self.look_once()
+            stop.wait(LOOK_SECONDS)
         self._store.close()
+
+    def look_once(self) -> None:
+        """`look`, where a store that cannot be reached now is none of the caller's business."""
+        try:
+            self.look()
+        except HubError as error:
+            _log.warning("leases not looked at this time", extra={"reason": error.reason})
 
     def look(self) -> list[str]:
         """Frees what dead workers hold; returns their names."""

@@ -17,6 +17,7 @@ from hub.bootstrap.assemble import Hub
 from hub.bootstrap.keeper import Keeper
 from hub.bootstrap.limits import why_full
 from hub.bootstrap.sweeper import Sweeper
+from hub.bootstrap.watchdog import Beat, Watched
 from hub.config import Channel
 from hub.domain.errors import HubError
 from hub.domain.ports import Listener
@@ -25,6 +26,8 @@ from hub.sync.loops import ApplyStepper, DeliverStepper, Loop, Stepper
 
 _log = log.get(__name__)
 LOOK_SECONDS = 1.0
+Wake = Callable[[str], None]  # tells the workers of a direction, "in" or "out", that there is something to do
+Serve = Callable[[Hub, threading.Event, Wake | None], None]
 
 
 class Listeners:
@@ -128,10 +131,12 @@ class Runtime:
         self,
         hub: Hub,
         roles: tuple[str, ...],
-        serve: Callable[[Hub, threading.Event], None] | None = None,
-        wake_workers: Callable[[str], None] | None = None,
+        serve: Serve | None = None,
+        wake_workers: Wake | None = None,
+        beat: Beat | None = None,
     ) -> None:
         self._serve = serve
+        self._beat = beat or Beat()
         self.hub = hub
         self.roles = roles
         self._stop = threading.Event()
@@ -187,7 +192,7 @@ class Runtime:
         self.listeners.run(self._stop)
 
     def _apply(self) -> None:
-        self._loop(ApplyStepper(self.hub.applier()), self._wake["in"])
+        self._loop(Watched(ApplyStepper(self.hub.applier()), self._beat), self._wake["in"])
 
     def _deliver(self) -> None:
         self._loop(DeliverStepper(self.hub.courier()), self._wake["out"])
@@ -202,8 +207,8 @@ class Runtime:
 
     def _sweep(self) -> None:
         """Whatever no wake-up brought to a worker is done here, so that Redis is dispensable."""
-        Sweeper(self.hub, self._wake_workers).run(self._stop)
+        Sweeper(self.hub, self._wake_workers, self._beat).run(self._stop)
 
     def _web(self) -> None:
         if self._serve is not None:
-            self._serve(self.hub, self._stop)
+            self._serve(self.hub, self._stop, self._wake_workers)

@@ -1,199 +1,202 @@
 """`hub run`: every role in a process of its own, so that no role waits for another's interpreter; children that die come back.
 
 On SQLite they take turns at writing (hub/db/engine.py, ADR 0002). With a broker Celery workers apply and deliver instead,
-and a sweeper here does what no wake-up brought to them. SIGTERM ends all, SIGHUP reads hub.toml again.
+and a sweeper beside the keeper does what no wake-up brought to them. The supervisor itself only supervises: it has no
+thread and no connection, so that it can fork (ADR 0067). SIGTERM ends all, SIGHUP reads hub.toml again.
 """
 
 from __future__ import annotations
 
-import ctypes
+import gc
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import FrameType
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
-from hub import log, metrics
+from hub import log
 from hub.audit.actions import Action
-from hub.bootstrap.assemble import Hub, open_hub
+from hub.bootstrap import channels
+from hub.bootstrap.assemble import open_hub
+from hub.bootstrap.child import CHILD, Child, fork, spawn
 from hub.bootstrap.orphans import Orphans
 from hub.bootstrap.priority import BEHIND, step_back
-from hub.bootstrap.runtime import Runtime
+from hub.bootstrap.runtime import Runtime, Serve, Wake
+from hub.bootstrap.signals import Signals
+from hub.bootstrap.watchdog import STEP_SECONDS, Beat
 from hub.config import Config, ConfigError, load
 
 _log = log.get(__name__)
-Serve = Callable[[Hub, threading.Event], None]
-PR_SET_PDEATHSIG = 1
-CHILD = "HUB_CHILD"
+LOOK_SECONDS = 0.5
+END_SECONDS, KEEPER_SECONDS = 7.5, 1.5  # SIGTERM ends all within 10 s; the keeper last, so that it signs what the others did
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the layers above bring: the web role, how Celery's workers are woken, and who hears that all was begun."""
+
+    serve: Serve | None = None
+    waker: Callable[[], Wake] | None = None  # called in the process that wakes
+    begun: Callable[[], None] | None = None
 
 
 def run(
-    config: Config, roles: Sequence[str] = (), *, serve: Serve | None = None, wake: Callable[[str], None] | None = None
+    config: Config,
+    roles: Sequence[str] = (),
+    *,
+    serve: Serve | None = None,
+    waker: Callable[[], Wake] | None = None,
+    begun: Callable[[], None] | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT; exit code 0 when it ended cleanly.
 
-    `roles` empty: all of them, as the database asks for. `serve` is the web role; `wake` tells Celery workers of new work.
+    `roles` empty: all of them, each a child; else these, in this process. `serve` is the web role, `waker` makes what tells
+    Celery workers of new work, `begun` is called when all roles were started, in a process that may have threads.
     """
-    stop, reload_ = threading.Event(), threading.Event()
-    _signals(stop, reload_)
-    if os.environ.get(CHILD):
-        die_with_parent()
-        if BEHIND.issuperset(roles):
-            step_back()
-    hub = open_hub(config)
-    mine, children = split(hub, roles)
-    if not os.environ.get(CHILD):
+    outside, signals = Outside(serve, waker, begun), Signals()
+    with closing(open_hub(config)) as hub:  # says what is wrong before anything begins
         config.pid_file.write_text(f"{os.getpid()}\n")
         hub.audit.append(Action.HUB_STARTED, actor="system")
-    orphans = Orphans(hub.store, wake)
-    if not os.environ.get(CHILD):
-        threading.Thread(target=orphans.run, args=(stop,), name="orphans", daemon=True).start()
-    runtime = Runtime(hub, mine, serve, wake)
-    runtime.start()
-    kin = [Child(command) for command in children]
-    for child in kin:
-        child.start()
     try:
-        _watch(hub, runtime, kin, orphans, stop, reload_)
+        if roles:
+            return Process(config, tuple(roles), outside, signals).run()
+        return Supervisor(config, outside, signals).run()
     finally:
-        _end(hub, runtime, kin)
-    return 1 if runtime.failed.is_set() else 0
+        config.pid_file.unlink(missing_ok=True)
 
 
-def split(hub: Hub, roles: Sequence[str]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Roles of this process, and the commands of its children."""
-    if roles:
-        return tuple(roles), []
-    base = [sys.executable, "-m", "hub"]
-    config = ["--config", str(hub.config.path)]
-    children = [[*base, "run", *config, "--role", "listen"], [*base, "run", *config, "--role", "web"]]
-    if hub.config.broker.url:
-        children += celery_commands(hub.config)
-        return ("keep", "sweep"), children
-    children += [[*base, "run", *config, "--role", role] for role in ("apply", "deliver")]
-    return ("keep",), children
+class Process:
+    """Some roles in this process. One of all looks for what dead workers left, and speaks for all of them: the keeper, or
+    that which is alone."""
+
+    def __init__(
+        self, config: Config, roles: tuple[str, ...], outside: Outside, signals: Signals, beat: Beat | None = None
+    ) -> None:
+        self._config = config
+        self._roles = roles
+        self._outside = outside
+        self._signals = signals
+        self._beat = beat or Beat()
+        self._keeps = beat is None or "keep" in roles
+        self._end_seconds = KEEPER_SECONDS if beat is not None and self._keeps else END_SECONDS
+
+    def run(self) -> int:
+        """Until SIGTERM, or until a role ends by an error (exit code 1)."""
+        if BEHIND.issuperset(self._roles):
+            step_back()
+        self._hub = hub = open_hub(self._config)
+        wake = self._outside.waker() if self._outside.waker else None
+        stop, orphans = threading.Event(), Orphans(hub.store, wake)
+        if self._keeps:
+            threading.Thread(target=orphans.run, args=(stop,), name="orphans", daemon=True).start()
+        elif BEHIND.issuperset(self._roles):
+            orphans.look_once()  # what the one before this left behind need not wait for the keeper
+            hub.store.close()
+        self._runtime = Runtime(hub, self._roles, self._outside.serve, wake, self._beat)
+        self._runtime.start()
+        if self._keeps and self._outside.begun:
+            self._outside.begun()
+        while not self._signals.stop and not self._runtime.failed.is_set():
+            self._signals.wait(LOOK_SECONDS)
+            if self._signals.reloading():
+                self._reload()
+        stop.set()
+        self._end()
+        return 1 if self._runtime.failed.is_set() else 0
+
+    def _reload(self) -> None:
+        """Whole or not at all: a mistake leaves the old configuration in force. Said once, not once a process."""
+        try:
+            self._hub.reload(load(self._hub.config.path))
+        except ConfigError as error:
+            if self._keeps:
+                _log.error("configuration not adopted", extra={"reason": str(error)})
+                self._hub.audit.append(Action.CONFIG_REFUSED, actor="system")
+            return
+        self._runtime.reload()
+        if self._keeps:
+            self._hub.audit.append(Action.CONFIG_RELOADED, actor="system")
+        level = logging.INFO if self._keeps else logging.DEBUG
+        _log.log(level, "configuration adopted", extra={"role": ",".join(self._roles)})
+
+    def _end(self) -> None:
+        if self._keeps:
+            self._hub.audit.append(Action.HUB_STOPPED, actor="system")
+        self._runtime.stop(self._end_seconds)
+        self._hub.close()
 
 
-def celery_commands(config: Config) -> list[list[str]]:
+class Supervisor:
+    """Starts all roles, starts again what ends, ends what hangs. One thread, no connection."""
+
+    def __init__(self, config: Config, outside: Outside, signals: Signals) -> None:
+        self._config = config
+        self._outside = outside
+        self._signals = signals
+        self._keeper = self._role("keep", "sweep") if config.broker.url else self._role("keep")
+        workers = celery(config) if config.broker.url else [self._role("apply"), self._role("deliver")]
+        self._others = [self._role("listen"), self._role("web"), *workers]
+
+    def run(self) -> int:
+        gc.collect()
+        gc.freeze()  # what is loaded is shared with the children until somebody writes to it: no collection may
+        family = [*self._others, self._keeper]
+        for child in family:
+            child.start()
+        while not self._signals.stop:
+            self._signals.wait(LOOK_SECONDS)
+            if self._signals.reloading():
+                self._adopt()
+                for child in family:
+                    child.signal(signal.SIGHUP)
+            for child in family:
+                child.end_if_hanging(STEP_SECONDS)
+                child.revive()
+        self._end()
+        return 0
+
+    def _role(self, *roles: str) -> Child:
+        beat = Beat()
+
+        def work() -> int:
+            self._signals.forked()
+            return Process(self._config, roles, self._outside, self._signals, beat).run()
+
+        return Child(roles[0], partial(fork, roles[0], work), beat)
+
+    def _adopt(self) -> None:
+        """For children that are started from now on; the keeper says what is wrong."""
+        try:
+            config = load(self._config.path)
+            channels.check_all(config)
+        except ConfigError:
+            return
+        self._config = config
+
+    def _end(self) -> None:
+        for children, seconds in ((self._others, END_SECONDS), ([self._keeper], KEEPER_SECONDS)):
+            deadline = time.monotonic() + seconds
+            for child in children:
+                child.signal(signal.SIGTERM)
+            for child in children:
+                child.wait(self._signals, deadline)
+
+
+def celery(config: Config) -> list[Child]:
     """One worker a direction, so that a slow target never keeps messages from being applied."""
-    return [
-        [
+    environment = {CHILD: str(os.getpid()), "HUB_CONFIG": str(config.path)}
+
+    def child(queue: str) -> Child:
+        command = [
             sys.executable, "-m", "celery", "-A", "hub.worker", "worker", "--queues", queue, "--concurrency",
             str(max(1, config.broker.workers // 2)), "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
             "--hostname", f"{queue}@%h",
-        ]
-        for queue in ("apply", "deliver")
-    ]  # fmt: skip
+        ]  # fmt: skip
+        return Child(queue, partial(spawn, command, environment))
 
-
-@dataclass(slots=True)
-class Child:
-    """A process of ours that is started again within 2 s of its death."""
-
-    command: list[str]
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    deaths: int = 0
-    env: dict[str, str] = field(default_factory=dict)
-
-    def start(self) -> None:
-        config = self.command[self.command.index("--config") + 1] if "--config" in self.command else ""
-        env = {**os.environ, CHILD: str(os.getpid()), **({"HUB_CONFIG": config} if config else {})}
-        env.setdefault("HUB_CONFIG", os.environ.get("HUB_CONFIG", ""))
-        self.process = subprocess.Popen(self.command, env=env)  # noqa: S603 - a command of ours
-        self.started = time.monotonic()
-
-    def revive(self) -> bool:
-        """Starts it again where it ended; at once the first time, at most a second later after that. Whether it did."""
-        if self.process is None or self.process.poll() is None:
-            return False
-        if self.deaths and time.monotonic() - self.started < 1.0:
-            return False
-        self.deaths += 1
-        metrics.RESTARTS.labels(role=self.command[-1]).inc()
-        _log.error("child process ended, starting it again", extra={"role": self.command[-1], "code": self.process.returncode})
-        self.start()
-        return True
-
-    def signal(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def wait(self, deadline: float) -> None:
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def _signals(stop: threading.Event, reload_: threading.Event) -> None:
-    def on_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    def on_reload(_number: int, _frame: FrameType | None) -> None:
-        reload_.set()
-
-    signal.signal(signal.SIGTERM, on_stop)
-    signal.signal(signal.SIGINT, on_stop)
-    signal.signal(signal.SIGHUP, on_reload)
-
-
-def die_with_parent() -> None:
-    """A supervisor that was killed must not leave children behind that hold its ports (prctl(2), Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(os.environ[CHILD]):
-            raise SystemExit(0)
-
-
-def _watch(
-    hub: Hub, runtime: Runtime, kin: Sequence[Child], orphans: Orphans, stop: threading.Event, reload_: threading.Event
-) -> None:
-    while not stop.wait(0.2):
-        if runtime.failed.is_set():
-            return
-        if reload_.is_set():
-            reload_.clear()
-            _reload(hub, runtime, kin)
-        for child in kin:
-            if child.revive():
-                orphans.tell()
-
-
-def _reload(hub: Hub, runtime: Runtime, kin: Sequence[Child]) -> None:
-    """Whole or not at all: a mistake leaves the old configuration in force."""
-    try:
-        hub.reload(load(hub.config.path))
-    except ConfigError as error:
-        _log.error("configuration not adopted", extra={"reason": str(error)})
-        if not os.environ.get(CHILD):
-            hub.audit.append(Action.CONFIG_REFUSED, actor="system")
-        return
-    runtime.reload()
-    for child in kin:
-        child.signal(signal.SIGHUP)
-    if not os.environ.get(CHILD):
-        hub.audit.append(Action.CONFIG_RELOADED, actor="system")
-    told = logging.DEBUG if os.environ.get(CHILD) else logging.INFO  # once a reload, not once a process
-    _log.log(told, "configuration adopted", extra={"role": ",".join(runtime.roles)})
-
-
-def _end(hub: Hub, runtime: Runtime, kin: Sequence[Child]) -> None:
-    deadline = time.monotonic() + 8.0
-    for child in kin:
-        child.signal(signal.SIGTERM)
-    for child in kin:
-        child.wait(deadline)
-    if not os.environ.get(CHILD):
-        hub.audit.append(Action.HUB_STOPPED, actor="system")
-        hub.config.pid_file.unlink(missing_ok=True)
-    runtime.stop(max(1.0, deadline - time.monotonic()))
-    hub.close()
+    return [child(queue) for queue in ("apply", "deliver")]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from hub import log
 from hub.bootstrap.assemble import Hub
+from hub.bootstrap.watchdog import Beat, Watched
 from hub.domain.errors import HubError
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop
 
@@ -21,10 +22,10 @@ PATIENCE_US = 1_000_000
 class Sweeper:
     """Looks at both directions twice a second."""
 
-    def __init__(self, hub: Hub, wake: Callable[[str], None] | None) -> None:
+    def __init__(self, hub: Hub, wake: Callable[[str], None] | None, beat: Beat) -> None:
         self._hub = hub
         self._wake = wake
-        steppers = (ApplyStepper(hub.applier()), DeliverStepper(hub.courier()))
+        steppers = (Watched(ApplyStepper(hub.applier()), beat), DeliverStepper(hub.courier()))
         self._loops = {s.direction: Loop(hub.store, s, hub.buckets, hub.buckets) for s in steppers}
         self._seen = {"in": 0, "out": 0}
 

@@ -69,18 +69,17 @@ def run(
     log.setup(level, log_format.value)
     os.environ |= {log.LEVEL: level, log.FORMAT: log_format.value}  # the children write as we do
     roles = [] if role is None or Role.ALL in role else [one.value for one in role]
-    ours = not os.environ.get("HUB_CHILD")  # the children of a hub run say nothing of their own
-    if ours:
-        _tell(log_format)(f"starting {settings.hub.name} from {settings.path}")
+    tell = _tell(log_format)
+    tell(f"starting {settings.hub.name} from {settings.path}")
     from hub import bootstrap
     from hub.bootstrap import channels
 
     require_folder(settings)
     channels.check_all(settings)
-    if ours:
-        ready.watch(ready.places(settings, roles), _tell(log_format))
-    wake = _wake(settings)
-    raise typer.Exit(bootstrap.run(settings, roles=roles, serve=lambda hub, stop: _serve(hub, stop, wake), wake=wake))
+    places = ready.places(settings, roles)
+    raise typer.Exit(
+        bootstrap.run(settings, roles, serve=_serve, waker=_waker(settings), begun=lambda: ready.watch(places, tell))
+    )
 
 
 def _tell(form: LogForm) -> Callable[[str], None]:
@@ -95,14 +94,14 @@ def _serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None) 
     serve(hub, stop, wake)
 
 
-def _wake(config: Config) -> Callable[[str], None] | None:
-    """How Celery's workers are told of new work, where there is a broker."""
+def _waker(config: Config) -> Callable[[], Callable[[str], None]] | None:
+    """What makes a process able to tell Celery's workers of new work, where there is a broker."""
     if not config.broker.url:
         return None
     os.environ["HUB_CONFIG"] = str(config.path)
     from hub.worker import Waker, app
 
-    return Waker.of(app)
+    return lambda: Waker.of(app)
 
 
 def reload(config: ConfigOption = DEFAULT_CONFIG) -> None:

@@ -140,13 +140,14 @@ class Hub:
 
 
 def _role(pid: int) -> str:
-    """What a process of the hub does, from its command line."""
+    """What a process of the hub does, from its name (`hub listen`) or its command line."""
     try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        if name.startswith("hub "):
+            return name.removeprefix("hub ")
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return "gone"
-    if "--role" in words:
-        return words[words.index("--role") + 1]
     if "--queues" in words:
         return f"celery {words[words.index('--queues') + 1]}"
     return Path(words[0]).name or "child"

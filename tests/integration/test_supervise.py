@@ -20,16 +20,16 @@ KINDS = ["sqlite", pytest.param("celery", marks=[pytest.mark.postgres, pytest.ma
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hub]:
     """A running hub, all of its processes up."""
     database = broker = None
-    roles = {"supervisor", "listen", "web", "apply", "deliver"}
+    roles = {"supervisor", "listen", "web", "apply", "deliver", "keep"}
     if request.param == "celery":
         redis: servers.Redis = request.getfixturevalue("redis")
         database, broker = request.getfixturevalue("postgres_url"), redis.url
-        roles = {"supervisor", "listen", "web", "celery apply", "celery deliver"}
+        roles = {"supervisor", "listen", "web", "celery apply", "celery deliver", "keep"}
     made = Hub(tmp_path, "http://127.0.0.1:9/hooks", database, broker)
     made.start()
     try:
         until(lambda: made.listening() and set(made.family().values()) == roles, 90)
-        until(lambda: len(made.family()) == (7 if broker else 5), 90)  # each Celery worker has a process of its pool
+        until(lambda: len(made.family()) == (8 if broker else 6), 90)  # each Celery worker has a process of its pool
         yield made
     finally:
         made.end()

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy.engine import URL
 
 from hub.db.engine import BUSY_MS, sqlite_pragmas
-from hub.db.setwise import SPECS, STATEMENTS, sqlite_rows
+from hub.db.setwise import SPECS, SQLITE, sqlite_rows
 from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 from hub.domain.store import Conflict
@@ -195,13 +195,12 @@ class SqliteHot:
             raise _named(error) from error
 
     def write(self, groups: dict[type, list[Row]]) -> None:
-        texts = STATEMENTS["sqlite"]
         count_statements(sum(1 for spec in SPECS if groups.get(spec.row)))
         try:
             for spec in SPECS:
                 rows = groups.get(spec.row)
                 if rows:
-                    self._connection.executemany(texts[spec.row], sqlite_rows(spec, rows))
+                    self._connection.executemany(SQLITE[spec.row], sqlite_rows(spec, rows))
         except SQLITE_PASSING as error:
             raise _named(error) from error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Statement = tuple[str, Sequence[Any]]  # SQL with `?` marks, and what stands for them
 GOOD = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
 OPEN = frozenset({pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR})
-MANY_MARKS = 80  # a list of keys with a mark each has as many texts as lengths: such a text is not worth keeping prepared
+MANY_MARKS = 300  # a list of keys with a mark each has as many texts as lengths: such a text is not worth keeping prepared
 
 
 class Answer:
@@ -175,12 +175,12 @@ def _numbered(sql: str) -> bytes:
 
 def _text(value: Any) -> bytes | None:
     """A value as the server reads it where its type is known from the statement (PostgreSQL 15, 8: literal forms)."""
-    if value is None:
-        return None
     if isinstance(value, str):
         if "\x00" in value:
             raise psycopg.DataError("PostgreSQL's text has no NUL")  # libpq would end the value there
         return value.encode()
+    if value is None:
+        return None
     if isinstance(value, bool):
         return b"t" if value else b"f"
     if isinstance(value, bytes):

@@ -14,16 +14,17 @@ from sqlalchemy.engine import URL
 
 from hub.db.hot import count_statements
 from hub.db.pipeline import Answer, Pipeline, Statement
-from hub.db.setwise import SPECS, STATEMENTS, postgres_parameter
+from hub.db.setwise import postgres_statements
 from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 from hub.domain.store import Conflict
 
 # Every hot statement goes from a set of keys through an index. The planner does not know that of a table that was empty
-# when it last looked, and reads it whole (measured: 4 times slower end to end on a fresh database).
+# when it last looked, and reads it whole (measured: 4 times slower end to end on a fresh database). For the same reason one
+# plan a statement is enough: no other would be better for other keys.
 OPTIONS = (
     "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
-    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+    " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 )
 PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UniqueViolation)
 CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -108,12 +109,9 @@ class PostgresHot:
         return self._exchange([(sql, parameters)])[0].count
 
     def write(self, groups: dict[type, list[Row]]) -> None:
-        texts = STATEMENTS["postgresql"]
-        todo: list[Statement] = [
-            (texts[s.row], (postgres_parameter(s, groups[s.row]).decode(),)) for s in SPECS if groups.get(s.row)
-        ]
-        count_statements(len(todo))
-        self._waiting += todo
+        statements = postgres_statements(groups)
+        count_statements(len(statements))
+        self._waiting += statements
 
     def _exchange(self, questions: Sequence[Statement]) -> list[Answer]:
         """What waits and `questions`, in one round trip. After an error the server skips the rest."""

@@ -7,19 +7,18 @@ import sqlite3
 from pathlib import Path
 from typing import get_args
 
-import orjson
 import psycopg
 import pytest
-from sqlalchemy import LargeBinary
 from sqlalchemy.engine import make_url
 
 from hub.db.hot import SqliteHot, _named, group, keys_json
 from hub.db.postgres import PASSING, _passing
-from hub.db.setwise import SPECS, STATEMENTS, Spec, postgres_parameter, sqlite_rows
+from hub.db.setwise import ROWS, SPECS, SQLITE, Spec, postgres_statement, postgres_statements, sqlite_rows
 from hub.db.tables import metadata
 from hub.domain import rows as r
 from hub.domain.errors import TryAgain
 
+SPEC = {spec.row: spec for spec in SPECS}
 NAMES = [spec.row.__name__ for spec in SPECS]
 
 
@@ -41,43 +40,45 @@ def test_columns_keys_and_updates_are_columns_of_the_table(spec: Spec) -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=NAMES)
 def test_the_statements_take_as_many_values_as_there_are(spec: Spec) -> None:
-    statement = STATEMENTS["sqlite"][spec.row]
+    statement = SQLITE[spec.row]
     row = tuple(range(len(spec.columns)))
     if spec.act != "delete":
         assert statement.count("?") == len(sqlite_rows(spec, [row])[0])
-    assert STATEMENTS["postgresql"][spec.row].count("?") == 1
+    assert postgres_statement(spec, 3).count("?") == 3 * len(spec.columns)
     assert sqlite3.complete_statement(statement + ";")
 
 
 def test_updates_put_the_keys_last() -> None:
     spec = next(s for s in SPECS if s.row is r.WorkState)
-    assert (
-        STATEMENTS["sqlite"][r.WorkState] == "UPDATE work SET state = ?, attempts = ?, due = ?, reason = ? WHERE message_id = ?"
-    )
+    assert SQLITE[r.WorkState] == "UPDATE work SET state = ?, attempts = ?, due = ?, reason = ? WHERE message_id = ?"
     assert sqlite_rows(spec, [r.WorkState(7, "dead", 2, 9, "no map")]) == [("dead", 2, 9, "no map", 7)]
 
 
 def test_counts_are_added_and_old_rows_stand_where_nothing_is_updated() -> None:
-    assert "n = tally.n + excluded.n" in STATEMENTS["sqlite"][r.TallyRow]
-    assert STATEMENTS["sqlite"][r.TermRow].endswith("DO NOTHING")
-    assert "created_at" not in STATEMENTS["sqlite"][r.ResourceRow].partition("DO UPDATE")[2]
-    assert "home_id" not in STATEMENTS["postgresql"][r.IdentifierRow].partition("DO UPDATE")[2]
-    assert "ON CONFLICT" not in STATEMENTS["postgresql"][r.IdentifierNew]  # the slower of two tries again
+    assert "n = tally.n + excluded.n" in SQLITE[r.TallyRow]
+    assert SQLITE[r.TermRow].endswith("DO NOTHING")
+    assert "created_at" not in SQLITE[r.ResourceRow].partition("DO UPDATE")[2]
+    assert "home_id" not in postgres_statement(SPEC[r.IdentifierRow], 1).partition("DO UPDATE")[2]
+    assert "ON CONFLICT" not in postgres_statement(SPEC[r.IdentifierNew], 1)  # the slower of two tries again
 
 
 def test_the_transaction_is_stamped_by_the_database() -> None:
     for kind in (r.ChangeRow, r.EntryDraft):
-        assert "pg_current_xact_id()" in STATEMENTS["postgresql"][kind]
-        assert re.search(r"tx\) VALUES \(.*, 0\)", STATEMENTS["sqlite"][kind])
+        assert "pg_current_xact_id()" in postgres_statement(SPEC[kind], 1)
+        assert re.search(r"tx\) VALUES \(.*, 0\)", SQLITE[kind])
 
 
-def test_bytes_travel_as_base64() -> None:
-    for spec in SPECS:
-        binary = [c for c in spec.columns if isinstance(metadata.tables[spec.table].c[c].type, LargeBinary)]
-        assert STATEMENTS["postgresql"][spec.row].count("'base64'") == len(binary)
-    spec = next(s for s in SPECS if s.row is r.DedupeRow)
-    sent = orjson.loads(postgres_parameter(spec, [r.DedupeRow("c", "s", "1", b"\x00\xff", 1, "AA", 5)]))
-    assert (sent[0]["digest"], sent[0]["channel"]) == ("AP8=", "c")
+def test_rows_go_in_portions_with_each_value_a_parameter() -> None:
+    many = ROWS * 2 + 3
+    rows: dict[type, list[r.Row]] = {
+        r.WorkDone: [r.WorkDone(n) for n in range(many)],
+        r.DedupeRow: [r.DedupeRow("c", "s", "홍", b"\x00\xff", 1, "AA", 5)],
+    }
+    portions = postgres_statements(rows)
+    assert [sql.split()[0] for sql, _ in portions] == ["DELETE"] * 3 + ["INSERT"]  # the order of SPECS, not of the caller
+    assert [len(values) for _, values in portions] == [ROWS, ROWS, 3, 7]
+    assert [v for _, values in portions[:3] for v in values] == list(range(many))
+    assert portions[-1][1] == ["c", "s", "홍", b"\x00\xff", 1, "AA", 5]
 
 
 def test_tables_are_written_in_one_order_whatever_the_callers() -> None:

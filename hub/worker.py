@@ -1,8 +1,9 @@
 """Celery: a task is a debounced wake-up for a direction; workers drain batches from the database (reliability.md 2, 4, 6).
 
 A message of the broker is `{"direction": "in"}`: no patient data, no ids, nothing that is lost when Redis is. Set so
-because: acks late and prefetch 1 (a dead worker's task comes back), no result backend, no eta, JSON only, soft time
-limits below the visibility timeout.
+because: acks late and prefetch 1 (a dead worker's task comes back), no result backend, no eta, JSON only, time limits
+below the visibility timeout. A drain that goes well never meets a limit: who does hangs in a message, which is dead at the
+soft limit where Python still hears it, else after three workers were killed at the hard one (hub/bootstrap/watchdog.py).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _log = log.get(__name__)
 QUEUES = {"in": "apply", "out": "deliver"}
 VISIBILITY_SECONDS = 120
 DRAIN_SECONDS = 30.0
+FINISH_SECONDS = 40.0  # a slow target is waited for, so that its answer is written by who asked
 LINGER_SECONDS = 0.25
 DEBOUNCE_SECONDS = 0.05
 
@@ -129,8 +131,7 @@ def drain(direction: str) -> None:
         return now > ends or now - quiet > LINGER_SECONDS
 
     try:
-        # A slow target is waited for, so that its answer is written by who asked: within the soft time limit of 75 s.
-        _loop(direction).drain(done, wait=lambda: time.sleep(0.01), finish_seconds=40.0)
+        _loop(direction).drain(done, wait=lambda: time.sleep(0.01), finish_seconds=FINISH_SECONDS)
     except Exception:  # noqa: BLE001 - Celery would log what it says, which may be a patient's row; the next wake-up goes on
         _log.exception("drain ended by an error", extra={"role": direction})
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from hub import log
@@ -40,22 +41,26 @@ class Listeners:
         self._running: dict[str, tuple[Channel, Listener]] = {}
         self._troubles: dict[str, str] = {}
         self._adopting = asyncio.Lock()
+        self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, stop: threading.Event) -> None:
         asyncio.run(self._main(stop))
 
+    def stop(self) -> None:
+        """From another thread, once the stop event of `run` is set: ends the wait for the next look."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._ending.set)
+
     async def _main(self, stop: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        await self.adopt()
-        looked = 0.0
         while not stop.is_set():
-            await asyncio.sleep(0.1)
-            if time.monotonic() - looked > LOOK_SECONDS:
-                looked = time.monotonic()
-                self.intake.flush()
-                self._watch()
-                await self.adopt()  # a port that was taken may be free now
+            self.intake.flush()
+            self._watch()
+            await self.adopt()  # a port that was taken may be free now
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), LOOK_SECONDS)
         for name in list(self._running):
             await self._end(name)
         self.intake.flush()
@@ -171,6 +176,8 @@ class Runtime:
         self._stop.set()
         for wake in self._wake.values():
             wake.set()
+        if self.listeners is not None:
+            self.listeners.stop()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.1, deadline - time.monotonic()))

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from hub import log
@@ -148,6 +148,7 @@ class Supervisor:
         family = [*self._others, self._keeper]
         for child in family:
             child.start()
+        self._outside = replace(self._outside, begun=None)  # a keeper that is started again does not say it again
         while not self._signals.stop:
             self._signals.wait(LOOK_SECONDS)
             if self._signals.reloading():

@@ -53,6 +53,8 @@ def _clean(text: str) -> str:
 
 
 def _text(text: str) -> str:
+    if text.isascii() and "\x00" not in text:  # nearly always
+        return text
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 

@@ -20,6 +20,7 @@ from hub.db.audit import verify_database
 from hub.domain.errors import HubError, TryAgain
 from hub.domain.lifecycle import FINAL, State
 from hub.domain.store import LeaseLost
+from hub.sync.apply import Applier
 from hub.sync.canon import Applied, Canon, Origin
 from hub.sync.structure import Structure
 from hub.sync.workspace import Workspace
@@ -37,6 +38,7 @@ class World:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.kit = make_kit(folder, url)
+        self.others: list[Applier] = []  # of other processes, each with a memory of its own
         self.recorders: dict[str, Recorder] = self.kit.recorders
         self.stored: dict[int, bytes] = {}  # inbound messages that were answered positively
         self.plan: list[Callable[[], HubError | None]] = []  # what the target does, call by call; then it is well
@@ -50,6 +52,7 @@ class World:
         self.kit.hub.store.close()
         self.kit.hub.engine.dispose()
         self.kit = Kit(open_hub(self.kit.hub.config))
+        self.others = []
         for name, channel in self.kit.hub.targets().items():
             channel.target = self.kit.recorders[name] = self.recorders[name]
         with self.kit.hub.store.transaction() as tx:
@@ -79,6 +82,11 @@ class World:
         else:
             for name in ("query", "execute", "write", "commit"):
                 delattr(hot, name)
+
+    def another_applier(self) -> None:
+        """Another process gets the lease; the one that had it may get it back later, and remembers."""
+        self.others = [*self.others[-1:], self.kit.applier]
+        self.kit.applier = self.others[0] if len(self.others) > 1 else self.kit.hub.applier()
 
     def apply(self, batch: int) -> int:
         self.kit.applier._batch = batch

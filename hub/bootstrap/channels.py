@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from hub.codecs.hl7v2 import parse, peek
+from hub.codecs.hl7v2 import parse
 from hub.config import Channel, Config
 from hub.domain.errors import HubError
 from hub.domain.facts import Mapped
@@ -78,8 +78,8 @@ class Hl7Mapper:
     def context(self, received_at: int) -> Context:
         return Context(self._assigner, self._system, self._timezone, received_at)
 
-    def __call__(self, body: bytes, received_at: int) -> Mapped | None:
-        if not self._maps.handles(peek(body).type):
+    def __call__(self, body: bytes, event: str, received_at: int) -> Mapped | None:
+        if not self._maps.handles(event):
             return None
         return self._maps.map(parse(body, self.charset), self.context(received_at), apart=True)
 

@@ -37,6 +37,7 @@ class CompiledBlock:
         "block",
         "each_local",
         "holds",
+        "items",
         "keys",
         "kind",
         "labels",
@@ -64,7 +65,8 @@ class CompiledBlock:
         fields = [path for path in block.each if path.field]
         items = bool(block.each) and self.each_local and len(fields) in (0, len(block.each)) and (fields or len(block.each) == 1)
         plain = block.snapshot is not None or (block.unique and not block.patient and not block.default)
-        self.memory = Memory() if items and plain else None
+        self.memory = Memory(shared=block.snapshot is None) if items and plain else None
+        self.items = [(path, self._read_field if path.field else self._read_segment) for path in block.each]
         self.labels = {rule.to[0]: rule.path for rule in reversed(block.rules)}
         first = [rule for rule in block.rules if _place(rule) == self.runs[0][:2]] if self.runs else []
         alone = not block.each and len(self.runs) > 0 and all(_is_within(rule, self.runs[0][0]) for rule in first)
@@ -74,28 +76,27 @@ class CompiledBlock:
     def recall_items(self, group: Group, reader: Reader, facts: list[AnyFact]) -> None:
         """Facts that hang on nothing but the item (a doctor, an insurer): read once, then remembered. Each once a group."""
         memory = cast("Memory", self.memory)
-        seen: set[tuple[str, str]] = set()
-        for path in self.block.each:
+        seen: set[Key] = set()
+        for path, read in self.items:
             for fields in group.get(path.segment, ()):
                 if not path.field:
-                    found = memory.recall(JOIN.join(fields), reader, self._read_segment)
+                    raw = JOIN.join(fields)
                 elif path.field < len(fields) and fields[path.field]:
-                    found = memory.recall(fields[path.field], reader, self._read_field)
+                    raw = f"{path.text}{JOIN}{fields[path.field]}"
                 else:
                     continue
-                for number, values in found:
-                    if number not in seen:
-                        seen.add(number)
-                        label = path.text if path.field else ""
-                        paths = dict.fromkeys(values, label) if label else {name: self.labels[name] for name in values}
-                        facts.append(Fact(self.kind, Key(*number), values, paths))
+                for fact in memory.recall(raw, reader, read):
+                    if fact.key not in seen:
+                        seen.add(fact.key)
+                        facts.append(fact)
 
-    def _read_segment(self, raw: str, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
-        return self._read_item({self.block.each[0].segment: [raw.split(JOIN)]}, reader)
+    def _read_segment(self, raw: str, reader: Reader) -> list[Fact]:
+        return self._read_item({self.block.each[0].segment: [raw.split(JOIN)]}, "", reader)
 
-    def _read_field(self, raw: str, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
-        reps = [rep for rep in raw.split(reader.repetition) if rep and rep != NULL]
-        return [found for rep in reps for found in self._read_item({ITEM: [[rep]]}, reader)]
+    def _read_field(self, raw: str, reader: Reader) -> list[Fact]:
+        label, _, field = raw.partition(JOIN)
+        reps = [rep for rep in field.split(reader.repetition) if rep and rep != NULL]
+        return [found for rep in reps for found in self._read_item({ITEM: [[rep]]}, label, reader)]
 
     def _read_whole(self, raw: str, reader: Reader) -> tuple[Values, Paths]:
         """What the rules of the first run make of one segment; `raw` is it, behind the time zone."""
@@ -108,13 +109,13 @@ class CompiledBlock:
                 run(field, reader, values, paths)
         return values, paths
 
-    def _read_item(self, item: Group, reader: Reader) -> list[tuple[tuple[str, str], Values]]:
+    def _read_item(self, item: Group, label: str, reader: Reader) -> list[Fact]:
         keys = self.keys["key"](item, reader)
         if not keys:
             return []
         values: Values = {}
         self.read(item, reader, values, {})
-        return [((keys[0].assigner, keys[0].value), values)]
+        return [Fact(self.kind, keys[0], values, {name: label or self.labels[name] for name in values})]
 
     def listed(self, raw: str, reader: Reader) -> Values:
         """The values of one segment of a snapshot, without what it deletes: a list is replaced whole."""

@@ -42,9 +42,12 @@ CONFLICTS = 5  # times that a run is computed anew before its turn is given up
 
 
 class Mapper(Protocol):
-    """Bytes as received -> facts; None where no map wants them. Raises Unreadable or Unmappable."""
+    """Bytes as received, and the event that intake saw in them -> facts; None where no map wants it.
 
-    def __call__(self, body: bytes, received_at: int) -> Mapped | None: ...
+    Raises Unreadable or Unmappable.
+    """
+
+    def __call__(self, body: bytes, event: str, received_at: int) -> Mapped | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class Applier:
         if work.attempts > DEATHS:
             return Ready(work, error=f"its worker died {DEATHS} times while it was applied")
         try:
-            mapped = channel.mapper(self._keys.open_("message", work.message_id, work.body), work.at)
+            mapped = channel.mapper(self._keys.open_("message", work.message_id, work.body), work.type, work.at)
             ready = Ready.of(work, mapped, channel.system)
             if ready.said is not None and self.repeats.told(ready.said.digest) is None:
                 ready.unpack()

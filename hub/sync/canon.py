@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -73,7 +74,7 @@ class Canon:
 
     def __init__(self, work: Workspace, authority: Authority, now: int, known: Callable[[Key], str | None] | None = None) -> None:
         """`known`: the id of a Practitioner that needs no loading, by key (hub/sync/shared.py)."""
-        self._known = known or (lambda _key: None)
+        self._known = cache(known) if known is not None else (lambda _key: None)  # once: what it knows may run out meanwhile
         self.work = work
         self.authority = authority
         self.now = now
@@ -211,13 +212,14 @@ class Canon:
     # -- a source's word ------------------------------------------------------------------------------------------
 
     def _heard(self, source: Source, changed: Mapping[str, Any], paths: Mapping[str, str], origin: Origin) -> None:
+        claim, lineage = as_claim(origin.event_at, self.now), source.lineage
         for name, value in changed.items():
             since = self._echo_since(source, name, value) if source.kind == "Patient" else None
-            source.lineage[name] = [
+            lineage[name] = [
                 paths.get(name) or paths.get(name.split(".", 1)[0], ""), origin.message_id, origin.map_version,
-                as_claim(origin.event_at, self.now) if since is None else since,
+                claim if since is None else since,
             ]  # fmt: skip
-            source.data[name] = value
+        source.data |= changed
         source.message_id, source.channel, source.dirty = origin.message_id, origin.channel, True
 
     def _echo_since(self, source: Source, name: str, value: Any) -> int | None:
@@ -236,7 +238,7 @@ class Canon:
     def settle(self, resource: Resource, origin: Origin, applied: Applied, names: Iterable[str]) -> None:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
         sources = self._sources(resource)
-        flat = explode_period(resource.data) if resource.kind == "Encounter" else dict(resource.data)
+        flat = explode_period(resource.data) if resource.kind == "Encounter" and resource.data else dict(resource.data)
         if resource.kind == "Patient":
             names = self._patient_names(resource, sources, names)
             if TELECOM in names:
@@ -322,7 +324,9 @@ class Canon:
 
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""
-        fields = sorted(n for n in {*document, *resource.data} if document.get(n) != resource.data.get(n))
+        before = resource.data
+        names = {*document, *before} if before else document
+        fields = sorted(n for n in names if document.get(n) != before.get(n))
         if TELECOM in fields:
             fields += changed_slots(resource.data, document)
         if not fields and resource.version and not type_:

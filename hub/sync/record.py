@@ -34,10 +34,11 @@ def record(tx: Tx, changes: Sequence[Changed], routes: Sequence[Route], buckets:
 
 def _row(change_id: int, changed: Changed, now: int) -> ChangeRow:
     resource, origin = changed.resource, changed.origin
+    newest = changed.document is resource.data and resource.text  # else the batch changed it again
     return ChangeRow(
         change_id, now, changed.type, resource.kind, resource.id, resource.patient_id, changed.version,
-        orjson.dumps(changed.fields).decode(), orjson.dumps(changed.document).decode(), origin.message_id,
-        origin.channel,
+        orjson.dumps(changed.fields).decode(), newest or orjson.dumps(changed.document).decode(),
+        origin.message_id, origin.channel,
     )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ class Structure:
             self.work.load_resources([visit.id])
             for source in self.work.sources_of(visit.id, "Encounter"):
                 if (source.data.get("account") or {}).get("value") == old.value:
-                    source.data["account"], source.dirty = account, True
+                    source.data["account"], source.message_id, source.dirty = account, origin.message_id, True
                     source.lineage["account"] = self._lineage(origin)
             self.canon.revise(visit, {**visit.data, "account": account}, origin, applied)
             self._remember("change_identifier", "Account", old, visit.id, visit.id, origin)
@@ -248,6 +248,7 @@ class Structure:
         type_ = next((i["type"] for i in known if _names(i, fact.old) and "type" in i), "")
         new = {"assigner": fact.new.assigner, "value": fact.new.value} | ({"type": type_} if type_ else {})
         source.data["identifier"], source.dirty = [new, *old], True
+        source.message_id = origin.message_id  # whoever remembers what stood here before sees that it does no longer
         source.lineage["identifier"] = self._lineage(origin)
         target = (source.kind, source.system, str(fact.new))
         if source.key == str(fact.old) and target not in self.work.sources:

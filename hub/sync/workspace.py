@@ -80,6 +80,7 @@ class Resource:
     moved: bool = False  # owner or status changed, though the document did not
     other_owner: str | None = None  # whose lane its events wait for too: who had it before, or whom it was merged into
     loaded: tuple[int, str | None] = (0, None)  # version and owner as read: what a later write rests on
+    text: str = ""  # the document as it is written, once it is known
 
 
 @dataclass(slots=True)
@@ -258,10 +259,9 @@ class Workspace:
         for r in self.resources.values():
             if not (r.new or r.moved or r.before is not None):
                 continue
+            r.text = _json(r.data)
             rows.append(
-                ResourceRow(
-                    r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, _json(r.data), r.created_at, now
-                )
+                ResourceRow(r.id, r.kind, r.patient_id, r.patient_key, r.version, r.status, r.sort_at, r.text, r.created_at, now)
             )
             if r.kind == "Patient":
                 rows += self._terms(r)

@@ -69,6 +69,12 @@ class HubMachine(RuleBasedStateMachine):
         segments = [*kin.split("\r"), pv1(visit)] if kin else [pv1(visit)]
         self.store(adt("A04", number, *segments, at=self.at(), phone=phone), channel)
 
+    @rule(number=st.sampled_from(["1", "2"]), visits=st.lists(VISITS, min_size=1, max_size=4), back=st.integers(0, 1))
+    def told_of_visits_of_one_who_stays_as_he_is(self, number: str, visits: list[str], back: int) -> None:
+        """What nearly every message is: the patient's part as it was, and a visit."""
+        for visit in visits:
+            self.store(adt("A04", number, "NK1|1|김^영희|SPO", pv1(visit), at=self.at(back)))
+
     @rule(number=NUMBERS, phone=PHONES, back=st.integers(0, 5), channel=CHANNELS)
     def told_of_a_person(self, number: str, phone: str, back: int, channel: str) -> None:
         self.store(adt("A31", number, at=self.at(back), phone=phone, name=f"홍^길{number}"), channel)
@@ -102,6 +108,10 @@ class HubMachine(RuleBasedStateMachine):
     @rule(batch=st.integers(1, 6))
     def apply(self, batch: int) -> None:
         self.world.apply(batch)
+
+    @rule()
+    def another_process_applies(self) -> None:
+        self.world.another_applier()
 
     @rule()
     def apply_all(self) -> None:

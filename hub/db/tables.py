@@ -18,6 +18,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 metadata = MetaData()
 
+# Text is compared by its bytes on both databases, as SQLite does: faster than by a language's rules, and no index is wrong
+# once the system's locales are upgraded (PostgreSQL 15, 24.2).
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
 # Most messages and many entries are about no resource: they need no place in the index.
 PRESENT: dict[str, Any] = {f"{dialect}_where": text("resource_id IS NOT NULL") for dialect in ("sqlite", "postgresql")}
 
@@ -25,22 +29,22 @@ message = Table(
     "message",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    Column("channel", Text, nullable=False),
-    Column("direction", Text, nullable=False),  # in | out
+    Column("channel", TEXT, nullable=False),
+    Column("direction", TEXT, nullable=False),  # in | out
     Column("at", BigInteger, nullable=False),
-    Column("sender", Text, nullable=False, default=""),  # MSH-3|MSH-4
-    Column("control_id", Text, nullable=False, default=""),
-    Column("type", Text, nullable=False, default=""),  # ADT^A08, patient.updated
-    Column("patient_no", Text, nullable=False, default=""),  # inbound: number without assigner; a keyed digest if it is an RRN
-    Column("lane", Text, nullable=False, default=""),
+    Column("sender", TEXT, nullable=False, default=""),  # MSH-3|MSH-4
+    Column("control_id", TEXT, nullable=False, default=""),
+    Column("type", TEXT, nullable=False, default=""),  # ADT^A08, patient.updated
+    Column("patient_no", TEXT, nullable=False, default=""),  # inbound: number without assigner; a keyed digest if it is an RRN
+    Column("lane", TEXT, nullable=False, default=""),
     Column("bucket", Integer, nullable=False, default=0),
     Column("body", LargeBinary),  # AEAD, see hub/db/crypt.py; NULL for outbound built at send time, and once purged
-    Column("charset", Text, nullable=False, default=""),
+    Column("charset", TEXT, nullable=False, default=""),
     Column("answer_owed", Boolean, nullable=False, default=False),
-    Column("code", Text, nullable=False, default=""),  # the answer given: AA, CE, 202 …
+    Column("code", TEXT, nullable=False, default=""),  # the answer given: AA, CE, 202 …
     Column("cause", BigInteger),  # outbound: the inbound message that caused it
     Column("change_id", BigInteger),  # outbound: the change that it carries
-    Column("resource_id", Text),
+    Column("resource_id", TEXT),
     Index("message_by_channel", "channel", "id"),
     Index("message_by_patient", "patient_no", "id"),
     Index("message_by_control", "control_id"),
@@ -52,18 +56,18 @@ answered = Table(  # the answers to messages first..last went out, but for those
     metadata,
     Column("first_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("last_id", BigInteger, nullable=False),
-    Column("undelivered", Text, nullable=False, default="[]"),
+    Column("undelivered", TEXT, nullable=False, default="[]"),
 )
 
 dedupe = Table(
     "dedupe",
     metadata,
-    Column("channel", Text, nullable=False),
-    Column("sender", Text, nullable=False),
-    Column("control_id", Text, nullable=False),
+    Column("channel", TEXT, nullable=False),
+    Column("sender", TEXT, nullable=False),
+    Column("control_id", TEXT, nullable=False),
     Column("digest", LargeBinary, nullable=False),  # keyed, of the content without MSH-7
     Column("message_id", BigInteger, nullable=False),
-    Column("code", Text, nullable=False),
+    Column("code", TEXT, nullable=False),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("channel", "sender", "control_id", "digest"),
     Index("dedupe_by_age", "at"),
@@ -73,17 +77,17 @@ dedupe = Table(
 work = Table(
     "work",
     metadata,
-    Column("direction", Text, nullable=False),
+    Column("direction", TEXT, nullable=False),
     Column("bucket", Integer, nullable=False),
     Column("message_id", BigInteger, nullable=False),
-    Column("lane", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("state", Text, nullable=False, default="queued"),  # queued | in_flight | uncertain | dead
+    Column("lane", TEXT, nullable=False),
+    Column("channel", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False, default="queued"),  # queued | in_flight | uncertain | dead
     Column("barrier", Boolean, nullable=False, default=False),  # the second lane of a merge or move: goes when the first goes
     Column("paired", Boolean, nullable=False, default=False),  # the first lane of such a message: waits for its barrier's lane
     Column("attempts", Integer, nullable=False, default=0),  # attempts that reached the target
     Column("due", BigInteger, nullable=False, default=0),  # a row holds its lane back until then: retry, lease, or for ever
-    Column("reason", Text, nullable=False, default=""),
+    Column("reason", TEXT, nullable=False, default=""),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("direction", "bucket", "message_id", "lane"),
     Index("work_by_message", "message_id"),
@@ -95,9 +99,9 @@ outcome = Table(
     "outcome",
     metadata,
     Column("message_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    Column("state", Text, nullable=False),  # done | discarded | refused
-    Column("outcome", Text, nullable=False, default=""),  # applied | ignored | stale | delivered
-    Column("reason", Text, nullable=False, default=""),
+    Column("state", TEXT, nullable=False),  # done | discarded | refused
+    Column("outcome", TEXT, nullable=False, default=""),  # applied | ignored | stale | delivered
+    Column("reason", TEXT, nullable=False, default=""),
     Column("at", BigInteger, nullable=False),
     # what operators look for is rare among what went well
     Index(
@@ -110,8 +114,8 @@ outcome = Table(
 tally = Table(  # counts of final states, so that no status page ever counts the history
     "tally",
     metadata,
-    Column("channel", Text, nullable=False),
-    Column("state", Text, nullable=False),  # received | applied | ignored | stale | delivered | refused | discarded | duplicate
+    Column("channel", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),  # received | applied | ignored | stale | delivered | refused | discarded | duplicate
     Column("shard", Integer, nullable=False),  # one a writing process, so that writers do not queue for a row
     Column("n", BigInteger, nullable=False),
     PrimaryKeyConstraint("channel", "state", "shard"),
@@ -123,8 +127,8 @@ attempt = Table(
     Column("message_id", BigInteger, nullable=False),
     Column("n", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("verdict", Text, nullable=False),  # delivered | not_delivered | outcome_unknown | refused | misconfigured
-    Column("detail", Text, nullable=False, default=""),
+    Column("verdict", TEXT, nullable=False),  # delivered | not_delivered | outcome_unknown | refused | misconfigured
+    Column("detail", TEXT, nullable=False, default=""),
     Column("sent", LargeBinary),  # AEAD
     Column("answer", LargeBinary),  # AEAD
     PrimaryKeyConstraint("message_id", "n", "at"),
@@ -133,8 +137,8 @@ attempt = Table(
 lease = Table(
     "lease",
     metadata,
-    Column("name", Text, primary_key=True),  # in:7, out:3, sequencer
-    Column("owner", Text, nullable=False, default=""),
+    Column("name", TEXT, primary_key=True),  # in:7, out:3, sequencer
+    Column("owner", TEXT, nullable=False, default=""),
     Column("token", BigInteger, nullable=False, default=0),  # fencing: grows with every new owner
     Column("until", BigInteger, nullable=False, default=0),  # by the database's clock
 )
@@ -142,10 +146,10 @@ lease = Table(
 channel_state = Table(
     "channel_state",
     metadata,
-    Column("channel", Text, primary_key=True),
+    Column("channel", TEXT, primary_key=True),
     Column("paused", Boolean, nullable=False, default=False),
-    Column("stopped", Text, nullable=False, default=""),  # a reason: Misconfigured, or the peer said 410
-    Column("breaker", Text, nullable=False, default="closed"),  # closed | open | half_open
+    Column("stopped", TEXT, nullable=False, default=""),  # a reason: Misconfigured, or the peer said 410
+    Column("breaker", TEXT, nullable=False, default="closed"),  # closed | open | half_open
     Column("breaker_until", BigInteger, nullable=False, default=0),
     Column("failures", Integer, nullable=False, default=0),
     Column("updated_at", BigInteger, nullable=False, default=0),
@@ -154,16 +158,16 @@ channel_state = Table(
 source_record = Table(
     "source_record",
     metadata,
-    Column("kind", Text, nullable=False),
-    Column("system", Text, nullable=False),  # the channel's system: ocs, emr, erp, pacs, crm
-    Column("key", Text, nullable=False),  # assigner|value
-    Column("resource_id", Text, nullable=False),
-    Column("patient_key", Text),  # assigner|value of the patient it was told under
-    Column("data", Text, nullable=False),  # JSON: field -> value, as that system last said it
-    Column("lineage", Text, nullable=False),  # JSON: field -> [path, message id, map version, changed at µs]
+    Column("kind", TEXT, nullable=False),
+    Column("system", TEXT, nullable=False),  # the channel's system: ocs, emr, erp, pacs, crm
+    Column("key", TEXT, nullable=False),  # assigner|value
+    Column("resource_id", TEXT, nullable=False),
+    Column("patient_key", TEXT),  # assigner|value of the patient it was told under
+    Column("data", TEXT, nullable=False),  # JSON: field -> value, as that system last said it
+    Column("lineage", TEXT, nullable=False),  # JSON: field -> [path, message id, map version, changed at µs]
     Column("event_at", BigInteger, nullable=False),  # of what is kept; a later repetition stands in source_heard
     Column("message_id", BigInteger),
-    Column("channel", Text, nullable=False, default=""),
+    Column("channel", TEXT, nullable=False, default=""),
     PrimaryKeyConstraint("kind", "system", "key"),
     Index("source_by_resource", "resource_id"),
 )
@@ -171,9 +175,9 @@ source_record = Table(
 source_heard = Table(  # the source said the same again: narrow rows, because nearly every message of a known patient writes some
     "source_heard",
     metadata,
-    Column("kind", Text, nullable=False),
-    Column("system", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    Column("system", TEXT, nullable=False),
+    Column("key", TEXT, nullable=False),
     Column("event_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("kind", "system", "key"),
     sqlite_with_rowid=False,
@@ -182,14 +186,14 @@ source_heard = Table(  # the source said the same again: narrow rows, because ne
 resource = Table(
     "resource",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("patient_id", Text),  # whose it is; its own id for a Patient; NULL for Practitioner, Organization
-    Column("patient_key", Text),  # the patient number it was told under, so that a merge can be taken back
+    Column("id", TEXT, primary_key=True),
+    Column("kind", TEXT, nullable=False),
+    Column("patient_id", TEXT),  # whose it is; its own id for a Patient; NULL for Practitioner, Organization
+    Column("patient_key", TEXT),  # the patient number it was told under, so that a merge can be taken back
     Column("version", Integer, nullable=False),
-    Column("status", Text, nullable=False, default="active"),  # active | merged | removed
+    Column("status", TEXT, nullable=False, default="active"),  # active | merged | removed
     Column("sort_at", BigInteger, nullable=False, default=0),  # start of a visit or booking, for the timeline
-    Column("data", Text, nullable=False),
+    Column("data", TEXT, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("resource_by_patient", "patient_id", "kind", "sort_at"),
@@ -198,12 +202,12 @@ resource = Table(
 identifier = Table(
     "identifier",
     metadata,
-    Column("kind", Text, nullable=False),
-    Column("assigner", Text, nullable=False),
-    Column("value", Text, nullable=False),
-    Column("resource_id", Text, nullable=False),
-    Column("home_id", Text, nullable=False),  # the resource it was first given to: where an unmerge takes it back to
-    Column("type", Text, nullable=False, default=""),
+    Column("kind", TEXT, nullable=False),
+    Column("assigner", TEXT, nullable=False),
+    Column("value", TEXT, nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    Column("home_id", TEXT, nullable=False),  # the resource it was first given to: where an unmerge takes it back to
+    Column("type", TEXT, nullable=False, default=""),
     PrimaryKeyConstraint("kind", "assigner", "value"),
     Index("identifier_by_value", "value"),
     Index("identifier_by_resource", "resource_id"),
@@ -213,9 +217,9 @@ identifier = Table(
 term = Table(  # what a patient can be searched by: normalised
     "term",
     metadata,
-    Column("kind", Text, nullable=False),  # name | phone | birthDate
-    Column("value", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),  # "C": a prefix is a range
-    Column("patient_id", Text, nullable=False),
+    Column("kind", TEXT, nullable=False),  # name | phone | birthDate
+    Column("value", TEXT, nullable=False),  # by its bytes: a prefix is a range
+    Column("patient_id", TEXT, nullable=False),
     PrimaryKeyConstraint("kind", "value", "patient_id"),
     Index("term_by_patient", "patient_id"),
     sqlite_with_rowid=False,
@@ -227,15 +231,15 @@ change = Table(  # one row a new version of a resource: history, delta feed and 
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("tx", BigInteger, nullable=False, default=0),
     Column("at", BigInteger, nullable=False),
-    Column("type", Text, nullable=False),  # encounter.created
-    Column("kind", Text, nullable=False),
-    Column("resource_id", Text, nullable=False),
-    Column("patient_id", Text),
+    Column("type", TEXT, nullable=False),  # encounter.created
+    Column("kind", TEXT, nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    Column("patient_id", TEXT),
     Column("version", Integer, nullable=False),
-    Column("fields", Text, nullable=False),  # JSON list of changed fields
-    Column("data", Text, nullable=False),  # the whole document after the change
+    Column("fields", TEXT, nullable=False),  # JSON list of changed fields
+    Column("data", TEXT, nullable=False),  # the whole document after the change
     Column("message_id", BigInteger),  # the message that caused it, or NULL for the API
-    Column("origin", Text, nullable=False, default=""),  # channel, or api:<token name>
+    Column("origin", TEXT, nullable=False, default=""),  # channel, or api:<token name>
     Index("change_by_feed", "tx", "id"),
     Index("change_by_resource", "resource_id", "version"),
     Index("change_by_patient", "patient_id", "id"),
@@ -247,14 +251,14 @@ link_history = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
-    Column("act", Text, nullable=False),  # merge | unmerge | link | unlink | move | change_identifier
-    Column("kind", Text, nullable=False),
-    Column("assigner", Text, nullable=False),
-    Column("value", Text, nullable=False),
-    Column("from_id", Text, nullable=False),
-    Column("to_id", Text, nullable=False),
+    Column("act", TEXT, nullable=False),  # merge | unmerge | link | unlink | move | change_identifier
+    Column("kind", TEXT, nullable=False),
+    Column("assigner", TEXT, nullable=False),
+    Column("value", TEXT, nullable=False),
+    Column("from_id", TEXT, nullable=False),
+    Column("to_id", TEXT, nullable=False),
     Column("message_id", BigInteger),
-    Column("actor", Text, nullable=False, default=""),
+    Column("actor", TEXT, nullable=False, default=""),
     Index("link_history_by_from", "from_id"),
     Index("link_history_by_to", "to_id"),
 )
@@ -262,10 +266,10 @@ link_history = Table(
 link_key = Table(  # how a target names what is ours
     "link_key",
     metadata,
-    Column("channel", Text, nullable=False),
-    Column("resource_id", Text, nullable=False),
-    Column("peer_id", Text, nullable=False),
-    Column("etag", Text, nullable=False, default=""),
+    Column("channel", TEXT, nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    Column("peer_id", TEXT, nullable=False),
+    Column("etag", TEXT, nullable=False, default=""),
     Column("updated_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("channel", "resource_id"),
 )
@@ -273,10 +277,10 @@ link_key = Table(  # how a target names what is ours
 sent_field = Table(  # what we last told a system of one field: its echo is no news
     "sent_field",
     metadata,
-    Column("system", Text, nullable=False),
-    Column("resource_id", Text, nullable=False),
-    Column("field", Text, nullable=False),
-    Column("value", Text, nullable=False),  # JSON
+    Column("system", TEXT, nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    Column("field", TEXT, nullable=False),
+    Column("value", TEXT, nullable=False),  # JSON
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("system", "resource_id", "field"),
 )
@@ -287,12 +291,12 @@ entry = Table(  # the audit log: written in the transaction of the act, never ch
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("tx", BigInteger, nullable=False, default=0),
     Column("at", BigInteger, nullable=False),
-    Column("action", Text, nullable=False),  # hub/audit/actions.py
-    Column("actor", Text, nullable=False),  # system | token:<name> | cli:<user>
-    Column("channel", Text, nullable=False, default=""),
+    Column("action", TEXT, nullable=False),  # hub/audit/actions.py
+    Column("actor", TEXT, nullable=False),  # system | token:<name> | cli:<user>
+    Column("channel", TEXT, nullable=False, default=""),
     Column("message_id", BigInteger),
-    Column("resource_id", Text),
-    Column("detail", Text, nullable=False, default="{}"),  # JSON: codes, field names, keyed digests; no patient data
+    Column("resource_id", TEXT),
+    Column("detail", TEXT, nullable=False, default="{}"),  # JSON: codes, field names, keyed digests; no patient data
     Index("entry_by_order", "tx", "id"),
     Index("entry_by_message", "message_id"),
     Index("entry_by_resource", "resource_id", "id", **PRESENT),
@@ -317,15 +321,15 @@ checkpoint = Table(
     Column("at", BigInteger, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("frontier", LargeBinary, nullable=False),  # right edge of the tree: what the next root is computed from
-    Column("note", Text, nullable=False),  # the signed note as appended to the checkpoint file
+    Column("note", TEXT, nullable=False),  # the signed note as appended to the checkpoint file
 )
 
 token = Table(
     "token",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),  # crm | operator | auditor | admin
+    Column("id", TEXT, primary_key=True),
+    Column("name", TEXT, nullable=False, unique=True),
+    Column("role", TEXT, nullable=False),  # crm | operator | auditor | admin
     Column("hash", LargeBinary, nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
@@ -336,8 +340,8 @@ session = Table(
     "session",
     metadata,
     Column("hash", LargeBinary, primary_key=True),
-    Column("token_id", Text, nullable=False),
-    Column("csrf", Text, nullable=False),
+    Column("token_id", TEXT, nullable=False),
+    Column("csrf", TEXT, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )
@@ -345,12 +349,12 @@ session = Table(
 idempotency = Table(
     "idempotency",
     metadata,
-    Column("token_id", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("token_id", TEXT, nullable=False),
+    Column("key", TEXT, nullable=False),
     Column("request", LargeBinary, nullable=False),  # digest of method, path and body
     Column("status", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),  # AEAD
-    Column("headers", Text, nullable=False, default="{}"),
+    Column("headers", TEXT, nullable=False, default="{}"),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("token_id", "key"),
 )
@@ -358,9 +362,9 @@ idempotency = Table(
 map_version = Table(
     "map_version",
     metadata,
-    Column("hash", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("hash", TEXT, primary_key=True),
+    Column("name", TEXT, nullable=False),
+    Column("text", TEXT, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
 
@@ -369,16 +373,16 @@ alert = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False),  # breaker_open | control_id_reused | channel_stopped | disk_full …
-    Column("channel", Text, nullable=False, default=""),
-    Column("text", Text, nullable=False),
+    Column("kind", TEXT, nullable=False),  # breaker_open | control_id_reused | channel_stopped | disk_full …
+    Column("channel", TEXT, nullable=False, default=""),
+    Column("text", TEXT, nullable=False),
     Column("cleared_at", BigInteger),
 )
 
 counter = Table(  # SQLite only: the next ids; PostgreSQL has sequences of the same names
     "counter",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", TEXT, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
 

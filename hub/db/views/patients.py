@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, collate, func, select, tuple_
+from sqlalchemy import Connection, Row, func, select, tuple_
 
 from hub.db.tables import change, identifier, link_history, message, resource, source_record, term
 from hub.db.views import plain
@@ -85,7 +85,7 @@ def find(conn: Connection, query: Search, *, after: str = "", limit: int = 50) -
             continue
         if not prefix:
             return []
-        statement = statement.where(resource.c.id.in_(_bearers(conn, kind, prefix)))
+        statement = statement.where(resource.c.id.in_(_bearers(kind, prefix)))
     return [as_resource(row) for row in conn.execute(statement.order_by(resource.c.id).limit(limit))]
 
 
@@ -206,7 +206,6 @@ def _holds(golden: Any, said: Any) -> bool:
     return bool(golden == said)
 
 
-def _bearers(conn: Connection, kind: str, prefix: str) -> Any:
-    """Patients with a term that begins with `prefix`, by a range of code points: the order of "C" is that of the index."""
-    value: Any = collate(term.c.value, "C") if conn.dialect.name == "postgresql" else term.c.value
-    return select(term.c.patient_id).where(term.c.kind == kind, value >= prefix, value < prefix + _LAST_CHARACTER)
+def _bearers(kind: str, prefix: str) -> Any:
+    """Patients with a term that begins with `prefix`, by a range of code points: text is ordered by its bytes."""
+    return select(term.c.patient_id).where(term.c.kind == kind, term.c.value >= prefix, term.c.value < prefix + _LAST_CHARACTER)

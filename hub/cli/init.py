@@ -97,10 +97,10 @@ def init(
 
 def check_url(url: str) -> None:
     """Whether a webhook could be posted there; typer.BadParameter where not, before anything is written."""
-    from hub.transport.http_pool import HttpPool
+    from hub.transport.http_peer import HttpPeer
 
     try:
-        HttpPool(url).close()
+        HttpPeer(url)
     except Misconfigured as error:
         raise typer.BadParameter(error.reason.removeprefix("url: "), param_hint="--crm-url") from None
 

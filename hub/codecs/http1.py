@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -26,22 +27,50 @@ class HttpAnswer:
     """`headers`: names in lower case; repeated ones joined with ", ", `set-cookie` with a line feed."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
     keep_alive: bool
 
 
-def request_bytes(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """One request, framed by Content-Length (RFC 9112 §6.2). ValueError where a value would break the framing."""
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if body or method in ("POST", "PUT", "PATCH"):
-        lines.append(f"Content-Length: {len(body)}")
-    head = "\r\n".join(lines)
+def request_start(method: str, target: str, host: str, headers: Mapping[str, str]) -> bytes:
+    """The request line and these headers, each line ended. ValueError where a value would break the framing."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items()), ""]
+    start = "\r\n".join(lines)
     breaks = len(lines) - 1
-    if head.count("\r") != breaks or head.count("\n") != breaks or " " in target or not target.startswith("/"):
+    if start.count("\r") != breaks or start.count("\n") != breaks or " " in target or not target.startswith("/"):
         raise ValueError("a header or the path holds a line break or a blank")
-    return head.encode("ascii") + b"\r\n\r\n" + body
+    return start.encode("ascii")
+
+
+def framed(start: bytes, method: str, body: bytes) -> bytes:
+    """The whole request: its start, the length of its body (RFC 9112 §6.2), its body."""
+    if body or method in ("POST", "PUT", "PATCH"):
+        return b"%sContent-Length: %d\r\n\r\n%s" % (start, len(body), body)
+    return start + b"\r\n"
+
+
+def request_bytes(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """One request. ValueError where a value would break the framing."""
+    return framed(request_start(method, target, host, headers), method, body)
+
+
+@lru_cache(maxsize=64)  # a server says the same again and again: its Date changes once a second
+def _head(head: bytes) -> tuple[int, Mapping[str, str], bool]:
+    """Status, headers and whether the connection stays, of the bytes before the empty line. Raises GarbledError."""
+    status_line, _, rest = head.partition(b"\r\n")
+    match = _STATUS.fullmatch(status_line)
+    if match is None or len(head) > MAX_HEAD:
+        raise GarbledError("not an HTTP/1 status line")
+    headers: dict[str, str] = {}
+    for line in rest.decode("latin-1").split("\r\n") if rest else ():
+        name, colon, value = line.partition(":")
+        if not colon or _NAME.fullmatch(name) is None:
+            raise GarbledError("a header line is malformed")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}{chr(10) if name == 'set-cookie' else ', '}{value}" if name in headers else value
+    connection = headers.get("connection", "").lower()
+    alive = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
+    return int(match[2]), headers, alive
 
 
 class AnswerReader:
@@ -53,7 +82,7 @@ class AnswerReader:
         """`limit`: bytes of body that are allowed."""
         self._method, self._limit = method, limit
         self._buffer = bytearray()
-        self._head: tuple[int, dict[str, str], bool] | None = None
+        self._head: tuple[int, Mapping[str, str], bool] | None = None
         self._body_at = 0
         self._need = -1  # length of the body; -1 chunked, -2 until the peer closes
         self._chunks = bytearray()
@@ -94,29 +123,16 @@ class AnswerReader:
             raise GarbledError("not an HTTP/1 answer")
 
     def _read_head(self, head: bytes, body_at: int) -> None:
-        status_line, _, rest = head.partition(b"\r\n")
-        match = _STATUS.fullmatch(status_line)
-        if match is None or len(head) > MAX_HEAD:
-            raise GarbledError("not an HTTP/1 status line")
-        status = int(match[2])
+        status, headers, alive = _head(head)
         if 100 <= status < 200:  # interim (RFC 9110 §15.2): the final answer follows; 101 was never asked for
             if status == 101:
                 raise GarbledError("switched protocols without being asked")
             del self._buffer[:body_at]
             return
-        headers: dict[str, str] = {}
-        for line in rest.decode("latin-1").split("\r\n") if rest else ():
-            name, colon, value = line.partition(":")
-            if not colon or _NAME.fullmatch(name) is None:
-                raise GarbledError("a header line is malformed")
-            name, value = name.lower(), value.strip(" \t")
-            headers[name] = f"{headers[name]}{chr(10) if name == 'set-cookie' else ', '}{value}" if name in headers else value
-        connection = headers.get("connection", "").lower()
-        alive = "close" not in connection and (match[1] == b"1" or "keep-alive" in connection)
         self._need = self._body_length(status, headers)
         self._head, self._body_at = (status, headers, alive), body_at
 
-    def _body_length(self, status: int, headers: dict[str, str]) -> int:
+    def _body_length(self, status: int, headers: Mapping[str, str]) -> int:
         """RFC 9112 §6.3, in its order."""
         if self._method == "HEAD" or status in (204, 304):
             return 0

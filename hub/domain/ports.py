@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from hub.domain.errors import HubError
 from hub.domain.facts import Key
 
 
@@ -107,6 +108,38 @@ class Target(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Lines(Protocol):
+    """Many messages on their way to one target at once. Driven by one thread; no call blocks or raises.
+
+    Only for targets whose `resend_is_safe`.
+    """
+
+    def fileno(self) -> int:
+        """Readable as soon as `turn` has something to do."""
+        ...
+
+    def begin(self, message: Outbound) -> None:
+        """Takes it on; it goes out with the next `turn`."""
+        ...
+
+    def turn(self) -> list[tuple[Outbound, Delivered | HubError]]:
+        """Sends and reads what can be sent and read now; what ended. To be called every moment, for the time-outs."""
+        ...
+
+    def close(self) -> None:
+        """What is still on its way is given up: nobody knows what became of it."""
+        ...
+
+
+@runtime_checkable
+class ManyAtOnce(Protocol):
+    """A target that needs no thread a message."""
+
+    def lines(self, most: int) -> Lines:
+        """Up to `most` messages on their way at once."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

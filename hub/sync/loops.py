@@ -69,7 +69,7 @@ class DeliverStepper:
         self._courier.taking = value
 
     def step(self, lease: Lease) -> int:
-        return self._courier.step(lease)
+        return self._courier.step(lease, gather=SHORT_PAUSE)
 
     def busy(self) -> bool:
         return self._courier.busy

@@ -43,7 +43,7 @@ from hub.sync.breaker import Signal
 from hub.sync.record import reason_text
 
 if TYPE_CHECKING:
-    from hub.sync.deliver import OutboundChannel
+    from hub.sync.crews import OutboundChannel
 
 
 def counted(work: OutboundWork) -> int:

@@ -13,7 +13,7 @@ from hub.domain.store import OutboundWork, Tx
 from hub.sync.results import counted
 
 if TYPE_CHECKING:
-    from hub.sync.deliver import OutboundChannel
+    from hub.sync.crews import OutboundChannel
 
 
 def event_body(type_: str, at: int, data: dict[str, Any]) -> dict[str, Any]:

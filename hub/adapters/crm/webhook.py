@@ -25,13 +25,15 @@ from typing import Any
 import orjson
 
 from hub.adapters.settings import read_table, wrong
-from hub.codecs.http1 import HttpAnswer
-from hub.codecs.webhook import BadSecretError, secret_bytes, sign
+from hub.codecs.http1 import HttpAnswer, framed
+from hub.codecs.webhook import ID, SIGNATURE, TIMESTAMP, BadSecretError, secret_bytes, sign
 from hub.config import Secret, option
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused
 from hub.domain.ids import new_id
 from hub.domain.ports import Delivered, Manifest, Outbound
-from hub.transport.http_pool import HttpPool, tls_context
+from hub.transport.http_lines import HttpLines
+from hub.transport.http_peer import HttpPeer, tls_context
+from hub.transport.http_pool import HttpPool
 
 MANIFEST = Manifest(
     name="crm.webhook",
@@ -97,17 +99,20 @@ class WebhookTarget:
     def __init__(self, settings: Settings) -> None:
         self._keys = [secret_bytes(secret) for secret in settings.secrets]
         tls = tls_context(settings.ca_file) if settings.url.startswith("https:") else None
-        self._pool = HttpPool(settings.url, timeout=settings.timeout_seconds, tls=tls, limit=1024 * 1024)
+        self._peer = HttpPeer(settings.url, timeout=settings.timeout_seconds, tls=tls, limit=1024 * 1024)
+        self._start = self._peer.start("POST", "", {"Content-Type": "application/json", "User-Agent": "hospital-hub"})
+        self._pool = HttpPool(self._peer)
 
     def send(self, message: Outbound) -> Delivered:
         body = event_body(message)
         try:
-            answer = self._post(f"msg_{message.message_id}", body)
-            _judge(answer)
+            return _delivered(body, self._pool.request("POST", self.request(f"msg_{message.message_id}", body)))
         except HubError as error:
             error.sent = body
             raise
-        return Delivered(sent=body, answer=answer.body[:KEPT], detail=str(answer.status))
+
+    def lines(self, most: int) -> WebhookLines:
+        return WebhookLines(self, HttpLines(self._peer, most))
 
     def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
         """A webhook receiver cannot be asked; `resend_is_safe` makes that unnecessary."""
@@ -117,23 +122,56 @@ class WebhookTarget:
         """POST an event of type "ping"; a line for people, or raises as `send` does."""
         began = time.perf_counter()
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        answer = self._post(f"msg_ping_{new_id()}", orjson.dumps({"type": "ping", "timestamp": at, "data": {}}))
+        body = orjson.dumps({"type": "ping", "timestamp": at, "data": {}})
+        answer = self._pool.request("POST", self.request(f"msg_ping_{new_id()}", body))
         _judge(answer)
         return f"HTTP {answer.status} in {(time.perf_counter() - began) * 1000:.0f} ms"
 
     def close(self) -> None:
         self._pool.close()
 
-    def _post(self, webhook_id: str, body: bytes) -> HttpAnswer:
+    def request(self, webhook_id: str, body: bytes) -> bytes:
+        """The whole request, signed for this second. `webhook_id` is made by us: nothing in it can break a line."""
         stamp = int(time.time())
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "hospital-hub",
-            "webhook-id": webhook_id,
-            "webhook-timestamp": str(stamp),
-            "webhook-signature": sign(self._keys, webhook_id, stamp, body),
-        }
-        return self._pool.request("POST", "", headers, body)
+        signature = sign(self._keys, webhook_id, stamp, body)
+        own = f"{ID}: {webhook_id}\r\n{TIMESTAMP}: {stamp}\r\n{SIGNATURE}: {signature}\r\n"
+        return framed(self._start + own.encode("ascii"), "POST", body)
+
+
+class WebhookLines:
+    """Many events on their way at once (hub.domain.ports.Lines)."""
+
+    def __init__(self, target: WebhookTarget, http: HttpLines[tuple[Outbound, bytes]]) -> None:
+        self._target, self._http = target, http
+
+    def fileno(self) -> int:
+        return self._http.fileno()
+
+    def begin(self, message: Outbound) -> None:
+        body = event_body(message)
+        self._http.begin((message, body), "POST", self._target.request(f"msg_{message.message_id}", body))
+
+    def turn(self) -> list[tuple[Outbound, Delivered | HubError]]:
+        return [(message, _outcome(body, came)) for (message, body), came in self._http.turn()]
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _outcome(body: bytes, came: HttpAnswer | HubError) -> Delivered | HubError:
+    if isinstance(came, HubError):
+        came.sent = body
+        return came
+    try:
+        return _delivered(body, came)
+    except HubError as error:
+        error.sent = body
+        return error
+
+
+def _delivered(body: bytes, answer: HttpAnswer) -> Delivered:
+    _judge(answer)
+    return Delivered(sent=body, answer=answer.body[:KEPT], detail=str(answer.status))
 
 
 def _judge(answer: HttpAnswer) -> None:
@@ -164,7 +202,7 @@ def retry_after(value: str | None) -> float | None:
         return min(float(value[:9]), LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(0.0, at.timestamp() - time.time()), LONGEST_WAIT)
 

@@ -27,7 +27,7 @@ from hub.bootstrap.child import CHILD
 from hub.bootstrap.priority import step_back
 from hub.bootstrap.signals import PR_SET_PDEATHSIG, die_with
 from hub.config import load
-from hub.sync.loops import ApplyStepper, DeliverStepper, Loop
+from hub.sync.loops import SHORT_PAUSE, ApplyStepper, DeliverStepper, Loop
 
 _log = log.get(__name__)
 QUEUES = {"in": "apply", "out": "deliver"}
@@ -131,7 +131,7 @@ def drain(direction: str) -> None:
         return now > ends or now - quiet > LINGER_SECONDS
 
     try:
-        _loop(direction).drain(done, wait=lambda: time.sleep(0.01), finish_seconds=FINISH_SECONDS)
+        _loop(direction).drain(done, wait=lambda: time.sleep(SHORT_PAUSE), finish_seconds=FINISH_SECONDS)
     except Exception:  # noqa: BLE001 - Celery would log what it says, which may be a patient's row; the next wake-up goes on
         _log.exception("drain ended by an error", extra={"role": direction})
 

@@ -6,6 +6,7 @@ Celery and Redis carry wake-up calls only. Without them every message is still a
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from hub import log
@@ -17,6 +18,7 @@ from hub.sync.loops import ApplyStepper, DeliverStepper, Loop
 _log = log.get(__name__)
 SWEEP_SECONDS = 0.5
 PATIENCE_US = 1_000_000
+TURN_SECONDS = 2.0
 
 
 class Sweeper:
@@ -48,4 +50,14 @@ class Sweeper:
         if self._wake is not None:
             self._wake(direction)
         if self._seen[direction] > 1:
-            self._loops[direction].drain(lambda moved: stop.is_set() or not moved, finish_seconds=5.0 if stop.is_set() else 40.0)
+            self._work(direction, stop)
+
+    def _work(self, direction: str, stop: threading.Event) -> None:
+        """One turn; then the workers have theirs: under a steady load there is always more, and they may be back."""
+        ends = time.monotonic() + TURN_SECONDS
+        moved = self._loops[direction].drain(
+            lambda moved: stop.is_set() or not moved or time.monotonic() > ends, finish_seconds=5.0 if stop.is_set() else 40.0
+        )
+        self._seen[direction] = 0
+        if moved and direction == "in" and self._wake is not None:
+            self._wake("out")  # as a worker does that has applied something

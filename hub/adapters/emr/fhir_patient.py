@@ -9,7 +9,7 @@ answer is safe: what arrived already shows up in the read and leaves nothing to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -29,7 +29,7 @@ MANIFEST = Manifest(
     direction="out",
     system="emr",
     protocol="FHIR R4 (REST, JSON)",
-    handles=("patient.created", "patient.updated", "patient.merged"),
+    handles=("patient.created", "patient.updated", "patient.merged", "patient.unmerged"),
 )
 PEER = "the EMR"
 ROUNDS = 3  # how often a document that somebody else changed meanwhile is read and merged again
@@ -102,6 +102,11 @@ class FhirPatient:
             return self._merged(message)
         if merged_away(message):
             return Delivered(message.peer_id, message.peer_etag, detail="nothing to do: merged into another patient")
+        if message.type == "patient.unmerged":
+            return self._unmerged(message)
+        return self._told(message)
+
+    def _told(self, message: Outbound) -> Delivered:
         for _ in range(ROUNDS):
             found = self._find(message)
             if found is None and is_unnumbered_prospect(message.resource):
@@ -241,6 +246,55 @@ class FhirPatient:
                 return self._delivered(answer, prior.id, {})
         raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
 
+    def _unmerged(self, message: Outbound) -> Delivered:
+        """`patient.unmerged`: this patient's document there is active again and points at nobody; what changed about him
+        meanwhile, when the EMR was told nothing of him, comes with it. One that the EMR does not have is created."""
+        whole = replace(message, changed=[])
+        for _ in range(ROUNDS):
+            found = self._read(message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
+            if found is None:
+                self._require_own(whole)
+                return self._told(whole)
+            merged = merge.merge(found.document, whole.resource, self._changed(whole), self._settings.fields)
+            if fhir.is_replaced(found.document):
+                self._forget(found)
+                _drop_links(merged.document, lambda link: link.get("type") == "replaced-by")
+                merged.document["active"] = True
+            if merged.document == found.document:
+                return Delivered(found.id, found.etag, answer=found.body, detail="unchanged", sent_fields=merged.sent_fields)
+            answer = self._put(found, merged.document)
+            if answer.status not in (404, 409, 410, 412):
+                return self._delivered(answer, found.id, merged.sent_fields)
+        raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
+
+    def _require_own(self, message: Outbound) -> None:
+        """What is found by his number may be the survivor's document, if that was created while the number was the survivor's:
+        it carries a number besides that is not his. Refused: whose numbers are whose is for a person to put right there."""
+        found, mine = self._find(message), set(self._tokens(message))
+        systems = {system for system, _ in mine}
+        there = (
+            {(one.get("system"), one.get("value")) for one in fhir.objects(found.document.get("identifier"))} if found else set()
+        )
+        if {one for one in there if one[0] in systems} - mine:
+            raise Refused("the patient's number stands with another patient in the EMR: separate them there", code="ambiguous")
+
+    def _forget(self, prior: Found) -> None:
+        """The survivor's own link back (`replaces`) goes first, if the EMR made one: until the prior one's is gone, too, a next
+        attempt finds its way here again."""
+        for link in fhir.objects(prior.document.get("link")):
+            survivor = (
+                self._read(_linked_id(link)) if link.get("type") == "replaced-by" and fhir.is_id(_linked_id(link)) else None
+            )
+            if survivor is None:
+                continue
+            document = dict(survivor.document)
+            _drop_links(document, lambda one: one.get("type") == "replaces" and _linked_id(one) == prior.id)
+            if document != survivor.document:
+                answer = self._put(survivor, document)
+                if answer.status in (409, 412):
+                    raise NotDelivered("the EMR's document changed while we wrote", code="conflict")
+                self._delivered(answer, survivor.id, {})
+
     def _survivor(self, message: Outbound) -> str | None:
         """The survivor's id there: as learnt, else by the numbers of the golden record that the prior one belongs to now."""
         if message.patient_peer_id and message.patient_peer_id != message.peer_id and fhir.is_id(message.patient_peer_id):
@@ -271,6 +325,20 @@ class FhirPatient:
     def _with(self, answer: Answer, error: HubError) -> HubError:
         error.answer, error.sent = answer.body, answer.sent
         return error
+
+
+def _linked_id(link: Mapping[str, Any]) -> str:
+    """The id in a link's reference, relative or absolute (FHIR R4 references.html#literal); a version in it is left out."""
+    other = link.get("other")
+    reference = str(other.get("reference") or "") if isinstance(other, dict) else ""
+    return reference.rpartition("Patient/")[2].partition("/")[0]
+
+
+def _drop_links(document: fhir.Document, unwanted: Callable[[Mapping[str, Any]], bool]) -> None:
+    links = [one for one in fhir.objects(document.get("link")) if not unwanted(one)]
+    document.pop("link", None)
+    if links:
+        document["link"] = links
 
 
 def _weak(document: fhir.Document) -> str | None:

@@ -16,6 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -124,7 +125,10 @@ class _Batch:
         reason = "" if delivered.confirms else UNCONFIRMED
         self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, reason, now)]
         self.tally[work.channel, "delivered"] += 1
-        self._entry(Action.MESSAGE_DELIVERED, result, {"reason": delivered.detail} if delivered.detail else {})
+        text = _said(delivered.detail)
+        self.rows.append(
+            EntryDraft(now, Action.MESSAGE_DELIVERED, "system", work.channel, work.message_id, work.resource_id, text)
+        )
         if (delivered.sent or delivered.answer) and not channel.as_event:  # an event can be made again from its change
             self._attempt(result, "delivered", delivered.detail, delivered.sent, delivered.answer)
         if delivered.peer_id:
@@ -223,6 +227,11 @@ class _Batch:
 
     def _channel_entry(self, action: Action, channel: str, detail: dict[str, Any]) -> None:
         self.rows.append(EntryDraft(self._tx.now, action, "system", channel, None, None, _detail(detail)))
+
+
+@lru_cache(maxsize=256)  # "204", thousands of times
+def _said(detail: str) -> str:
+    return _detail({"reason": detail} if detail else {})
 
 
 def _detail(detail: dict[str, Any]) -> str:

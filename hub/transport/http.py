@@ -105,6 +105,18 @@ class Answer:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, however often it is tried."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] | None
+    params: Mapping[str, str] | None = None
+    body: bytes | None = None
+    form: Mapping[str, str] | None = None
+
+
 class HttpClient:
     """One peer. Thread-safe (httpx.Client is), keeps connections and cookies; every call ends within `timeout` seconds."""
 
@@ -136,23 +148,13 @@ class HttpClient:
         form: Mapping[str, str] | None = None,
     ) -> Answer:
         """A request without effect (GET, or POST _search): tried up to three times; failures are NotDelivered."""
-        return self._within_attempt(method, path, headers, params, None, form, writing=False)
+        return self._within_attempt(_Call(method, path, headers, params=params, form=form), writing=False)
 
     def write(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """A request that changes something: only its connect is tried again; a lost answer is OutcomeUnknown."""
-        return self._within_attempt(method, path, headers, None, body, None, writing=True)
+        return self._within_attempt(_Call(method, path, headers, body=body), writing=True)
 
-    def _within_attempt(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None,
-        params: Mapping[str, str] | None,
-        body: bytes | None,
-        form: Mapping[str, str] | None,
-        *,
-        writing: bool,
-    ) -> Answer:
+    def _within_attempt(self, call: _Call, *, writing: bool) -> Answer:
         def again(error: BaseException) -> bool:
             return isinstance(error, NotDelivered) and not (writing and error.reached)
 
@@ -164,27 +166,22 @@ class HttpClient:
         ):
             with attempt:
                 try:
-                    return self._once(method, path, headers, params, body, form, writing=writing)
+                    return self._once(call, writing=writing)
                 except HubError as error:
-                    error.sent = body or b""
+                    error.sent = call.body or b""
                     raise
         raise AssertionError("tenacity ends in a return or a raise")  # pragma: no cover
 
-    def _once(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None,
-        params: Mapping[str, str] | None,
-        body: bytes | None,
-        form: Mapping[str, str] | None,
-        *,
-        writing: bool,
-    ) -> Answer:
+    def _once(self, call: _Call, *, writing: bool) -> Answer:
         until = time.monotonic() + self._timeout
         try:
             with self._client.stream(
-                method, f"{self._base}{path}", headers=headers, params=params, content=body, data=form
+                call.method,
+                f"{self._base}{call.path}",
+                headers=call.headers,
+                params=call.params,
+                content=call.body,
+                data=call.form,
             ) as response:
                 chunks, size = [], 0
                 for chunk in response.iter_bytes():
@@ -195,7 +192,7 @@ class HttpClient:
                     if time.monotonic() > until:  # httpx bounds each read, not the whole: a dripping peer would hold us for ever
                         raise lost(f"{self.peer} did not finish its answer in time", writing=writing)
                 found = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, found, b"".join(chunks), body or b"")
+                return Answer(response.status_code, found, b"".join(chunks), call.body or b"")
         except httpx.HTTPError as error:
             raise translate(error, peer=self.peer, writing=writing) from None
         except httpx.InvalidURL:

@@ -1,0 +1,185 @@
+"""The hot path's connection to a real PostgreSQL: answers in order, errors that tell nothing, lost and interrupted exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from hub.db.pipeline import MANY_MARKS, Answer, Pipeline, Statement
+from hub.db.postgres import PostgresHot
+from hub.domain.errors import TryAgain
+from tests.hub_kit import Kit, adt, make_kit
+
+pytestmark = pytest.mark.postgres
+NAME = "똠방각하 펲시콜라"
+
+
+class Interruption(BaseException):
+    """As Celery's time limit: raised wherever Python happens to be."""
+
+
+@pytest.fixture
+def hot(postgres_url: str) -> Iterator[PostgresHot]:
+    made = PostgresHot(make_url(postgres_url))
+    made.begin(durable=True)
+    made.execute("CREATE TABLE t (n BIGINT PRIMARY KEY, s TEXT, b BYTEA, f BOOLEAN)")
+    made.commit()
+    yield made
+    made.close()
+
+
+def ask(hot: PostgresHot, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    hot.begin_reading()
+    try:
+        return hot.query(sql, parameters)
+    finally:
+        hot.rollback()
+
+
+def test_values_come_back_as_they_went(hot: PostgresHot) -> None:
+    rows = [(1, NAME, b"\x00\xff", True), (2, "", b"", False), (-3, None, None, None), (2**62, "a\\'\n?$1", b"\\x", True)]
+    hot.begin(durable=False)
+    assert [hot.execute("INSERT INTO t VALUES (?, ?, ?, ?)", row) for row in rows] == [1, 1, 1, 1]
+    hot.commit()
+    assert sorted(ask(hot, "SELECT n, s, b, f FROM t")) == sorted(rows)
+
+
+def test_questions_are_answered_in_their_order(hot: PostgresHot) -> None:
+    hot.begin(durable=True)
+    assert hot.ask([("SELECT 1", ()), ("SELECT n FROM t", ()), ("SELECT CAST(? AS TEXT), 2", (NAME,))]) == [
+        [(1,)],
+        [],
+        [(NAME, 2)],
+    ]
+    assert hot.ask([("SELECT 3", ()), ("SELECT 1", ())]) == [[(3,)], [(1,)]]
+    hot.commit()
+
+
+def test_the_clock_is_read_once_a_transaction(hot: PostgresHot) -> None:
+    hot.begin(durable=True)
+    first = hot.now()
+    hot.query("SELECT pg_sleep(0.02)")
+    assert hot.now() == first
+    hot.commit()
+    hot.begin(durable=True)
+    assert hot.query("SELECT 1") == [(1,)]
+    assert hot.now() > first
+    hot.rollback()
+
+
+def test_an_error_names_the_statement_and_no_value(hot: PostgresHot) -> None:
+    hot.begin(durable=True)
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation) as told:
+        hot.query("SELECT CAST(CAST(? AS TEXT) AS BIGINT)", (NAME,))
+    assert NAME not in str(told.value)
+    assert "SELECT CAST" in str(told.value)
+    hot.rollback()
+    assert ask(hot, "SELECT 1") == [(1,)]
+
+
+def test_what_failed_to_be_prepared_can_be_prepared_later(hot: PostgresHot) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        ask(hot, "SELECT x FROM later")
+    hot.begin(durable=True)
+    hot.execute("CREATE TABLE later (x INTEGER)")
+    hot.commit()
+    assert ask(hot, "SELECT x FROM later") == []
+
+
+def test_what_is_sent_behind_an_error_is_not_done(hot: PostgresHot) -> None:
+    hot.begin(durable=True)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        hot.ask([("SELECT 1 / CAST(? AS INTEGER)", (0,)), ("INSERT INTO t (n) VALUES (9) RETURNING n", ())])
+    with pytest.raises(TryAgain):
+        hot.commit()  # the server answers ROLLBACK, and that is no commit
+    hot.rollback()
+    assert ask(hot, "SELECT n FROM t") == []
+
+
+def test_text_that_postgresql_would_cut_is_refused(hot: PostgresHot) -> None:
+    hot.begin(durable=True)
+    with pytest.raises(psycopg.DataError):
+        hot.execute("INSERT INTO t (n, s) VALUES (1, ?)", ("a\x00b",))
+    hot.rollback()
+    assert ask(hot, "SELECT n FROM t") == []
+
+
+def test_lists_of_any_length(hot: PostgresHot) -> None:
+    for length in (1, MANY_MARKS, MANY_MARKS + 1):
+        marks = ", ".join(["CAST(? AS BIGINT)"] * length)
+        assert ask(hot, f"SELECT COUNT(*) FROM unnest(ARRAY[{marks}])", *range(length)) == [(length,)]
+
+
+def test_a_lost_connection_is_tried_again_on_another(hot: PostgresHot, postgres_url: str) -> None:
+    hot.begin(durable=True)
+    hot.execute("INSERT INTO t (n) VALUES (1)")
+    pid = hot.query("SELECT pg_backend_pid()")[0][0]
+    other = PostgresHot(make_url(postgres_url))
+    assert ask(other, "SELECT pg_terminate_backend(?)", pid) == [(True,)]
+    other.close()
+    with pytest.raises(TryAgain):
+        hot.commit()
+    hot.rollback()
+    assert ask(hot, "SELECT n FROM t") == []
+
+
+def test_an_exchange_that_is_cut_short_costs_its_connection_and_nothing_else(
+    hot: PostgresHot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next question would be given this one's answer."""
+    hot.begin(durable=True)
+    hot.execute("INSERT INTO t (n) VALUES (1)")
+    real = Pipeline._take
+
+    def interrupted(self: Pipeline, coming: Any) -> Any:
+        raise Interruption
+
+    monkeypatch.setattr(Pipeline, "_take", interrupted)
+    with pytest.raises(Interruption):
+        hot.query("SELECT 'an old answer'")
+    monkeypatch.setattr(Pipeline, "_take", real)
+    hot.rollback()
+    assert ask(hot, "SELECT n FROM t") == []
+
+
+def test_more_than_both_sockets_hold_goes_both_ways(hot: PostgresHot) -> None:
+    text = "가" * 200_000
+    hot.begin_reading()
+    answers = hot.ask([("SELECT CAST(? AS TEXT)", (f"{number}{text}",)) for number in range(60)])
+    assert [row[0][0][:2] for row in answers] == [f"{number}{text}"[:2] for number in range(60)]
+    hot.rollback()
+
+
+def test_an_empty_transaction_costs_nothing(hot: PostgresHot, exchanges: list[int]) -> None:
+    hot.begin(durable=True)
+    hot.commit()
+    hot.begin_reading()
+    hot.rollback()
+    assert exchanges == []
+
+
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The statements of each round trip from here on."""
+    seen: list[int] = []
+    real = Pipeline.exchange
+
+    def counted(self: Pipeline, statements: list[Statement]) -> list[Answer]:
+        seen.append(len(statements))
+        return real(self, statements)
+
+    monkeypatch.setattr(Pipeline, "exchange", counted)
+    return seen
+
+
+def test_intake_is_two_round_trips(tmp_path: Any, postgres_url: str, exchanges: list[int]) -> None:
+    kit: Kit = make_kit(tmp_path, postgres_url)
+    kit.receive(adt("A28", "1"), adt("A28", "2"))
+    exchanges.clear()
+    kit.receive(adt("A28", "3"), adt("A28", "4"))
+    assert len(exchanges) == 2, exchanges
+    kit.close()

@@ -113,7 +113,8 @@ class Canon:
                 applied.notes.append(f"unknown_{fact.kind.lower()}")
                 return
             resource = self._create(fact, self._owner(fact, origin, applied))
-        source = self.work.sources.get((fact.kind, origin.system, str(fact.key)))
+        number = str(fact.key)
+        source = self.work.sources.get((fact.kind, origin.system, number))
         if source is not None and origin.event_at < source.event_at:
             applied.stale += fact.kind not in SHARED
             return
@@ -125,7 +126,7 @@ class Canon:
         if origin.message_id is not None:  # a front-end says only what is to change (hub/sync/front_office.py)
             values = {n: v for n, v in values.items() if (not same(known[n], v) if n in known else v is not None)}
         if source is None:
-            source = Source(fact.kind, origin.system, str(fact.key), resource.id, _text(fact.patient), {}, "{}", 0, None, "")
+            source = Source(fact.kind, origin.system, number, resource.id, _text(fact.patient), {}, "{}", 0, None, "")
             self.work.keep(source)
             source.dirty = True
         if values:
@@ -243,12 +244,8 @@ class Canon:
             names = self._patient_names(resource, sources, names)
             if TELECOM in names:
                 flat.pop(TELECOM, None)
-        for name in names:
-            value = self._golden(resource, name, sources)
-            if value is None:
-                flat.pop(name, None)
-            else:
-                flat[name] = value
+        flat |= {name: self._golden(resource, name, sources) for name in names}
+        flat = {name: value for name, value in flat.items() if value is not None}
         document = (
             assemble(flat) if resource.kind == "Patient" else assemble_period(flat) if resource.kind == "Encounter" else flat
         )

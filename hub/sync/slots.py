@@ -93,8 +93,8 @@ def explode_period(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def assemble_period(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The document again."""
-    document = {name: value for name, value in flat.items() if not name.startswith("period.")}
-    period = {name: flat[f"period.{name}"] for name in ("start", "end") if flat.get(f"period.{name}") is not None}
+    document = dict(flat)
+    period = {name: value for name in ("start", "end") if (value := document.pop(f"period.{name}", None)) is not None}
     if period:
         document["period"] = period
     return document
@@ -120,7 +120,11 @@ def _slot_order(name: str) -> tuple[int, str]:
 
 def same(left: Any, right: Any) -> bool:
     """Whether two values of a field say the same, however they are written (raw forms and spacing aside)."""
-    return left == right or bool(_plain(left) == _plain(right))
+    if left == right:
+        return True
+    if isinstance(left, str) or isinstance(right, str) or (type(left) is type(right) is list and len(left) != len(right)):
+        return False
+    return bool(_plain(left) == _plain(right))
 
 
 def is_echo(sent: Any, heard: Any) -> bool:

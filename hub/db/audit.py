@@ -45,10 +45,13 @@ _READ_SETTLED = {
     "sqlite": _READ["sqlite"],
     "postgresql": text(f"{_SELECT} WHERE (tx, id) > (:tx, :id) AND tx < {_PG_HORIZON} ORDER BY tx, id LIMIT :n"),
 }
-_LAST = text(
-    "SELECT t.last_tx, t.last_id, c.size, c.root, c.frontier, c.note FROM tile t"
-    " LEFT JOIN checkpoint c ON c.size = t.first + t.count ORDER BY t.first DESC LIMIT 1"
-)
+_LAST = {
+    dialect: text(
+        f"SELECT t.last_tx, t.last_id, c.size, c.root, c.frontier, c.note, {horizon} FROM tile t"
+        " LEFT JOIN checkpoint c ON c.size = t.first + t.count ORDER BY t.first DESC LIMIT 1"
+    )
+    for dialect, horizon in (("sqlite", "NULL"), ("postgresql", _PG_HORIZON))
+}
 _TILES = text(
     "SELECT first, count, ids, hashes, last_tx, last_id FROM tile WHERE first > :after AND first <= :newest"
     " ORDER BY first LIMIT 32"  # a tile of 5,000 entries has 200 kB
@@ -135,12 +138,12 @@ class Sequencer:
 
     def _resume(self, conn: Connection, published: Checkpoint | None) -> tuple[Tree, int, int]:
         """The tree so far and the (tx, id) of its last entry."""
-        rows = _rows(conn, _LAST)
+        rows = _rows(conn, _LAST[self._dialect])
         if not rows:
             if published is not None:
                 raise _behind(self._file.path, published.size)
             return Tree(), *_FIRST
-        last_tx, last_id, size, root, frontier, note = rows[0]
+        last_tx, last_id, size, root, frontier, note, horizon = rows[0]
         if self._known is None or note != self._known[0]:
             try:
                 tree = resume(_int(size), _blob(root), _blob(frontier), _str(note), self._verifier)
@@ -152,20 +155,9 @@ class Sequencer:
             tree.size < published.size or (tree.size == published.size and tree.root() != published.root)
         ):
             raise _behind(self._file.path, published.size)
-        if self._dialect == "postgresql":
-            self._check_clock(conn, last_tx)
+        if horizon is not None:
+            _check_clock(horizon, last_tx)
         return tree, last_tx, last_id
-
-    def _check_clock(self, conn: Connection, last_tx: int) -> None:
-        """A dump restored into a new PostgreSQL cluster begins to count transactions anew: what is written there would
-        sort before what is signed, and be passed over for ever."""
-        horizon = conn.execute(text(f"SELECT {_PG_HORIZON}")).scalar_one()
-        if horizon <= last_tx:
-            raise Misconfigured(
-                f"PostgreSQL counts transactions from {horizon}, the audit log is at {last_tx}: the database was restored into"
-                f" another cluster. Stop it and run `pg_resetwal --epoch={(last_tx >> 32) + 1} DATADIR`",
-                code="transaction_ids_restarted",
-            )
 
     def _write(self, batch: Batch, last_tx: int) -> bool:
         """Tile and checkpoint in one short transaction; False where another sequencer wrote this tile already."""
@@ -206,6 +198,17 @@ class Sequencer:
                 f"audit log: a checkpoint in the database: {error}; run `hub audit verify`", code="audit_altered"
             ) from None
         return note
+
+
+def _check_clock(horizon: int, last_tx: int) -> None:
+    """A dump restored into a new PostgreSQL cluster begins to count transactions anew: what is written there would sort
+    before what is signed, and be passed over for ever."""
+    if horizon <= last_tx:
+        raise Misconfigured(
+            f"PostgreSQL counts transactions from {horizon}, the audit log is at {last_tx}: the database was restored into"
+            f" another cluster. Stop it and run `pg_resetwal --epoch={(last_tx >> 32) + 1} DATADIR`",
+            code="transaction_ids_restarted",
+        )
 
 
 def _behind(path: Path, size: int) -> Misconfigured:

@@ -343,6 +343,18 @@ def test_source_records_are_replaced_or_touched(store: Store) -> None:
         assert [s[2] for s in tx.sources(["p1"])] == ["H|2"]
 
 
+def test_when_a_source_record_was_heard_last_and_of_which_message_it_is(store: Store) -> None:
+    listed = SourceRow("Coverage", "ocs", "H|1#in1", "p1", "H|1", "{}", "{}", 4, 8, "c")
+    with store.transaction() as tx:
+        tx.write([patient("p1", 3), source("H|1")._replace(message_id=7), listed, SourceTouched("Patient", "ocs", "H|1", 9)])
+        keys = [("Patient", "ocs", "H|1"), ("Coverage", "ocs", "H|1#in1"), ("Patient", "emr", "H|1")]
+        found = sorted(tx.heard(keys), reverse=True)
+        assert found[0] == ("Patient", "ocs", "H|1", "p1", 7, 9, 3, "p1")
+        assert found[1] == ("Coverage", "ocs", "H|1#in1", "p1", 8, 4, None, None)
+        assert len(found) == 2
+        assert tx.heard([]) == []
+
+
 def test_changes_peers_and_what_was_sent(store: Store) -> None:
     change = ChangeRow(4, 1, "patient.created", "Patient", "p1", "p1", 1, "[]", "{}", 7, "c")
     with store.transaction() as tx:

@@ -22,8 +22,13 @@ metadata = MetaData()
 # once the system's locales are upgraded (PostgreSQL 15, 24.2).
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
-# Most messages and many entries are about no resource: they need no place in the index.
-PRESENT: dict[str, Any] = {f"{dialect}_where": text("resource_id IS NOT NULL") for dialect in ("sqlite", "postgresql")}
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index that has a place only for the rows that somebody looks for by it."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
+
+
+PRESENT = _where("resource_id IS NOT NULL")  # most messages and many entries are about no resource
 
 message = Table(
     "message",
@@ -46,8 +51,8 @@ message = Table(
     Column("change_id", BigInteger),  # outbound: the change that it carries
     Column("resource_id", TEXT),
     Index("message_by_channel", "channel", "id"),
-    Index("message_by_patient", "patient_no", "id"),
-    Index("message_by_control", "control_id"),
+    Index("message_by_patient", "patient_no", "id", **_where("patient_no <> ''")),  # no outbound message has these two
+    Index("message_by_control", "control_id", **_where("control_id <> ''")),
     Index("message_by_resource", "resource_id", "id", **PRESENT),
 )
 
@@ -106,8 +111,7 @@ outcome = Table(
     # what operators look for is rare among what went well
     Index(
         "outcome_rare", "state", "outcome", "message_id",
-        sqlite_where=text("outcome NOT IN ('applied', 'delivered')"),
-        postgresql_where=text("outcome NOT IN ('applied', 'delivered')"),
+        **_where("outcome NOT IN ('applied', 'delivered')"),
     ),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, literal_column, or_, select
 
 from hub.db.tables import answered, attempt, change, entry, identifier, message, outcome, resource, work
 from hub.db.views import plain
@@ -80,6 +80,8 @@ def find(conn: Connection, query: Query, *, before: int | None = None, limit: in
     ):
         if value:
             statement = statement.where(column == value)
+    if query.control_id:
+        statement = statement.where(_filled(message.c.control_id))
     if query.type:
         statement = statement.where(message.c.type.startswith(query.type, autoescape=True))
     if query.patient_no:
@@ -221,10 +223,15 @@ def _with_state(statement: Select[Any], state: str) -> Select[Any]:
     return statement.where(work.c.message_id.is_(None), wanted)
 
 
+def _filled(column: Column[Any]) -> ColumnElement[bool]:
+    """In the words of the index, which has only such rows: no parameter says so to a planner (sqlite.org/partialindex.html)."""
+    return column != literal_column("''")
+
+
 def _of_patient(query: Query) -> Select[Any]:
     """Ids of messages that came for this number, and of those that went out for the patient who bears it."""
     patients = select(identifier.c.resource_id).where(identifier.c.kind == "Patient", identifier.c.value == query.patient_no)
     owned = select(resource.c.id).where(or_(resource.c.patient_id.in_(patients), resource.c.id.in_(patients)))
-    came = select(message.c.id).where(message.c.patient_no == query.patient_no)
+    came = select(message.c.id).where(message.c.patient_no == query.patient_no, _filled(message.c.patient_no))
     went = select(message.c.id).where(message.c.resource_id.in_(owned))
     return select(came.union(went).subquery().c.id)

@@ -47,8 +47,7 @@ class World:
     def crash(self) -> None:
         """Another process takes over; what was in flight is looked at again when its time is over, which is now."""
         self.kit.courier.close()
-        with self.kit.hub.store._hot()._connection as connection:  # type: ignore[attr-defined,union-attr]
-            connection.rollback()
+        self.kit.hub.store._hot().rollback()
         self.kit.hub.store.close()
         self.kit.hub.engine.dispose()
         self.kit = Kit(open_hub(self.kit.hub.config))

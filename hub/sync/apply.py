@@ -69,7 +69,8 @@ class Ready:
     error: str = ""
     structural: bool = False
     said: Said | None = None  # its patient's part, where the message has one that can stand by itself
-    part: list[AnyFact] | None = None  # the facts of that part, once they were wanted
+    part: list[AnyFact] | None = None  # the facts of that part, once they were wanted …
+    warned: tuple[str, ...] = ()  # … and what could not be read of it
 
     @classmethod
     def of(cls, work: InboundWork, mapped: Mapped | None, system: str) -> Ready:
@@ -84,15 +85,14 @@ class Ready:
         return self.said is not None and self.part is None
 
     def unpack(self) -> None:
-        """The patient's part is wanted. One of which something was warned is not to be known again."""
+        """The patient's part is wanted among the facts."""
         assert self.mapped is not None
         assert self.mapped.part is not None
-        warned = len(self.mapped.warnings)
+        known = len(self.mapped.warnings)
         self.part = self.mapped.part.facts()
+        self.warned = tuple(self.mapped.warnings[known:])
         at = self.mapped.part.at
         self.mapped.facts[at:at] = self.part
-        if len(self.mapped.warnings) > warned:
-            self.said = None
 
 
 class Applier:
@@ -350,9 +350,10 @@ class Plan:
         if said is None or ready.mapped is None or ready.mapped.part is None or self._work is None:
             return
         if ready.part is None:
-            self._standing[said.who].hear(said)
+            again = self._standing[said.who].hear(said)
+            ready.mapped.warnings += [note for note in again.warnings if note not in ready.mapped.warnings]
         elif not applied.notes and not applied.stale:
-            left = told_by(ready.mapped.part, ready.part, said.system, self._work)
+            left = told_by(ready.mapped.part, ready.part, ready.warned, said.system, self._work)
             if left is not None:
                 self._told.append((said.digest, left))
 

@@ -40,11 +40,15 @@ class Said(NamedTuple):
 
 
 class Told(NamedTuple):
-    """How a part left the store: whose it is, with version and owner, and the message that each source record is of."""
+    """How a part left the store: whose it is, with version and owner, and the message that each source record is of.
+
+    `warnings`: what its mapping warned of, which it would warn of again.
+    """
 
     patient_id: str
     loaded: tuple[int, str | None]
     sources: dict[SourceKey, int]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -57,9 +61,11 @@ class Standing:
     heard: dict[SourceKey, int]  # when each source record was heard last, µs
     again: dict[SourceKey, int] = field(default_factory=dict)  # … and in this run
 
-    def hear(self, said: Said) -> None:
+    def hear(self, said: Said) -> Told:
         """One of the messages is applied: its source records were heard again."""
-        self.again |= dict.fromkeys(self.parts[said.digest].sources, said.event_at)
+        told = self.parts[said.digest]
+        self.again |= dict.fromkeys(told.sources, said.event_at)
+        return told
 
     def rows(self) -> list[SourceTouched]:
         return [SourceTouched(*key, at) for key, at in self.again.items() if at != self.heard[key]]
@@ -107,7 +113,8 @@ class Repeats:
 
 def _standing(group: Sequence[Said], parts: dict[bytes, Told], stored: dict[SourceKey, tuple[Any, ...]]) -> Standing | None:
     """None where a source record is not as it was left, the patient has changed, or a message is older than what was heard."""
-    patient_id, loaded, _ = parts[group[0].digest]
+    first = parts[group[0].digest]
+    patient_id, loaded = first.patient_id, first.loaded
     heard: dict[SourceKey, int] = {}
     for told in parts.values():
         if (told.patient_id, told.loaded) != (patient_id, loaded):
@@ -125,7 +132,7 @@ def _standing(group: Sequence[Said], parts: dict[bytes, Told], stored: dict[Sour
     return Standing(patient_id, loaded, parts, heard)
 
 
-def told_by(part: Part, facts: Sequence[AnyFact], system: str, work: Workspace) -> Told | None:
+def told_by(part: Part, facts: Sequence[AnyFact], warnings: tuple[str, ...], system: str, work: Workspace) -> Told | None:
     """How the part that was just applied to the workspace leaves it; None where it cannot be known again."""
     patient = work.find("Patient", part.patient)
     if patient is None:
@@ -138,11 +145,9 @@ def told_by(part: Part, facts: Sequence[AnyFact], system: str, work: Workspace) 
         if source is None or source.message_id is None or source.resource_id != patient.id:
             return None
         sources[key] = source.message_id
-    return (
-        Told(patient.id, (patient.version, patient.patient_id), sources)
-        if ("Patient", system, str(part.patient)) in sources
-        else None
-    )
+    if ("Patient", system, str(part.patient)) not in sources:
+        return None
+    return Told(patient.id, (patient.version, patient.patient_id), sources, warnings)
 
 
 def source_key(fact: Fact | Snapshot) -> str:

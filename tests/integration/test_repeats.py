@@ -20,6 +20,7 @@ from tests.hub_kit import Kit, adt, hl7, make_kit, pid, pv1
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 KIN = "NK1|1|김^영희|SPO"
+UNREADABLE = "NK1|1|김^영희|Q9|||||||||||||20260199"  # an unknown code and no day: warned of, each time
 INSURED = "IN1|1|4|NHIS|국민건강보험공단"
 
 
@@ -126,6 +127,16 @@ def test_a_transaction_that_did_not_stand_is_not_remembered(
     assert len(kit.owned("1", "Encounter")) == 2
 
 
+def test_what_could_not_be_read_is_said_each_time(kit: Kit, unpacked: list[int]) -> None:
+    for minute in range(3):
+        kit.tell(adt("A04", "1", UNREADABLE, pv1(f"V{minute}"), at=f"2026112209{minute:02}00"))
+    assert len(unpacked) == 1
+    notes = [orjson.loads(r[0])["notes"] for r in kit.rows("SELECT detail FROM entry WHERE action = 'message.applied'")]
+    assert len(notes) == 3
+    assert notes[0] == notes[1] == notes[2]
+    assert len(notes[0]) == 2
+
+
 def test_what_the_front_office_changes_shows(kit: Kit, unpacked: list[int]) -> None:
     kit.tell(visit("1", "V1", "900"), visit("1", "V2", "901"))
     office, id_ = kit.hub.front_office, kit.patient_id("1")
@@ -182,7 +193,7 @@ def messages(steps: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         at = lambda back: f"2026112210{max(0, minute - back):02d}00"  # noqa: B023, E731
         match step:
             case ("visit", number, phone, back, kin):
-                lists = [KIN, INSURED] if kin else [INSURED]
+                lists = [KIN if number == "1" else UNREADABLE, INSURED] if kin else [INSURED]
                 yield "in", "ocs-in", adt("A04", number, *lists, pv1(f"V{minute}"), at=at(0 if back > 2 else back), phone=phone)
             case ("person", number, other, back):
                 body = pid(number) if not other else pid(f"{number}^^^HOSP^MR~{other}77")  # a second number of his

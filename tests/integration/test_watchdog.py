@@ -26,10 +26,10 @@ MAP = """
 import time
 from hub.bootstrap import channels
 usual = channels.Hl7Mapper.__call__
-def mapped(self, body, received_at):
+def mapped(self, body, *rest):
     if b"HANGS" in body:
         time.sleep(1000)
-    return usual(self, body, received_at)
+    return usual(self, body, *rest)
 channels.Hl7Mapper.__call__ = mapped
 """
 RUN = """

@@ -52,6 +52,7 @@ class Courier:
         self._in_hand: set[int] = set()  # messages with the senders, or back from them and not yet written
         self._in_flight: dict[str, int] = {}  # how many of them, by channel
         self.taking = True  # False: what is on its way is finished, nothing more is claimed
+        self._gone: set[str] = set()  # channels that work waits for and that are not configured any more
         self._lanes: dict[str, int] = {}  # lanes on trial or in flight, by channel
 
     @property
@@ -186,8 +187,12 @@ class Courier:
                 barred.append(name)
             elif self._in_flight.get(name, 0) >= max(self._capacity // 2, 1) > 1 and len(channels) > 1:
                 barred.append(name)  # a slow target must not take all the room
+        barred += self._gone.difference(channels)
+        if not channels.keys() - set(barred):
+            return []  # nobody to send to: what waits, however much, need not be read to find that out
         buckets = [int(name.split(":")[1]) for name in lease.names]
         due = tx.due_outbound(buckets, barred, self._capacity)
+        self._gone = {w.channel for w in due if w.channel not in channels} | self._gone.difference(channels)
         busy = {w.lane for w in due if w.message_id in self._in_hand}
         return _on_trial([w for w in due if w.channel in channels and w.lane not in busy], limits)
 

@@ -13,6 +13,7 @@ from hub.config import Secret, load
 from hub.domain.ports import Delivered, Outbound
 from hub.simulator.crm import CrmPeer
 from hub.simulator.faults import Fault
+from hub.sync.deliver import Courier
 from tests.hub_kit import Kit, adt
 
 
@@ -116,6 +117,20 @@ def test_a_reload_lets_webhooks_on_their_way_end_and_closes_their_connections(ki
     assert closed
     assert len(crm.received) <= 2
     assert crm.counts["duplicate"] == 0
+
+
+def test_what_waits_for_a_channel_that_is_gone_holds_nobody_back(kit: Kit) -> None:
+    for number in range(8):
+        kit.receive(adt("A28", str(number)))
+    kit.apply()
+    with kit.hub.store.transaction() as tx:
+        tx.execute("UPDATE work SET channel = 'gone' WHERE channel = 'crm'")
+    kit.receive(adt("A28", "9"))
+    kit.apply()
+    kit.courier = Courier(kit.hub.store, kit.hub.keys, kit.hub.targets, capacity=2)
+    kit.deliver()
+    assert [m.resource_id for m in kit.target().sent] == [kit.patient_id("9")]
+    assert kit.rows("SELECT COUNT(*) FROM work WHERE channel = 'gone' AND state = 'queued'") == [(8,)]
 
 
 def changed(kit: Kit) -> None:

@@ -73,10 +73,15 @@ def test_the_same_part_is_mapped_once(kit: Kit, unpacked: list[int]) -> None:
     assert kit.rows("SELECT COUNT(*) FROM change WHERE kind IN ('Patient', 'RelatedPerson', 'Coverage')") == [(3,)]
 
 
-def test_an_older_message_than_was_heard_is_stale_though_it_says_the_same(kit: Kit, unpacked: list[int]) -> None:
-    kit.tell(visit("1", "V1", "900"), visit("1", "V2", "905"), adt("A31", "1", KIN, INSURED, at="20261122090300"))
-    assert len(unpacked) == 2
-    assert kit.rows("SELECT COUNT(*) FROM outcome WHERE outcome = 'stale'") == [(1,)]
+def test_an_older_message_that_says_the_same_was_not_heard_last(kit: Kit, unpacked: list[int]) -> None:
+    kit.tell(visit("1", "V1", "900"), visit("1", "V2", "905"))
+    before = heard(kit, "Patient", "HOSP|1")
+    kit.tell(visit("1", "V3", "903"))
+    assert heard(kit, "Patient", "HOSP|1") == before
+    kit.receive(visit("1", "V4", "907"), visit("1", "V5", "906"))
+    kit.apply()
+    assert heard(kit, "Coverage", "HOSP|1#in1") == before + 120_000_000
+    assert len(unpacked) == 4
 
 
 def test_what_was_said_in_between_is_taken_back(kit: Kit) -> None:
@@ -109,6 +114,16 @@ def test_another_process_has_said_something_else_meanwhile(kit: Kit, unpacked: l
     kit.tell(visit("1", "V3", "902", phone="010-1111-2222"))
     assert len(unpacked) == 3
     assert kit.patient("1")["telecom"][0]["value"] == "+821011112222"
+
+
+def test_another_process_has_replaced_a_list_meanwhile(kit: Kit) -> None:
+    """A list that is replaced leaves the patient's version as it was: its source record tells."""
+    here, there = kit.applier, kit.hub.applier()
+    for minute, (applier, kin) in enumerate([(here, "김^영희"), (there, "박^철수"), (here, "김^영희")]):
+        kit.applier = applier
+        kit.tell(adt("A04", "1", f"NK1|1|{kin}|SPO", pv1(f"V{minute}"), at=f"2026112209{minute:02}00"))
+        [person] = kit.owned("1", "RelatedPerson")
+        assert person["name"][0]["text"] == kin.replace("^", "")
 
 
 def test_a_transaction_that_did_not_stand_is_not_remembered(

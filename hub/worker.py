@@ -25,6 +25,7 @@ from hub import log
 from hub.bootstrap import Hub, open_hub
 from hub.bootstrap.child import CHILD
 from hub.bootstrap.priority import step_back
+from hub.bootstrap.runtime import collect_rarely
 from hub.bootstrap.signals import PR_SET_PDEATHSIG, die_with
 from hub.config import load
 from hub.sync.loops import SHORT_PAUSE, ApplyStepper, DeliverStepper, Loop
@@ -102,6 +103,7 @@ def _started(**_: Any) -> None:
 def _hub() -> Hub:
     if "hub" not in _process:
         _process["hub"] = open_hub(load(os.environ["HUB_CONFIG"]))
+        collect_rarely()
     hub: Hub = _process["hub"]
     return hub
 

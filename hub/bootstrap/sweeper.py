@@ -40,10 +40,10 @@ class Sweeper:
                     _log.warning("not swept this time", extra={"reason": error.reason})
 
     def _sweep(self, direction: str, stop: threading.Event) -> None:
-        """First time something is overdue: wake the workers. Second time: do it here; leases keep the workers out."""
+        """First time something is neglected: wake the workers. Second time: do it here; leases keep the workers out."""
         with self._hub.store.transaction() as tx:
-            overdue = tx.buckets_due(direction, self._hub.buckets, tx.now - PATIENCE_US)
-        if not overdue:
+            neglected = tx.neglected(direction, self._hub.buckets, tx.now - PATIENCE_US)
+        if not neglected:
             self._seen[direction] = 0
             return
         self._seen[direction] += 1

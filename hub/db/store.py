@@ -175,14 +175,16 @@ class SqlTx:
     def arrived(self, since: int) -> int:
         return int(self._hot.query("SELECT count(*) FROM dedupe WHERE at > ?", (since,))[0][0])
 
-    def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
+    def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
+        free = {row[0] for row in self._hot.query("SELECT name FROM lease WHERE until <= ? OR owner = ''", (self.now,))}
         return [
             b
             for b in range(buckets)
-            if self._hot.query(
+            if f"{direction}:{b}" in free
+            and self._hot.query(
                 "SELECT 1 FROM work w WHERE w.direction = ? AND w.bucket = ? AND w.state IN ('queued', 'in_flight')"
-                " AND w.due <= ? AND NOT w.barrier LIMIT 1",
-                (direction, b, older_than),
+                " AND w.due <= ? AND w.at <= ? AND NOT w.barrier LIMIT 1",
+                (direction, b, older_than, older_than),
             )
         ]
 

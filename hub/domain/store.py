@@ -125,8 +125,8 @@ class Tx(Protocol):
         """How many messages came in after `since` (µs), repetitions and what has no control id not counted."""
         ...
 
-    def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
-        """Buckets that have something due since `older_than`."""
+    def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
+        """Buckets that nobody has a lease of, with something due since `older_than`."""
         ...
 
     def identifiers(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str, str, str, str]]:

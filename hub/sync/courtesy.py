@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 WINDOW_US = 300_000  # arrivals are counted over so long, µs
 PATIENCE_US = 15_000_000  # how long a stored message may wait for the sake of those who send, µs
-REST = 4.0  # times as long as the step took
-MOST_SECONDS = 0.25  # of one rest
+REST = 9.0  # times as long as the step took
+MOST_SECONDS = 0.5  # of one rest
 
 
 class Courtesy:

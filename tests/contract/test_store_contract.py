@@ -195,11 +195,21 @@ def test_what_is_in_flight_is_due_again_when_its_time_is_over(store: Store) -> N
     assert out(store) == [(1, "in_flight"), (2, "queued"), (3, "queued")]
 
 
-def test_buckets_that_have_something_due(store: Store) -> None:
-    queue(store, work(1, bucket=3), work(2, "b", bucket=5, due=FOREVER), work(3, "c", bucket=6, barrier=True))
+def test_buckets_that_have_something_due_and_nobody_who_works_on_them(store: Store) -> None:
+    queue(
+        store,
+        work(1, bucket=3),
+        work(2, "b", bucket=5, due=FOREVER),
+        work(3, "c", bucket=6, barrier=True),
+        work(4, "d", bucket=7),
+    )
     with store.transaction() as tx:
-        assert tx.buckets_due("in", 8, tx.now) == [3]
-        assert tx.buckets_due("out", 8, tx.now) == []
+        assert tx.neglected("in", 8, tx.now) == [3, 7]
+        assert tx.neglected("in", 8, 4) == []  # all of it came at 5
+        assert tx.neglected("out", 8, tx.now) == []
+        assert tx.take("worker", "in", [7], 1, 60.0) is not None
+    with store.transaction() as tx:
+        assert tx.neglected("in", 8, tx.now) == [3]
 
 
 def test_the_main_row_of_a_message(store: Store) -> None:

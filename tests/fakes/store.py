@@ -198,13 +198,14 @@ class FakeTx:
             for w, m in self._due("out", ("queued", "in_flight"), buckets, barred, limit)
         ]  # fmt: skip
 
-    def buckets_due(self, direction: str, buckets: int, older_than: int) -> list[int]:
+    def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
+        held = {x["name"] for x in self._rows("lease") if x["owner"] and x["until"] > self.now}
         waiting = {
             w["bucket"] for w in self._rows("work")
             if w["direction"] == direction and w["state"] in ("queued", "in_flight")
-            if w["due"] <= older_than and not w["barrier"]
+            if w["due"] <= older_than and w["at"] <= older_than and not w["barrier"]
         }  # fmt: skip
-        return [b for b in range(buckets) if b in waiting]
+        return [b for b in range(buckets) if b in waiting and f"{direction}:{b}" not in held]
 
     def work_of(self, message_id: int) -> tuple[str, str, str, int, int] | None:
         for w in self._rows("work"):

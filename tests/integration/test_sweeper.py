@@ -13,8 +13,9 @@ from tests.hub_kit import Kit, adt
 
 
 @pytest.fixture
-def left(kit: Kit) -> Kit:
+def left(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Kit:
     """More than one step's worth of messages, and nobody who works on them."""
+    monkeypatch.setattr(sweeper, "PATIENCE_US", 0)
     for number in range(250):
         kit.receive(adt("A28", str(number)))
     with kit.hub.store.transaction() as tx:

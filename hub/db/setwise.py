@@ -58,6 +58,7 @@ SPECS: tuple[Spec, ...] = (
     Spec(r.WorkRow, "work"),
     Spec(r.WorkState, "work", "update", ("message_id",), ("state", "attempts", "due", "reason")),
     Spec(r.WorkDone, "work", "delete", ("message_id",)),
+    Spec(r.DedupeNew, "dedupe"),
     Spec(r.DedupeRow, "dedupe", "upsert", ("channel", "sender", "control_id", "digest"), ("message_id", "code", "at")),
     Spec(r.AnsweredRow, "answered", "upsert", ("first_id",), ("last_id", "undelivered")),
     Spec(r.OutcomeRow, "outcome", "upsert", ("message_id",), ("state", "outcome", "reason", "at")),

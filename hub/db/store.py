@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from hub.db.engine import WriteTurn, write_turn
 from hub.db.hot import LONG_LOG, Hot, SqliteHot, group, keys_json
-from hub.db.postgres import PostgresHot
+from hub.db.postgres import NEXT_IDS, PostgresHot
 from hub.domain.rows import Row
 from hub.domain.store import ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
@@ -63,7 +63,7 @@ class SqlTx:
     def _next_ids(self, name: str, count: int) -> tuple[str, Sequence[Any]]:
         if self._hot.dialect == "sqlite":
             return "UPDATE counter SET n = n + ? WHERE name = ? RETURNING n", (count, name)
-        return f"SELECT nextval('{name}_id_seq') FROM generate_series(1, CAST(? AS BIGINT))", (count,)
+        return NEXT_IDS.format(name), (count,)
 
     def _ids(self, rows: Sequence[tuple[Any, ...]], count: int) -> Sequence[int]:
         """SQLite tells the last of them, PostgreSQL each: others may have taken some between."""
@@ -133,13 +133,20 @@ class SqlTx:
 
     # -- intake ---------------------------------------------------------------------------------------------------
 
-    def arrivals(self, keys: Sequence[tuple[str, str, str]], count: int) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
-        known = (
-            f"SELECT d.channel, d.sender, d.control_id, d.digest, d.message_id, d.code, d.at FROM {self._keys} {self._cross}"
-            " dedupe d ON d.channel = k.value->>0 AND d.sender = k.value->>1 AND d.control_id = k.value->>2"
+    def arrivals(
+        self, keys: Sequence[tuple[str, str, str]], count: int, *, presume: bool = False
+    ) -> tuple[list[tuple[Any, ...]] | None, Sequence[int]]:
+        source = (
+            f"{self._keys} {self._cross} dedupe d"
+            " ON d.channel = k.value->>0 AND d.sender = k.value->>1 AND d.control_id = k.value->>2"
         )
-        rows, ids = self._hot.ask([(known, (keys_json(keys),)), self._next_ids("message", count)])
-        return rows, self._ids(ids, count)
+        if presume and isinstance(self._hot, PostgresHot):
+            ids = self._hot.presume(f"SELECT 1 FROM {source}", (keys_json(keys),), "message", count)
+            if ids is not None:
+                return None, ids
+        known = f"SELECT d.channel, d.sender, d.control_id, d.digest, d.message_id, d.code, d.at FROM {source}"
+        rows, fresh = self._hot.ask([(known, (keys_json(keys),)), self._next_ids("message", count)])
+        return rows, self._ids(fresh, count)
 
     # -- work -----------------------------------------------------------------------------------------------------
 

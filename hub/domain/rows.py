@@ -72,6 +72,18 @@ class DedupeRow(NamedTuple):
     at: int
 
 
+class DedupeNew(NamedTuple):
+    """A DedupeRow that is taken to be the first: inserts; if another listener was first, the transaction is rolled back."""
+
+    channel: str
+    sender: str
+    control_id: str
+    digest: bytes
+    message_id: int
+    code: str
+    at: int
+
+
 class AnsweredRow(NamedTuple):
     first_id: int
     last_id: int
@@ -241,7 +253,7 @@ class AlertRow(NamedTuple):
 
 
 Row = (
-    MessageRow | WorkRow | WorkDone | WorkState | DedupeRow | AnsweredRow | OutcomeRow | TallyRow | AttemptRow | SourceRow
-    | SourceTouched | ResourceRow | IdentifierNew | IdentifierRow | TermRow | TermsGone | ChangeRow | LinkHistoryRow | LinkKeyRow
-    | SentFieldRow | EntryDraft | AlertRow
+    MessageRow | WorkRow | WorkDone | WorkState | DedupeRow | DedupeNew | AnsweredRow | OutcomeRow | TallyRow | AttemptRow
+    | SourceRow | SourceTouched | ResourceRow | IdentifierNew | IdentifierRow | TermRow | TermsGone | ChangeRow | LinkHistoryRow
+    | LinkKeyRow | SentFieldRow | EntryDraft | AlertRow
 )  # fmt: skip

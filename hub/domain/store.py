@@ -107,11 +107,13 @@ class Tx(Protocol):
         ...
 
     def arrivals(
-        self, keys: Sequence[tuple[str, str, str]], count: int
-    ) -> tuple[list[tuple[str, str, str, bytes, int, str, int]], Sequence[int]]:
+        self, keys: Sequence[tuple[str, str, str]], count: int, *, presume: bool = False
+    ) -> tuple[list[tuple[str, str, str, bytes, int, str, int]] | None, Sequence[int]]:
         """All that intake asks, in one round trip: what came before, and `count` fresh message ids.
 
         (channel, sender, control id) -> rows with digest, message id, answer code and when that was, µs.
+        `presume`: where asking costs a round trip, None instead of rows, and nothing is taken to have come before: the
+        commit raises Conflict if that is not so.
         """
         ...
 

@@ -23,6 +23,7 @@ from hub.domain.ports import Keys, Receipt, Received, Verdict
 from hub.domain.rows import (
     AlertRow,
     AnsweredRow,
+    DedupeNew,
     DedupeRow,
     EntryDraft,
     MessageRow,
@@ -31,7 +32,7 @@ from hub.domain.rows import (
     TallyRow,
     WorkRow,
 )
-from hub.domain.store import Store, Tx
+from hub.domain.store import Conflict, Store, Tx
 from hub.sync.lanes import bucket_of, inbound_lane
 from hub.sync.record import reason_text
 
@@ -86,11 +87,17 @@ class IntakeService:
             return [Receipt(Verdict.TRY_AGAIN, reason=self.full) for _ in batch]
         answered = self._take_answered()
         try:
-            with self._store.transaction(urgent=True) as tx:
-                return _Batch(self, tx, answered).run(batch)
+            try:  # nearly always nothing of it came before
+                return self._transaction(batch, answered, presume=True)
+            except Conflict:
+                return self._transaction(batch, answered, presume=False)
         except TryAgain as error:
             self._give_back(answered)
             return [Receipt(Verdict.TRY_AGAIN, reason=error.reason) for _ in batch]
+
+    def _transaction(self, batch: Sequence[Received], answered: Sequence[Row], *, presume: bool) -> list[Receipt]:
+        with self._store.transaction(urgent=True) as tx:
+            return _Batch(self, tx, answered).run(batch, presume=presume)
 
     def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
         """Recorded with the next commit, or by `flush` when none comes."""
@@ -131,17 +138,17 @@ class _Batch:
         self._tally: Counter[tuple[str, str]] = Counter()
         self._dedupe: dict[tuple[tuple[str, str, str], bytes], DedupeRow] = {}
 
-    def run(self, batch: Sequence[Received]) -> list[Receipt]:
+    def run(self, batch: Sequence[Received], *, presume: bool) -> list[Receipt]:
         tx = self._tx
         wanted = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
-        before, ids = tx.arrivals(wanted, len(batch))
+        before, ids = tx.arrivals(wanted, len(batch), presume=presume)
         known: Known = {}
-        for c, s, i, digest, message_id, code, at in before:
+        for c, s, i, digest, message_id, code, at in before or ():
             if at >= tx.now - self._service.policy(c).dedupe_days * DAY_US:
                 row = DedupeRow(c, s, i, bytes(digest), message_id, code, tx.now)
                 known.setdefault((c, s, i), {})[row.digest] = row
         receipts = [self._one(message, known, message_id) for message, message_id in zip(batch, ids, strict=True)]
-        self._rows += self._dedupe.values()
+        self._rows += self._dedupe.values() if before is not None else [DedupeNew(*row) for row in self._dedupe.values()]
         self._rows += [TallyRow(c, s, self._service._shard, n) for (c, s), n in self._tally.items()]
         tx.write(self._rows)
         return receipts

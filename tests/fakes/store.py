@@ -145,7 +145,9 @@ class FakeTx:
     def arrived(self, since: int) -> int:
         return sum(d["at"] > since for d in self._rows("dedupe"))
 
-    def arrivals(self, keys: Sequence[tuple[str, str, str]], count: int) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
+    def arrivals(
+        self, keys: Sequence[tuple[str, str, str]], count: int, *, presume: bool = False
+    ) -> tuple[list[tuple[Any, ...]] | None, Sequence[int]]:
         wanted = {tuple(key) for key in keys}
         columns = ("channel", "sender", "control_id", "digest", "message_id", "code", "at")
         rows = [tuple(d[c] for c in columns) for d in self._rows("dedupe")]

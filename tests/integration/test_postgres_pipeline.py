@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.engine import make_url
 from hub.db.pipeline import MANY_MARKS, Answer, Pipeline, Statement
 from hub.db.postgres import PostgresHot
 from hub.domain.errors import TryAgain
-from tests.hub_kit import Kit, adt, make_kit
+from tests.hub_kit import Kit, adt, make_kit, received
 
 pytestmark = pytest.mark.postgres
 NAME = "똠방각하 펲시콜라"
@@ -176,10 +177,52 @@ def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_intake_is_two_round_trips(tmp_path: Any, postgres_url: str, exchanges: list[int]) -> None:
+def test_intake_is_two_round_trips_and_one_for_senders_in_haste(tmp_path: Any, postgres_url: str, exchanges: list[int]) -> None:
     kit: Kit = make_kit(tmp_path, postgres_url)
-    kit.receive(adt("A28", "1"), adt("A28", "2"))
-    exchanges.clear()
-    kit.receive(adt("A28", "3"), adt("A28", "4"))
-    assert len(exchanges) == 2, exchanges
+    trips = []
+    for number in range(4):
+        exchanges.clear()
+        kit.receive(adt("A28", f"{number}a"), adt("A28", f"{number}b"))
+        trips.append(len(exchanges))
+    assert trips == [2, 2, 1, 1]
+    ids = [row[0] for row in kit.rows("SELECT id FROM message ORDER BY at, id")]
+    assert ids == sorted(ids)
+    kit.close()
+
+
+def test_what_was_presumed_and_is_not_so_is_asked(tmp_path: Any, postgres_url: str) -> None:
+    kit: Kit = make_kit(tmp_path, postgres_url)
+    for number in range(3):
+        kit.receive(adt("A28", f"{number}"))
+    bodies = [adt("A28", "9", control="X1"), adt("A28", "10", control="X2")]
+    first = kit.receive(*bodies)
+    again = kit.receive(adt("A28", "11", control="X3"), *bodies)
+    assert [receipt.duplicate_of for receipt in again] == [None, first[0].message_id, first[1].message_id]
+    reused = kit.receive(adt("A28", "12", control="X1"))
+    assert reused[0].reused
+    assert kit.rows("SELECT COUNT(*) FROM message") == [(7,)]
+    kit.close()
+
+
+def test_two_listeners_that_presume_the_same_store_it_once(tmp_path: Any, postgres_url: str) -> None:
+    """A sender whose connection broke sends again to another process before the first has committed."""
+    kit: Kit = make_kit(tmp_path, postgres_url)
+    other = kit.hub.intake()
+    for number in range(3):
+        kit.receive(adt("A28", f"{number}"))
+    body, receipts = received(adt("A28", "9", control="X1"), "ocs-in"), []
+
+    def elsewhere() -> None:
+        for number in range(3):
+            other.store([received(adt("A28", f"o{number}"), "ocs-in")])
+        receipts.extend(other.store([body]))
+        kit.hub.store.close()
+
+    for _ in range(3):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        receipts.extend(kit.intake.store([body]))
+        thread.join()
+    assert len({receipt.message_id for receipt in receipts}) == 1
+    assert kit.rows("SELECT COUNT(*) FROM message WHERE control_id = 'X1'") == [(1,)]
     kit.close()

@@ -216,7 +216,7 @@ def test_every_file_is_answered_as_it_asks_within_a_second(outcome: Outcome) -> 
 
 def test_no_process_dies_and_the_log_proves_true(outcome: Outcome) -> None:
     before, after = outcome.processes
-    assert sorted(before.values()) == ["apply", "deliver", "listen", "supervisor", "web"]
+    assert sorted(before.values()) == ["apply", "deliver", "keep", "listen", "supervisor", "web"]
     assert after == before
     assert outcome.verified["ok"], outcome.verified
 

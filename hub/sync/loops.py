@@ -101,9 +101,10 @@ class Loop:
     ) -> int:
         """Steps until `done(moved in the last step)`; returns how many messages moved. Gives its lease back.
 
-        What is with a target then is waited for, up to `finish_seconds`, and nothing more is taken.
+        What is with a target then is waited for, up to `finish_seconds`, and nothing more is taken. Whoever is torn out of
+        a step (SIGTERM, a time limit) gives it back as one who died: the next one is careful with what was in hand.
         """
-        total, ends = 0, 0.0
+        total, ends, clean = 0, 0.0, False
         self._stepper.taking = True
         try:
             while True:
@@ -112,11 +113,12 @@ class Loop:
                 if not ends and done(moved):
                     ends, self._stepper.taking = time.monotonic() + finish_seconds, False
                 if ends and (not self._stepper.busy() or time.monotonic() > ends):
+                    clean = not self._stepper.busy()
                     return total
                 if moved < FULL_STEP and not self._stepper.busy() and wait is not None:
                     wait()
         finally:
-            self._release()
+            self._release(clean=clean)
 
     def _pause(self) -> None:
         """Short while there was work a moment ago, longer in a quiet house: looking costs a query each time."""
@@ -140,12 +142,12 @@ class Loop:
             time.sleep(0.2)
         return 0
 
-    def _release(self) -> None:
+    def _release(self, *, clean: bool) -> None:
         lease, self._lease = self._lease, None
         if lease is None:
             return
         try:
             with self._store.transaction() as tx:
-                tx.release(lease, clean=not self._stepper.busy())
+                tx.release(lease, clean=clean)
         except TryAgain:
             _log.warning("lease not given back; it runs out by itself")

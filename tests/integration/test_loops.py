@@ -3,7 +3,10 @@
 import threading
 import time
 
+import pytest
+
 from hub.domain.ports import Delivered, Outbound
+from hub.domain.store import Lease
 from hub.sync.loops import DeliverStepper, Loop
 from tests.hub_kit import Kit, adt
 
@@ -37,3 +40,31 @@ def test_stopping_ends_in_time_under_load(kit: Kit) -> None:
     held = kit.rows("SELECT COUNT(*) FROM lease WHERE owner NOT IN ('', 'kit')")
     assert held == [(0,)]
     assert kit.rows("SELECT COUNT(*) FROM work WHERE state = 'in_flight'") == [(0,)]
+
+
+class Torn:
+    """A step that SIGTERM or a time limit ends from outside."""
+
+    direction = "in"
+    taking = True
+
+    def step(self, _lease: Lease) -> int:
+        raise SystemExit
+
+    def busy(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        return
+
+
+def test_who_is_torn_out_of_a_step_gives_its_lease_back_as_one_who_died(kit: Kit) -> None:
+    kit.receive(adt("A28", "1"))
+    with kit.hub.store.transaction() as tx:
+        tx.release(kit.leases["in"])
+    with pytest.raises(SystemExit):
+        Loop(kit.hub.store, Torn(), kit.hub.buckets, kit.hub.buckets).drain(lambda _moved: True)
+    with kit.hub.store.transaction() as tx:
+        lease = tx.take("next", "in", range(kit.hub.buckets), kit.hub.buckets, 10.0)
+    assert lease is not None
+    assert lease.inherited

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.integration.test_hub_run import answers, hub, init, status, until
 
 # `hub run` as it is, but for a step's limit and for a map function that never comes back.
 MAP = """
+import threading
 import time
 from hub.bootstrap import channels
 usual = channels.Hl7Mapper.__call__
@@ -38,7 +40,7 @@ import hanging_map
 from hub.bootstrap import supervise, sweeper
 from hub.cli import main
 supervise.STEP_SECONDS = 1.0
-sweeper.PATIENCE_US = 10**9
+sweeper.Sweeper._work = lambda *_: None  # it wakes the workers, and leaves the work to them
 usual = supervise.spawn
 supervise.spawn = lambda command, env: usual(["hanging_worker" if word == "hub.worker" else word for word in command], env)
 sys.argv = ["hub", "run", "--config", sys.argv[1], "--log-format", "json"]
@@ -100,7 +102,8 @@ def test_a_step_is_seen_while_it_goes_on_and_not_after_it() -> None:
 
 
 @pytest.fixture
-def signals() -> Iterator[Signals]:
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[Signals]:
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # pytest's own threads hold nothing that these children want
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)}
     made = Signals()
     yield made
@@ -117,18 +120,18 @@ def test_a_child_is_killed_only_where_its_step_hangs_and_is_started_again(signal
         time.sleep(60)
         return 0
 
-    child = Child("apply", lambda: fork("apply", work), beat)
-    child.start()
+    one = Child("apply", lambda: fork("apply", work), beat)
+    one.start()
     until(lambda: beat.seconds() > 0.1)
-    first = child.pid
-    child.end_if_hanging(5.0)
-    assert child.ended() is None
-    child.end_if_hanging(0.05)
-    until(child.revive)
-    assert child.pid not in (0, first)
-    assert child.deaths == 1
-    child.wait(signals, time.monotonic())
-    assert child.ended() is None
+    first = one.pid
+    one.end_if_hanging(5.0)
+    assert one.ended() is None
+    one.end_if_hanging(0.05)
+    until(one.revive)
+    assert one.pid not in (0, first)
+    assert one.deaths == 1
+    one.wait(signals, time.monotonic())
+    assert one.ended() is None
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
 
@@ -141,10 +144,10 @@ def test_a_child_tells_its_exit_code_and_hears_a_signal_that_came_before_it_was_
         signals.wait(5.0)
         return 40 + 2 * signals.stop + signals.reload
 
-    child = Child("keep", lambda: fork("keep", obey))
-    child.start()
+    one = Child("keep", lambda: fork("keep", obey))
+    one.start()
     codes: list[int | None] = []
-    until(lambda: codes.append(child.ended()) or codes[-1] is not None)  # type: ignore[func-returns-value]
+    until(lambda: codes.append(one.ended()) or codes[-1] is not None)  # type: ignore[func-returns-value]
     assert codes[-1] == 43
     assert not signals.stop
 

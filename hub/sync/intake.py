@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from hub.sync.lanes import bucket_of, inbound_lane
 from hub.sync.record import reason_text
 
 DAY_US = 86_400_000_000
+ANSWERED_SECONDS = 0.25  # a row a commit would cost more than it tells
 POSITIVE = frozenset({"AA", "CA"})
 
 
@@ -77,6 +79,7 @@ class IntakeService:
         self._buckets = buckets
         self._shard = os.getpid() % 1024
         self._answered: list[AnsweredRow] = []
+        self._answered_since = 0.0  # when the oldest of them was added, monotonic
         self._guard = threading.Lock()
         self.full: str = ""  # a reason to take nothing: disk nearly full, queue too long (set by the keeper)
         self.stored_in: set[int] = set()  # buckets that got work since somebody last asked: whom to wake
@@ -100,13 +103,20 @@ class IntakeService:
             return _Batch(self, tx, answered).run(batch, presume=presume)
 
     def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
-        """Recorded with the next commit, or by `flush` when none comes."""
+        """Recorded with a commit of the next quarter of a second, or by `flush` when none comes; runs of ids as one."""
+        row = AnsweredRow(first_id, last_id, orjson.dumps(list(undelivered)).decode())
         with self._guard:
-            self._answered.append(AnsweredRow(first_id, last_id, orjson.dumps(list(undelivered)).decode()))
+            if not self._answered:
+                self._answered_since = time.monotonic()
+            before = self._answered[-1] if self._answered else None
+            if before is not None and before.last_id + 1 == first_id and before.undelivered == row.undelivered == "[]":
+                self._answered[-1] = before._replace(last_id=last_id)
+            else:
+                self._answered.append(row)
 
     def flush(self) -> None:
         """Writes what is known of answers where no message came to carry it. Called about once a second."""
-        answered = self._take_answered()
+        answered = self._take_answered(0.0)
         if not answered:
             return
         try:
@@ -115,8 +125,11 @@ class IntakeService:
         except HubError:
             self._give_back(answered)
 
-    def _take_answered(self) -> list[AnsweredRow]:
+    def _take_answered(self, seconds: float = ANSWERED_SECONDS) -> list[AnsweredRow]:
+        """What is known of answers, if it has been for so long."""
         with self._guard:
+            if not self._answered or time.monotonic() - self._answered_since < seconds:
+                return []
             rows, self._answered = self._answered, []
         return list({row.first_id: row for row in rows}.values())
 

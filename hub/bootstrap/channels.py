@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from hub.bootstrap import routing
 from hub.codecs.hl7v2 import parse
 from hub.config import Channel, Config
 from hub.domain.errors import HubError
@@ -99,11 +100,8 @@ def policies(config: Config) -> dict[str, IntakePolicy]:
 
 
 def routes(config: Config) -> list[Route]:
-    """Outbound channels and the changes they take: their own `events`, else all that the adapter can carry."""
-    return [
-        Route(name, channel.system, channel.events or manifest_of(channel).handles)
-        for name, channel in of_direction(config, "out").items()
-    ]
+    """Outbound channels and the changes they take (hub/bootstrap/routing.py). Raises ConfigError."""
+    return routing.routes(config, {name: manifest_of(channel) for name, channel in config.channels.items()})
 
 
 def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]]) -> dict[str, tuple[Channel, OutboundChannel]]:
@@ -128,3 +126,4 @@ def check_all(config: Config) -> None:
         settings_of(channel)
         if manifest_of(channel).direction == "out" and channel.enabled:
             build_target(channel).close()
+    routes(config)

@@ -49,6 +49,7 @@ def offline(config: Config) -> list[Finding]:
         Finding("hub.toml", True, f"{config.path}: {len(config.channels)} channel{'s' * (len(config.channels) != 1)}"),
         *(_channel(channel) for channel in config.channels.values()),
         *_ports(config),
+        *_routes(config),
         *_maps(config),
         _keys(config),
         _disk(config),
@@ -80,6 +81,25 @@ def _ports(config: Config) -> Iterator[Finding]:
                 error = channel.error(f'"port" {port} is taken by {taken[port]}', "write another one", key="port")
                 yield Finding(f"channel {channel.name}", False, str(error))
             taken.setdefault(port, f"[channels.{channel.name}]")
+
+
+def _routes(config: Config) -> Iterator[Finding]:
+    """Who gets what: each outbound channel, whether routes name it or not."""
+    from hub.bootstrap import channels, routing
+
+    try:
+        for channel in config.channels.values():
+            channels.manifest_of(channel)
+    except ConfigError:
+        return  # told with its channel
+    try:
+        table = channels.routes(config)
+    except ConfigError as error:
+        yield Finding("routes", False, str(error))
+        return
+    for route in table:
+        for line in routing.shown(route):
+            yield Finding(f"route {route.channel}", True, line)
 
 
 def _maps(config: Config) -> Iterator[Finding]:

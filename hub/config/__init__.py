@@ -10,7 +10,7 @@ from hub.config.bind import Secret, Source, bind, option
 from hub.config.errors import ConfigError, did_you_mean
 from hub.config.lines import key_lines
 from hub.config.load import load, parse
-from hub.config.model import Channel, Config, FieldAuthority, Retry
+from hub.config.model import Channel, Config, FieldAuthority, Retry, RouteRule
 
 __all__ = [
     "Channel",
@@ -18,6 +18,7 @@ __all__ = [
     "ConfigError",
     "FieldAuthority",
     "Retry",
+    "RouteRule",
     "Secret",
     "Source",
     "bind",

@@ -27,6 +27,8 @@ from hub.config.model import (
     KeysSection,
     LimitsSection,
     RetentionSection,
+    RouteRule,
+    RouteSection,
     WebSection,
 )
 
@@ -71,12 +73,12 @@ def parse(text: str, file: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(text, str(file), str(error)) from None
     source = Source(str(file), file.absolute().parent, key_lines(text))
-    known = {*SECTIONS, "authority", "channels"}
+    known = {*SECTIONS, "authority", "channels", "routes"}
     for name, table in tables.items():
         if name not in known:
             what = f"[{name}]" if isinstance(table, dict) else f'"{name}"'
             raise source.error((name,), f"unknown {what}", did_you_mean(name, known))
-        if not isinstance(table, dict):
+        if not isinstance(table, dict) and name != "routes":
             raise source.error((name,), f'"{name}" is not a table', f"write [{name}]")
     parts = {
         name: bind(cls, resolve_secrets(tables.get(name, {}), (name,), source), (name,), source) for name, cls in SECTIONS.items()
@@ -87,11 +89,13 @@ def parse(text: str, file: Path) -> Config:
     parts["audit"] = _under(parts["audit"], source.folder)
     _check_broker(parts["broker"], source)
     _check_web(parts["web"], source)
+    channels = _channels(tables.get("channels", {}), hub, source)
     return Config(
         path=file.absolute(),
         **parts,
         authority=_authority(tables.get("authority", {}), source),
-        channels=_channels(tables.get("channels", {}), hub, source),
+        channels=channels,
+        routes=_routes(tables.get("routes", []), channels, source),
     )
 
 
@@ -198,6 +202,29 @@ def _channel(name: str, table: dict[str, Any], hub: HubSection, source: Source) 
     values.update(assigner=common.assigner or hub.assigner, timezone=timezone)
     settings = MappingProxyType({key: _own(key, table[key], source) for key in own})
     return Channel(**values, name=name, settings=settings, written=frozenset(table), place=place, source=source)
+
+
+def _routes(tables: Any, channels: Mapping[str, Channel], source: Source) -> tuple[RouteRule, ...]:
+    """Each [[routes]]; the channels of `to` exist, and every list that is written says something."""
+    if not isinstance(tables, list):
+        raise source.error(("routes",), "routes are a list", "write [[routes]] in double brackets, one for each route")
+    read: list[RouteRule] = []
+    for number, table in enumerate(tables):
+        place = ("routes", number)
+        if not isinstance(table, dict):
+            raise source.error(place, "this is no route", "write [[routes]] and under it to = [ … ]")
+        section = bind(RouteSection, table, place, source)
+        for name in ("to", *table):
+            if not getattr(section, name):
+                raise source.error(
+                    (*place, name), f'"{name}" is empty: nothing would be sent', "name at least one, or leave it out"
+                )
+        for index, name in enumerate(section.to):
+            if name not in channels:
+                raise source.error((*place, "to", index), f'there is no channel "{name}"', did_you_mean(name, channels))
+        values = {f.name: getattr(section, f.name) for f in dataclasses.fields(RouteSection)}
+        read.append(RouteRule(**values, number=number, source=source))
+    return tuple(read)
 
 
 def _own(key: str, value: Any, source: Source) -> Any:

@@ -179,6 +179,34 @@ class Channel(Common):
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSection:
+    """One [[routes]]: changes that every filter written here lets through go to the channels of `to`."""
+
+    to: tuple[str, ...] = option(doc='outbound channels that get it, each by a queue of its own: ["emr"]')
+    events: tuple[str, ...] = option(
+        (), doc='change types: ["patient.*", "appointment.created"]; default: all the channel carries'
+    )
+    kinds: tuple[str, ...] = option((), doc='canonical kinds: ["Patient", "Encounter"]; default: all')
+    fields: tuple[str, ...] = option((), doc='only where one of these changed: ["telecom.mobile", "address"]; default: any')
+    from_systems: tuple[str, ...] = option((), doc='whose changes: ["ocs", "crm"]; default: every other system\'s')
+    departments: tuple[str, ...] = option((), doc='department of the visit or booking: ["OBGY", "OPD*"]; default: any')
+    wards: tuple[str, ...] = option((), doc='location of the visit, the one it comes from too: ["5W*"]; default: any')
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule(RouteSection):
+    """A [[routes]] with its place in the file, for complaints."""
+
+    number: int = 0
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+    def error(self, problem: str, instead: str = "", *, key: str = "") -> ConfigError:
+        """A ConfigError at the line of this route's `key`, else at its head."""
+        assert self.source is not None
+        return self.source.error(("routes", self.number, *([key] if key else [])), f"[[routes]] {problem}", instead)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of hub.toml, checked; paths absolute, secrets resolved, defaults filled in."""
 
@@ -194,6 +222,7 @@ class Config:
     apply: ApplySection
     authority: Mapping[str, FieldAuthority]
     channels: Mapping[str, Channel]
+    routes: tuple[RouteRule, ...] = ()
 
     @property
     def pid_file(self) -> Path:

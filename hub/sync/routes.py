@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import Any
 
 from hub.domain.lifecycle import State
 from hub.domain.rows import MessageRow, Row, WorkRow
@@ -14,24 +15,69 @@ from hub.sync.lanes import bucket_of, outbound_lane
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """What one [[routes]] of hub.toml lets through to a channel: each filter that is not empty must agree."""
+
+    events: tuple[str, ...] = ()  # patterns of change types
+    kinds: frozenset[str] = frozenset()
+    fields: frozenset[str] = frozenset()
+    from_systems: frozenset[str] = frozenset()
+    departments: tuple[str, ...] = ()  # patterns
+    wards: tuple[str, ...] = ()
+
+    def takes(self, changed: Changed) -> bool:
+        """A change without a department or ward is not for a filter that asks for one."""
+        document = changed.document
+        return (
+            (not self.events or _matches(changed.type, self.events))
+            and (not self.kinds or changed.resource.kind in self.kinds)
+            and (not self.from_systems or changed.origin.system in self.from_systems)
+            and (not self.fields or not self.fields.isdisjoint(changed.fields))
+            and (not self.departments or _named(document, ("department",), self.departments))
+            and (not self.wards or _named(document, ("location", "priorLocation"), self.wards))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """An outbound channel, as routing sees it. `events` are patterns of change types: `patient.*`."""
+    """An outbound channel, as routing sees it. `events` are patterns of change types: `patient.*`.
+
+    `rules` are those of hub.toml that name this channel: what any of them takes is sent. Without one all of `events` is.
+    """
 
     channel: str
     system: str
     events: tuple[str, ...]
+    rules: tuple[Filter, ...] = ()
 
-    def wants(self, change_type: str, from_system: str) -> bool:
+    def wants(self, changed: Changed) -> bool:
         """A CRM's events are for all its front-ends, the writer included; a system of record never hears its own word."""
-        if self.system == from_system and self.system != "crm":
+        if self.system == changed.origin.system and self.system != "crm":
             return False
-        return _matches(change_type, self.events)
+        if not _matches(changed.type, self.events):
+            return False
+        return not self.rules or any(rule.takes(changed) for rule in self.rules)
 
 
 @cache
 def _matches(change_type: str, patterns: tuple[str, ...]) -> bool:
     """There are few types and few channels, and every change asks."""
     return any(fnmatchcase(change_type, pattern) for pattern in patterns)
+
+
+def _named(document: Mapping[str, Any], fields: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether one of these fields, a text or something with a code, or its first word, is what one of the patterns says.
+
+    A location is ward, room and bed: `5W 501 02` (HL7 PL.1-3).
+    """
+    for name in fields:
+        value = document.get(name)
+        text = value.get("code") if isinstance(value, dict) else value
+        if isinstance(text, str):
+            first = text.partition(" ")[0]
+            if any(fnmatchcase(text, pattern) or fnmatchcase(first, pattern) for pattern in patterns):
+                return True
+    return False
 
 
 def outbound_rows(
@@ -43,7 +89,7 @@ def outbound_rows(
     for change_id, changed in changes:
         resource, origin = changed.resource, changed.origin
         for route in routes:
-            if not route.wants(changed.type, origin.system):
+            if not route.wants(changed):
                 continue
             message_id = next(fresh)
             owner = resource.patient_id or resource.id
@@ -66,4 +112,4 @@ def outbound_rows(
 
 def count(changes: Sequence[Changed], routes: Sequence[Route]) -> int:
     """How many outbound messages these changes make."""
-    return sum(route.wants(c.type, c.origin.system) for c in changes for route in routes)
+    return sum(route.wants(c) for c in changes for route in routes)

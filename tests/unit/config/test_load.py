@@ -129,6 +129,22 @@ MISTAKES = [
     ),
     ('[channels.a]\nadapter = "a.b"\nsystem = "x"\nretry = { base = 9 }\n', 4, 'unknown key "base"', "base_seconds"),
     ("[channels]\na = 1\n", 2, '"a" is not a channel', "[channels.a]"),
+    ('[routes]\nto = ["a"]\n', 1, "routes are a list", "[[routes]]"),
+    ("[[routes]]\nevents = []\n", 1, 'has no "to"', "write to = …"),
+    ("[[routes]]\nto = []\n", 2, '"to" is empty', "at least one"),
+    (
+        '[channels.a]\nadapter = "a.b"\nsystem = "x"\n[[routes]]\nto = ["a"]\nfields = []\n',
+        6,
+        '"fields" is empty',
+        "leave it out",
+    ),
+    (
+        '[channels.emr]\nadapter = "a.b"\nsystem = "x"\n[[routes]]\nto = ["emr"]\n[[routes]]\nto = [\n "emr",\n "erm"]\n',
+        9,
+        'there is no channel "erm"',
+        'did you mean "emr"?',
+    ),
+    ('[[routes]]\nto = ["a"]\nfield = ["x"]\n', 3, 'unknown key "field"', 'did you mean "fields"?'),
 ]
 
 

@@ -17,7 +17,7 @@ from hub.sync.canon import Changed, Origin
 from hub.sync.lanes import bucket_of, buckets_for, inbound_lane, outbound_lane
 from hub.sync.record import reason_text
 from hub.sync.retry import RetryPolicy
-from hub.sync.routes import Route, count, outbound_rows
+from hub.sync.routes import Filter, Route, count, outbound_rows
 from hub.sync.slots import (
     assemble,
     assemble_period,
@@ -271,9 +271,47 @@ def changed(type_: str, system: str) -> Changed:
     ],
 )
 def test_where_a_change_goes(route: Route, type_: str, system: str, wants: bool) -> None:
-    assert route.wants(type_, system) is wants
+    assert route.wants(changed(type_, system)) is wants
     assert count([changed(type_, system)], [route]) == wants
     assert len(outbound_rows([(1, changed(type_, system))], [route], [9], 0, 4)) == 2 * wants
+
+
+MOVED = {"department": "OBGY", "location": "6W 601 02", "priorLocation": "5W 501"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "takes"),
+    [
+        (Filter(), True),
+        (Filter(("encounter.*",)), True),
+        (Filter(("patient.*",)), False),
+        (Filter(kinds=frozenset({"Encounter"})), True),
+        (Filter(kinds=frozenset({"Patient", "Appointment"})), False),
+        (Filter(fields=frozenset({"location", "status"})), True),
+        (Filter(fields=frozenset({"status"})), False),
+        (Filter(from_systems=frozenset({"ocs", "erp"})), True),
+        (Filter(from_systems=frozenset({"erp"})), False),
+        (Filter(departments=("ER", "OB*")), True),
+        (Filter(departments=("OB",)), False),
+        (Filter(wards=("6W",)), True),
+        (Filter(wards=("5W 50?",)), True),  # the ward that it leaves hears of it too
+        (Filter(wards=("7W*", "601")), False),
+        (Filter(("encounter.*",), departments=("ER",)), False),  # all filters of a route must agree
+    ],
+)
+def test_what_a_rule_lets_through(rule: Filter, takes: bool) -> None:
+    resource = Resource("e1", "Encounter", "p1", "H|1", 1, "in-progress", 0, {}, 0)
+    change = Changed(resource, "encounter.updated", ["location", "priorLocation"], Origin("ocs", "ocs-in", 7, 0, ""), 2, MOVED)
+    assert rule.takes(change) is takes
+    everything = Filter(("encounter.*",))
+    assert Route("emr", "emr", ("*",), (rule,)).wants(change) is takes
+    assert Route("emr", "emr", ("*",), (rule, everything)).wants(change)  # of several routes one is enough
+    assert not Route("ocs", "ocs", ("*",), (rule, everything)).wants(change)  # but no system hears its own word
+    assert not Route("emr", "emr", ("patient.*",), (rule, everything)).wants(change)  # nor what its channel leaves out
+
+
+def test_a_change_without_a_department_is_not_for_who_asks_for_one() -> None:
+    assert not Filter(departments=("*",)).takes(changed("patient.updated", "ocs"))
 
 
 @given(st.text(max_size=400))

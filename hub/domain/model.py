@@ -7,12 +7,25 @@ it gave (`2026-11`); dates are `YYYY-MM-DD`, `YYYY-MM` or `YYYY`. `assigner` is 
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, get_args
 
-Kind = Literal["Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment"]
-KINDS: tuple[Kind, ...] = (
+Kind = Literal[
     "Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment",
+    "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "AllergyIntolerance",
+    "DocumentReference", "ChargeItem", "Payment", "Account", "ChargeItemDefinition",
+]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
+# What happened with a patient in the hospital: told under his number, moved with him or with his visit.
+VISITS: tuple[Kind, ...] = ("Encounter", "Appointment")
+ACTS: tuple[Kind, ...] = (
+    "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "DocumentReference",
+    "ChargeItem", "Payment", "Account",
 )  # fmt: skip
+CLINICAL: tuple[Kind, ...] = (*VISITS, *ACTS)
+LISTED: tuple[Kind, ...] = ("RelatedPerson", "Relationship", "Coverage", "AllergyIntolerance")  # told as whole lists
+OWNED: tuple[Kind, ...] = (*LISTED, *CLINICAL)  # all that a patient has
+# Fields that name another thing by a number of it (`Reference`), and what they name.
+REFERENCES: dict[str, Kind] = {"encounter": "Encounter", "basedOn": "ServiceRequest", "report": "DiagnosticReport"}
 
 
 class Identifier(TypedDict):
@@ -80,6 +93,20 @@ class Party(TypedDict, total=False):
     role: str  # attending | referring | consulting | admitting | performer | location …
 
 
+class Reference(TypedDict, total=False):
+    """Another thing, by a number of it: `reference` ("Encounter/<id>") once we know it under that number."""
+
+    reference: str
+    identifier: Identifier
+
+
+class Money(TypedDict, total=False):
+    """`value` is the decimal as text, so that nothing is rounded."""
+
+    value: str
+    currency: str  # ISO 4217; absent where the source says none
+
+
 class Patient(TypedDict, total=False):
     """The golden record of a person. A prospect is a Patient without a visit (`prospect` true)."""
 
@@ -124,13 +151,23 @@ class Relationship(TypedDict, total=False):
 
 
 class Practitioner(TypedDict, total=False):
+    """Somebody of the hospital, or who sent a patient (XCN; as master data STF)."""
+
     identifier: list[Identifier]
     name: list[HumanName]
+    telecom: list[ContactPoint]
+    department: str
+    role: str  # STF-18 job title
+    active: bool
 
 
 class Organization(TypedDict, total=False):
+    """An insurer (IN1-3), or a department of the hospital (LDP; `type` "dept")."""
+
     identifier: list[Identifier]
     name: str
+    type: str
+    active: bool
 
 
 class Coverage(TypedDict, total=False):
@@ -188,6 +225,161 @@ class Appointment(TypedDict, total=False):
     comment: str
 
 
+class ServiceRequest(TypedDict, total=False):
+    """An order (ORC, OBR), or a referral (RF1): `category` "referral" where it is one."""
+
+    identifier: list[Identifier]  # PLAC (ORC-2), FILL (ORC-3)
+    status: Literal["draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"]
+    category: str
+    code: Coding  # OBR-4
+    priority: str  # routine | urgent | asap | stat
+    group: Identifier  # ORC-4
+    authoredOn: str  # ORC-9
+    occurrence: str  # when it is wanted: TQ1-7, OBR-6
+    department: str
+    participant: list[Party]  # roles: requester, performer
+    reason: list[Coding]
+    encounter: Reference
+
+
+class DiagnosticReport(TypedDict, total=False):
+    """A result: one OBR with its OBX, which are Observations."""
+
+    identifier: list[Identifier]
+    status: Literal["registered", "partial", "preliminary", "final", "amended", "corrected", "cancelled", "unknown"]
+    category: str  # OBR-24, table 0074
+    code: Coding
+    effective: str  # OBR-7
+    issued: str  # OBR-22
+    participant: list[Party]  # roles: requester, interpreter
+    basedOn: Reference
+    encounter: Reference
+
+
+class Observation(TypedDict, total=False):
+    """One value of a result (OBX). Status and flag always; `value`, `unit`, `referenceRange` only where a site keeps values."""
+
+    status: Literal["registered", "preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error", "unknown"]
+    code: Coding
+    subId: str  # OBX-4
+    interpretation: list[str]  # OBX-8, table 0078: N, L, H, LL, HH, A, AA …
+    effective: str  # OBX-14
+    value: str
+    unit: str
+    referenceRange: str
+    report: Reference
+    encounter: Reference
+
+
+class MedicationRequest(TypedDict, total=False):
+    """A prescription or its dispensing (RXO, RXE, RXD)."""
+
+    identifier: list[Identifier]
+    status: Literal["active", "on-hold", "cancelled", "completed", "stopped", "entered-in-error", "unknown"]
+    code: Coding  # RXE-2, RXO-1, RXD-2
+    dose: str
+    unit: str
+    dispensed: str  # RXD-4: how much was given out
+    dispensedAt: str  # RXD-3
+    authoredOn: str
+    occurrence: str
+    participant: list[Party]
+    encounter: Reference
+
+
+class Procedure(TypedDict, total=False):
+    """What was done (PR1)."""
+
+    identifier: list[Identifier]
+    status: str
+    code: Coding
+    performed: str
+    participant: list[Party]
+    encounter: Reference
+
+
+class Condition(TypedDict, total=False):
+    """A diagnosis (DG1) of a visit."""
+
+    identifier: list[Identifier]
+    status: str  # entered-in-error where it was deleted
+    code: Coding
+    recorded: str
+    category: str  # DG1-6: A admitting, W working, F final
+    rank: int  # DG1-15: 1 is the primary one
+    encounter: Reference
+
+
+class AllergyIntolerance(TypedDict, total=False):
+    """An allergy (AL1) of a patient."""
+
+    code: Coding
+    category: str  # food | medication | environment | biologic
+    criticality: str  # low | high | unable-to-assess
+    reaction: list[str]
+    onset: str
+
+
+class DocumentReference(TypedDict, total=False):
+    """That there is a document (TXA), not its text."""
+
+    identifier: list[Identifier]
+    status: Literal["current", "superseded", "entered-in-error"]
+    docStatus: str  # TXA-17, table 0271
+    type: Coding
+    title: str
+    date: str
+    participant: list[Party]
+    basedOn: Reference
+    encounter: Reference
+
+
+class ChargeItem(TypedDict, total=False):
+    """A line of a bill (FT1)."""
+
+    identifier: list[Identifier]
+    type: str  # FT1-6, table 0017: CG charge, CR credit, AJ adjustment …
+    code: Coding
+    occurrence: str
+    quantity: str
+    amount: Money
+    unitPrice: Money
+    department: str
+    account: Identifier
+    participant: list[Party]
+    encounter: Reference
+
+
+class Payment(TypedDict, total=False):
+    """Money that was paid (FT1-6 PY)."""
+
+    identifier: list[Identifier]
+    code: Coding
+    date: str
+    amount: Money
+    account: Identifier
+    encounter: Reference
+
+
+class Account(TypedDict, total=False):
+    """A patient's account (PID-18, BAR)."""
+
+    identifier: list[Identifier]
+    status: Literal["active", "inactive", "entered-in-error"]
+    type: str  # PV1-20
+    encounter: Reference
+
+
+class ChargeItemDefinition(TypedDict, total=False):
+    """A line of the hospital's catalogue of charges (CDM)."""
+
+    identifier: list[Identifier]
+    code: Coding
+    title: str
+    price: Money
+    active: bool
+
+
 DOCUMENTS: dict[Kind, type] = {
     "Patient": Patient,
     "RelatedPerson": RelatedPerson,
@@ -197,4 +389,16 @@ DOCUMENTS: dict[Kind, type] = {
     "Coverage": Coverage,
     "Encounter": Encounter,
     "Appointment": Appointment,
+    "ServiceRequest": ServiceRequest,
+    "DiagnosticReport": DiagnosticReport,
+    "Observation": Observation,
+    "MedicationRequest": MedicationRequest,
+    "Procedure": Procedure,
+    "Condition": Condition,
+    "AllergyIntolerance": AllergyIntolerance,
+    "DocumentReference": DocumentReference,
+    "ChargeItem": ChargeItem,
+    "Payment": Payment,
+    "Account": Account,
+    "ChargeItemDefinition": ChargeItemDefinition,
 }

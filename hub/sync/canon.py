@@ -16,6 +16,7 @@ import orjson
 
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
+from hub.domain.model import CLINICAL, REFERENCES
 from hub.sync.authority import Authority, Claim
 from hub.sync.shared import SHARED
 from hub.sync.slots import (
@@ -31,8 +32,9 @@ from hub.sync.slots import (
 )
 from hub.sync.workspace import Resource, Source, Workspace
 
-CLINICAL = ("Encounter", "Appointment")
-GONE = frozenset({"cancelled", "entered-in-error"})
+GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
+SHARING = frozenset({"ServiceRequest", "MedicationRequest"})  # several may have one filler number: a lab's, for one sample
+STARTS = ("start", "effective", "authoredOn", "performed", "date", "occurrence", "recorded")  # first: what a timeline goes by
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Canon:
                 if fact.patient is not None and fact.patient not in self.work.stood:
                     keys.append(("Patient", *fact.patient))
                 keys += [("Practitioner", *k) for k in _parties(fact.values) if self._known(k) is None]
+                keys += [(kind, *k) for kind, k in _references(fact.values)]
             elif isinstance(fact, Snapshot):
                 keys.append(("Patient", *fact.patient))
         self.work.load_keys(keys)
@@ -144,7 +147,7 @@ class Canon:
     def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
             found = self.work.find(fact.kind, key)
-            if found is not None:
+            if found is not None and (key == fact.key or fact.kind not in SHARING or not _has_another(found, fact)):
                 return found
         return None
 
@@ -152,7 +155,7 @@ class Canon:
         pointer = self.work.pointers.get((fact.kind, key.assigner, key.value))
         if pointer is None:
             self.work.point(fact.kind, key, resource.id, type_=_type_of(fact, key))
-        elif pointer.resource_id != resource.id:
+        elif pointer.resource_id != resource.id and fact.kind not in SHARING:
             applied.notes.append(
                 "identifier_points_elsewhere"
             )  # two known persons in one PID-3: for a person, never a silent merge
@@ -309,12 +312,17 @@ class Canon:
         """Names the Practitioner resources; on copies, because the source record keeps what the source said."""
         if "participant" in document:
             document["participant"] = [self._resolved(party) for party in document["participant"]]
+        for name, kind in REFERENCES.items():
+            if name in document:
+                found = self.work.find(kind, _key_of(document[name]["identifier"]))
+                if found is not None:
+                    document[name] = {**document[name], "reference": f"{kind}/{found.id}"}
 
     def _resolved(self, party: dict[str, Any]) -> dict[str, Any]:
         identifier = party.get("identifier")
         if not identifier:
             return party
-        key = Key(identifier.get("assigner", ""), identifier["value"])
+        key = _key_of(identifier)
         found = self.work.find("Practitioner", key)
         id_ = found.id if found is not None else self._known(key)
         return {**party, "reference": f"Practitioner/{id_}"} if id_ else party
@@ -412,12 +420,23 @@ def as_claim(event_at: int, now: int) -> int:
     return min(event_at, now)
 
 
+def _key_of(identifier: Mapping[str, Any]) -> Key:
+    return Key(identifier.get("assigner", ""), identifier["value"])
+
+
 def _parties(values: Mapping[str, Any]) -> list[Key]:
-    return [
-        Key(p["identifier"].get("assigner", ""), p["identifier"]["value"])
-        for p in values.get("participant") or ()
-        if p.get("identifier")
-    ]
+    return [_key_of(p["identifier"]) for p in values.get("participant") or () if p.get("identifier")]
+
+
+def _references(values: Mapping[str, Any]) -> list[tuple[str, Key]]:
+    """What the values name by a number of it: (kind, number)."""
+    return [(kind, _key_of(values[name]["identifier"])) for name, kind in REFERENCES.items() if values.get(name)]
+
+
+def _has_another(resource: Resource, fact: Fact) -> bool:
+    """Whether the resource has a number of its own of the sort that the fact's is of: then it is another one."""
+    type_ = _type_of(fact, fact.key)
+    return any(i.get("type", "") == type_ and _key_of(i) != fact.key for i in resource.data.get("identifier") or ())
 
 
 def _type_of(fact: Fact, key: Key) -> str:
@@ -450,6 +469,7 @@ def _who(data: Mapping[str, Any]) -> tuple[str, ...]:
         kind,
         str(payor.get("identifier") or payor.get("name") or ""),
         str(data.get("role", "")),
+        str(data.get("code") or ""),
     )
 
 
@@ -464,7 +484,7 @@ def _verb(resource: Resource, document: Mapping[str, Any]) -> str:
 
 def _sort_at(document: Mapping[str, Any]) -> int:
     """Start of a visit or booking in µs, for the timeline; 0 where there is none that can be read."""
-    text = document.get("start") or (document.get("period") or {}).get("start")
+    text = (document.get("period") or {}).get("start") or next((document[name] for name in STARTS if name in document), None)
     if not isinstance(text, str) or len(text) < 4:
         return 0
     try:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.domain.facts import AnyFact, ChangeIdentifier, Key, Link, Merge, Move
+from hub.domain.model import CLINICAL, OWNED, VISITS
 from hub.domain.rows import LinkHistoryRow, Row
 from hub.sync.canon import Applied, Canon, Origin
 from hub.sync.workspace import Resource, Source
 
 STRUCTURAL = (Merge, Move, ChangeIdentifier, Link)
 KIND_OF = {"patient": "Patient", "visit": "Encounter"}
-OWNED = ("Encounter", "Appointment", "RelatedPerson", "Relationship", "Coverage")
 
 
 def is_structural(facts: list[AnyFact]) -> bool:
@@ -207,8 +207,9 @@ class Structure:
         if target.id == before.id:
             applied.notes.append("already_one")
             return
-        for child in self.work.children(before.id, ("Encounter", "Appointment")):
-            if not _concerns(child, fact):
+        gone = {f"{c.kind}/{c.id}" for c in self.work.children(before.id, VISITS) if _concerns(c, fact)}
+        for child in self.work.children(before.id, CLINICAL):
+            if not _concerns(child, fact) and (child.data.get("encounter") or {}).get("reference") not in gone:
                 continue
             self.work.owned_by(child, target.id)
             child.patient_key = str(fact.to_patient)
@@ -284,4 +285,7 @@ def _concerns(child: Resource, fact: Move) -> bool:
         return True
     if fact.scope == "account":
         return bool((child.data.get("account") or {}).get("value") == fact.what.value)
-    return any(i.get("value") == fact.what.value for i in child.data.get("identifier") or ())
+    if child.kind in VISITS:
+        return any(i.get("value") == fact.what.value for i in child.data.get("identifier") or ())
+    visit = (child.data.get("encounter") or {}).get("identifier") or {}  # told of a visit that nobody has told us of
+    return bool(visit.get("value") == fact.what.value)

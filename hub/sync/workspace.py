@@ -15,6 +15,7 @@ import orjson
 
 from hub.domain.errors import TryAgain, Unmappable
 from hub.domain.facts import Key
+from hub.domain.model import LISTED, OWNED
 from hub.domain.rows import (
     IdentifierNew,
     IdentifierRow,
@@ -110,6 +111,7 @@ class Workspace:
     _asked: set[tuple[str, str, str]] = field(default_factory=set)
     _sourced: set[str] = field(default_factory=set)  # resources whose source records are loaded
     _children: dict[str, list[Resource]] = field(default_factory=dict)
+    _grown: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)  # whose children of which kinds are loaded
 
     # -- loading --------------------------------------------------------------------------------------------------
 
@@ -189,17 +191,22 @@ class Workspace:
             self.pointers.setdefault(key, Pointer(resource_id, home_id, type_))
 
     def children(self, patient_id: str, kinds: Sequence[str]) -> list[Resource]:
-        """What belongs to a patient, of these kinds; loaded on demand because most messages do not need it."""
-        if patient_id not in self._children:
+        """What belongs to a patient, of these kinds; loaded on demand because most messages do not need it.
+
+        A list of his is compared without what else happened with him, which may be thousands of results.
+        """
+        owned = self._children.get(patient_id)
+        if owned is None:
             owned = [r for r in self.resources.values() if r.patient_id == patient_id and r.id != patient_id]
-            if not self._is_new(patient_id):
-                from_store = self.tx.children(
-                    [patient_id], ["RelatedPerson", "Relationship", "Coverage", "Encounter", "Appointment"]
-                )
-                loaded = [self._add(row) for row in from_store]
-                owned = list({r.id: r for r in [*owned, *loaded] if r.patient_id == patient_id}.values())
             self._children[patient_id] = owned
-        return [r for r in self._children[patient_id] if r.kind in kinds and r.patient_id == patient_id]
+        group = LISTED if set(kinds) <= set(LISTED) else OWNED
+        if (patient_id, group) not in self._grown:
+            self._grown.add((patient_id, group))
+            if not self._is_new(patient_id):
+                known = {r.id for r in owned}
+                loaded = [self._add(row) for row in self.tx.children([patient_id], group)]
+                owned += [r for r in loaded if r.id not in known and r.patient_id == patient_id]
+        return [r for r in owned if r.kind in kinds and r.patient_id == patient_id]
 
     def _is_new(self, resource_id: str) -> bool:
         resource = self.resources.get(resource_id)

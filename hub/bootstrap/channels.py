@@ -12,12 +12,13 @@ from hub.codecs.hl7v2 import parse
 from hub.config import Channel, Config
 from hub.domain.errors import HubError
 from hub.domain.facts import Mapped
-from hub.domain.ports import Listener, Manifest, Target
+from hub.domain.ports import Listener, Manifest, Source, Target
 from hub.mapping import Context, MapSet
 from hub.sync.apply import InboundChannel
 from hub.sync.breaker import Breaker
 from hub.sync.deliver import OutboundChannel
 from hub.sync.intake import IntakePolicy
+from hub.sync.polled import read_row
 from hub.sync.retry import RetryPolicy
 from hub.sync.routes import Route
 
@@ -53,6 +54,24 @@ def of_direction(config: Config, direction: str) -> dict[str, Channel]:
     return {name: c for name, c in config.channels.items() if c.enabled and manifest_of(c).direction == direction}
 
 
+def listened(config: Config) -> dict[str, Channel]:
+    """The inbound channels that are sent to."""
+    return {name: c for name, c in of_direction(config, "in").items() if not manifest_of(c).polled}
+
+
+def polled(config: Config) -> dict[str, Channel]:
+    """The inbound channels that ask by themselves."""
+    return {name: c for name, c in of_direction(config, "in").items() if manifest_of(c).polled}
+
+
+def build_source(channel: Channel) -> Source:
+    try:
+        source: Source = module_of(channel).build(settings_of(channel), channel.name)
+    except HubError as error:
+        raise channel.error(error.reason) from None
+    return source
+
+
 def build_listener(channel: Channel) -> Listener:
     listener: Listener = module_of(channel).build(settings_of(channel), channel.name)
     return listener
@@ -85,13 +104,35 @@ class Hl7Mapper:
         return self._maps.map(parse(body, self.charset), self.context(received_at), apart=True)
 
 
+class RowMapper:
+    """A polled row's body -> facts."""
+
+    def __init__(self, channel: Channel, maps: MapSet) -> None:
+        self._maps = maps
+        self._channel = channel
+
+    def __call__(self, body: bytes, event: str, received_at: int) -> Mapped | None:
+        if not self._maps.handles_row(event):
+            return None
+        name, row = read_row(body)
+        channel = self._channel
+        return self._maps.map_row(name, row, Context(channel.assigner, channel.system, channel.timezone, received_at))
+
+
+def mapper(channel: Channel, maps: MapSet) -> Hl7Mapper | RowMapper:
+    """By what the channel's messages are: its adapter's form, or what its settings say of it."""
+    settings = settings_of(channel)
+    if getattr(settings, "form", manifest_of(channel).form) == "row":
+        return RowMapper(channel, maps)
+    return Hl7Mapper(channel, getattr(settings, "charset", "utf-8"), maps)
+
+
 def inbound(config: Config, maps: MapSet) -> dict[str, InboundChannel]:
     """What apply needs of each inbound channel; disabled ones too, for what they still have queued."""
     found = {}
     for name, channel in config.channels.items():
         if manifest_of(channel).direction == "in":
-            charset = getattr(settings_of(channel), "charset", "utf-8")
-            found[name] = InboundChannel(name, channel.system, Hl7Mapper(channel, charset, maps), channel.on_dead)
+            found[name] = InboundChannel(name, channel.system, mapper(channel, maps), channel.on_dead)
     return found
 
 
@@ -126,4 +167,6 @@ def check_all(config: Config) -> None:
         settings_of(channel)
         if manifest_of(channel).direction == "out" and channel.enabled:
             build_target(channel).close()
+    for channel in polled(config).values():
+        build_source(channel).close()
     routes(config)

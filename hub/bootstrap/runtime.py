@@ -1,4 +1,4 @@
-"""Roles of one process: listen, apply, deliver, keep, web; each a thread that ends when told to."""
+"""Roles of one process: listen, poll, apply, deliver, keep, web; each a thread that ends when told to."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.keeper import Keeper
 from hub.bootstrap.limits import why_full
+from hub.bootstrap.poll import Pollers
 from hub.bootstrap.sweeper import Sweeper
 from hub.bootstrap.watchdog import Beat, Watched
 from hub.config import Channel
@@ -77,7 +78,7 @@ class Listeners:
             await self._adopt()
 
     async def _adopt(self) -> None:
-        wanted = channels.of_direction(self._hub.config, "in")
+        wanted = channels.listened(self._hub.config)
         for name, (channel, _) in list(self._running.items()):
             if wanted.get(name) != channel:
                 await self._end(name)
@@ -157,7 +158,7 @@ class Runtime:
         sys.setswitchinterval(0.001)  # the listener's thread must not wait 5 ms for the others on SQLite, where all are threads
         parts: dict[str, Callable[[], None]] = {
             "listen": self._listen, "apply": self._apply, "deliver": self._deliver, "keep": self._keep, "web": self._web,
-            "sweep": self._sweep,
+            "sweep": self._sweep, "poll": self._poll,
         }  # fmt: skip
         for role in self.roles:
             thread = threading.Thread(target=self._guarded, args=(role, parts[role]), name=role, daemon=True)
@@ -197,6 +198,9 @@ class Runtime:
     def _listen(self) -> None:
         self.listeners = Listeners(self.hub, self._stored)
         self.listeners.run(self._stop)
+
+    def _poll(self) -> None:
+        Pollers(self.hub, self._stored).run(self._stop)
 
     def _apply(self) -> None:
         self._loop(Watched(ApplyStepper(self.hub.applier()), self._beat), self._wake["in"])

@@ -141,25 +141,29 @@ class Supervisor:
         self._keeper = self._role("keep", "sweep") if config.broker.url else self._role("keep")
         workers = celery(config) if config.broker.url else [self._role("apply"), self._role("deliver")]
         self._others = [self._role("listen"), self._role("web"), *workers]
+        if channels.polled(config):  # a hub without such channels has no process for them
+            self._others.append(self._role("poll"))
 
     def run(self) -> int:
         gc.collect()
         gc.freeze()  # what is loaded is shared with the children until somebody writes to it: no collection may
-        family = [*self._others, self._keeper]
-        for child in family:
+        for child in self._family():
             child.start()
         self._outside = replace(self._outside, begun=None)  # a keeper that is started again does not say it again
         while not self._signals.stop:
             self._signals.wait(LOOK_SECONDS)
             if self._signals.reloading():
                 self._adopt()
-                for child in family:
+                for child in self._family():
                     child.signal(signal.SIGHUP)
-            for child in family:
+            for child in self._family():
                 child.end_if_hanging(STEP_SECONDS)
                 child.revive()
         self._end()
         return 0
+
+    def _family(self) -> list[Child]:
+        return [*self._others, self._keeper]
 
     def _role(self, *roles: str) -> Child:
         beat = Beat()
@@ -178,6 +182,8 @@ class Supervisor:
         except ConfigError:
             return
         self._config = config
+        if channels.polled(config) and all(child.name != "poll" for child in self._others):
+            self._others.append(self._role("poll"))
 
     def _end(self) -> None:
         for children, seconds in ((self._others, END_SECONDS), ([self._keeper], KEEPER_SECONDS)):

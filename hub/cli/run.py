@@ -25,6 +25,7 @@ class Role(StrEnum):
 
     ALL = "all"
     LISTEN = "listen"
+    POLL = "poll"
     APPLY = "apply"
     DELIVER = "deliver"
     WEB = "web"

@@ -289,6 +289,19 @@ sent_field = Table(  # what we last told a system of one field: its echo is no n
     PrimaryKeyConstraint("system", "resource_id", "field"),
 )
 
+mark = Table(  # what a polled source was last seen to hold, so that only what changed becomes a message
+    "mark",
+    metadata,
+    Column("channel", TEXT, nullable=False),
+    Column("key", LargeBinary, nullable=False),  # keyed digest of event and key columns; or "place:NAME"
+    Column("value", LargeBinary, nullable=False),  # keyed digest of the row, empty: it is gone; or the place itself
+    Column("n", Integer, nullable=False),  # how often it changed: part of the control id, so that a row may change back
+    Column("name", LargeBinary),  # the key columns, AEAD: what a vanished row is told by
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel", "key"),
+    sqlite_with_rowid=False,
+)
+
 entry = Table(  # the audit log: written in the transaction of the act, never changed
     "entry",
     metadata,

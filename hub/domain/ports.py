@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from hub.domain.errors import HubError
 from hub.domain.facts import Key
+from hub.domain.rows import MarkRow
 
 
 class Verdict(StrEnum):
@@ -36,6 +37,7 @@ class Received:
     refused: str | None = None  # a reason: keep the bytes as REFUSED
     charset: str = ""
     filtered: bool = False  # the channel's `accept` list does not have it: DONE, ignored
+    mark: MarkRow | None = None  # a polled source: what is now known of it, in the commit that stores this
 
 
 @dataclass(slots=True)
@@ -170,6 +172,62 @@ class Listener(Protocol):
     def health(self) -> ListenerHealth: ...
 
 
+class Found(NamedTuple):
+    """A row that a source holds: the columns that tell it from all others, and all of it."""
+
+    key: Mapping[str, Any]
+    row: Mapping[str, Any]
+
+
+class Feed(Protocol):
+    """What a polled source hands its finds to. Each call is durable when it returns; TryAgain where the hub takes nothing."""
+
+    def store(self, batch: Sequence[Received]) -> list[Receipt]:
+        """Messages of any form, whole. Only after this may the source be told that they were taken."""
+        ...
+
+    def rows(self, event: str, found: Sequence[Found], seen: set[bytes] | None = None) -> int:
+        """Those that are new or changed become messages of type `event`; how many. `seen` gets the digest of every one's key.
+
+        Raises Misconfigured where two of them have one key.
+        """
+        ...
+
+    def known(self) -> set[bytes]:
+        """The digests of the keys of all rows that were there when last seen."""
+        ...
+
+    def names(self, digests: Sequence[bytes]) -> list[tuple[bytes, dict[str, Any]]]:
+        """The key columns behind digests of `known`."""
+        ...
+
+    def gone(self, event: str, digests: Sequence[bytes]) -> int:
+        """These rows are no longer there: a message of type `event` with nothing but the key columns; "": only remembered."""
+        ...
+
+    def place(self, name: str) -> str:
+        """How far the source had come, as last kept; an empty text at the beginning."""
+        ...
+
+    def keep(self, name: str, place: str) -> None: ...
+
+    def ending(self) -> bool:
+        """Whether the source shall come to an end soon: asked between two blocks of a long poll."""
+        ...
+
+
+class Source(Protocol):
+    """An inbound channel that asks instead of listening. Driven by one thread of the role `poll`; each step bounded in time."""
+
+    pause_seconds: float  # from one poll to the next
+
+    def poll(self, feed: Feed) -> int:
+        """Hands all that is new to `feed`; how many messages that made. Raises HubError: closed, built and polled again later."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What an adapter module is, for `hub channel kinds`, the docs and the contract suite."""
@@ -180,6 +238,8 @@ class Manifest:
     system: str  # ocs | emr | erp | pacs | crm
     protocol: str
     handles: tuple[str, ...] = ()  # out: change types it can carry ("patient.updated", "appointment.*")
+    polled: bool = False  # in: `build` gives a Source, not a Listener
+    form: str = "hl7v2"  # in: what its messages are, hl7v2 or row; a setting `form` of the adapter wins
 
 
 Clock = Callable[[], int]

@@ -232,6 +232,17 @@ class SentFieldRow(NamedTuple):
     at: int
 
 
+class MarkRow(NamedTuple):
+    """What a polled source was last seen to hold under a key. Inserts or replaces."""
+
+    channel: str
+    key: bytes
+    value: bytes
+    n: int
+    name: bytes | None
+    at: int
+
+
 class EntryDraft(NamedTuple):
     """One audit entry, written in the transaction of the act."""
 
@@ -255,5 +266,5 @@ class AlertRow(NamedTuple):
 Row = (
     MessageRow | WorkRow | WorkDone | WorkState | DedupeRow | DedupeNew | AnsweredRow | OutcomeRow | TallyRow | AttemptRow
     | SourceRow | SourceTouched | ResourceRow | IdentifierNew | IdentifierRow | TermRow | TermsGone | ChangeRow | LinkHistoryRow
-    | LinkKeyRow | SentFieldRow | EntryDraft | AlertRow
+    | LinkKeyRow | SentFieldRow | MarkRow | EntryDraft | AlertRow
 )  # fmt: skip

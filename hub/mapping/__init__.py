@@ -13,7 +13,7 @@ from typing import Any
 
 from hub.codecs.hl7v2 import Message
 from hub.domain.errors import Unmappable
-from hub.domain.facts import Mapped
+from hub.domain.facts import Key, Mapped
 from hub.mapping.codes import read_codes
 from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import explain
@@ -36,6 +36,10 @@ class MapSet:
         """Whether there is a map for that event (`ADT^A08`) or table."""
         return any(event in engine.events for engine in self._engines.values())
 
+    def handles_row(self, event: str) -> bool:
+        """Whether there is a map for rows of that name."""
+        return "row" in self._engines and event in self._engines["row"].events
+
     def events(self) -> list[tuple[str, str]]:
         """Every event with its title, sorted."""
         return sorted((name, event.event.title) for engine in self._engines.values() for name, event in engine.events.items())
@@ -53,6 +57,11 @@ class MapSet:
         if engine is None:
             raise Unmappable(f"no map for table {table}", code="no_map")
         return engine.map_row(table, row, context)
+
+    def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
+        """Whose row it is, for lane and search; None where no map says so."""
+        engine = self._engines.get("row")
+        return engine.row_patient(table, row, context) if engine is not None and table in engine.events else None
 
     def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
         """What `hub map try` shows: one row per rule: path, present, to, result, function, fact, warning. Holds patient data."""

@@ -235,6 +235,12 @@ def reader_for(message: Message, context: Context) -> Reader:
     return Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
 
 
+def _row(row: Mapping[str, Any], context: Context) -> tuple[Reader, Group]:
+    """A row as the rules see it: each column a segment of its own."""
+    reader = Reader(_PLAIN, "utf-8", context.assigner, context.system, context.timezone)
+    return reader, {name: [[("" if text is None else str(text).rstrip()) or NULL]] for name, text in row.items()}
+
+
 class Engine:
     """All events of one source."""
 
@@ -281,12 +287,20 @@ class Engine:
     def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
         """Facts of one row of a table or view. A column that is NULL or blank was deleted; trailing blanks are padding."""
         event = self.event(table)
-        reader = Reader(_PLAIN, "utf-8", context.assigner, context.system, context.timezone)
-        group = {name: [["" if text is None else str(text).rstrip() or NULL]] for name, text in row.items()}
-        group = {name: [[occurrence[0][0] or NULL]] for name, occurrence in group.items()}
+        reader, group = _row(row, context)
         facts: list[AnyFact] = []
         self._group(event.blocks, group, [], reader, facts)
         return Mapped(facts, table, context.received_at, self.version, reader.warnings)
+
+    def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
+        """Whose row it is: the first key of a patient that the event's blocks find in it."""
+        reader, group = _row(row, context)
+        for block, _, _ in self.event(table).blocks:
+            find = block.patient or (block.keys.get("key") if block.kind == "Patient" else None)
+            keys = find(group, reader) if find else []
+            if keys:
+                return keys[0]
+        return None
 
     def event(self, name: str) -> CompiledEvent:
         found = self.events.get(name)

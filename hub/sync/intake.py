@@ -167,6 +167,8 @@ class _Batch:
         return receipts
 
     def _one(self, message: Received, known: Known, message_id: int) -> Receipt:
+        if message.mark is not None:
+            self._rows.append(message.mark)
         if message.refused is not None:
             return self._refuse(message, message_id, message.refused)
         key = (message.channel, _clean(message.sender), _clean(message.control_id))

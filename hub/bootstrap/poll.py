@@ -1,0 +1,160 @@
+"""The role `poll`: every inbound channel that asks instead of listening, a thread each, in one process.
+
+A channel that fails is said once (log, audit log, alert) and polled again with growing pauses; a paused one is not polled.
+What hub.toml says is looked at every second, so that a reload needs nothing more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hub import log
+from hub.audit.actions import Action
+from hub.bootstrap import channels
+from hub.bootstrap.assemble import Hub
+from hub.bootstrap.limits import why_full
+from hub.config import Channel
+from hub.domain.errors import HubError, TryAgain
+from hub.domain.facts import Key
+from hub.domain.ports import Receipt, Received, Source
+from hub.domain.rows import AlertRow
+from hub.mapping import Context
+from hub.sync.intake import IntakeService
+from hub.sync.polled import PolledFeed
+
+_log = log.get(__name__)
+LOOK_SECONDS = 1.0
+END_SECONDS = 5.0
+ALERT = "poll_failing"
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # after a failure; twice as long each time
+
+
+class Pollers:
+    """All polled channels of this process."""
+
+    def __init__(self, hub: Hub, stored: Callable[[], None]) -> None:
+        self._hub = hub
+        self._stored = stored
+        self._running: dict[str, Poller] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.adopt()
+            stop.wait(LOOK_SECONDS)
+        for poller in self._running.values():
+            poller.stop.set()
+        for poller in self._running.values():
+            poller.join(END_SECONDS)
+
+    def adopt(self) -> None:
+        """Channels that are unchanged go on; others end, begin, or begin anew once their last poll has ended."""
+        wanted = channels.polled(self._hub.config)
+        for name, poller in list(self._running.items()):
+            if wanted.get(name) != poller.channel:
+                poller.stop.set()
+            if not poller.is_alive():
+                del self._running[name]
+        for name, channel in wanted.items():
+            if name not in self._running:
+                self._running[name] = poller = Poller(self._hub, channel, self._stored)
+                poller.start()
+
+
+class Poller(threading.Thread):
+    """One channel."""
+
+    def __init__(self, hub: Hub, channel: Channel, stored: Callable[[], None]) -> None:
+        super().__init__(name=f"poll {channel.name}", daemon=True)
+        self.channel = channel
+        self.stop = threading.Event()
+        self._hub = hub
+        self._stored = stored
+        self._intake: IntakeService = hub.intake()
+        self._feed = PolledFeed(channel.name, hub.store, hub.keys, self, self.patient_of, self.stop.is_set)
+        self._source: Source | None = None
+        self._trouble = ""
+        self._failures = 0
+
+    def run(self) -> None:
+        pause = 0.0
+        while not self.stop.wait(pause):
+            pause = self.round()
+        self._close()
+        self._hub.store.close()
+
+    def round(self) -> float:
+        """One poll; seconds until the next one."""
+        try:
+            if self._paused():
+                return LOOK_SECONDS
+            self._intake.full = why_full(self._hub)
+            if self._intake.full:
+                raise TryAgain(self._intake.full)
+            if self._source is None:
+                self._source = channels.build_source(self.channel)
+            self._source.poll(self._feed)
+            pause = self._source.pause_seconds
+            self._recovered()
+        except HubError as error:
+            return self._failed(error.reason)
+        except Exception as error:  # noqa: BLE001 - our bug in one channel must not end the others
+            _log.exception("a poll failed in a way that nobody foresaw", extra={"channel": self.channel.name})
+            return self._failed(f"internal error ({type(error).__name__})")
+        return pause
+
+    # -- what the feed needs --------------------------------------------------------------------------------------
+
+    def store(self, batch: Sequence[Received]) -> list[Receipt]:
+        receipts = self._intake.store(batch)
+        self._stored()
+        return receipts
+
+    def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
+        self._intake.answered(first_id, last_id, undelivered)
+
+    def patient_of(self, event: str, row: Mapping[str, Any]) -> Key | None:
+        channel = self.channel
+        return self._hub.maps.row_patient(event, row, Context(channel.assigner, channel.system, channel.timezone))
+
+    # -- troubles -------------------------------------------------------------------------------------------------
+
+    def _paused(self) -> bool:
+        with self._hub.store.snapshot() as tx:
+            return any(state.channel == self.channel.name and state.paused for state in tx.channel_states())
+
+    def _close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def _failed(self, reason: str) -> float:
+        """Said once; the source is built anew next time, connection and all."""
+        self._close()
+        self._failures += 1
+        name = self.channel.name
+        if self._trouble != reason:
+            self._trouble = reason
+            _log.error("polling failed, tried again later", extra={"channel": name, "reason": reason})
+            try:
+                with self._hub.store.transaction() as tx:
+                    _clear(tx, name)
+                    tx.write([AlertRow(tx.now, ALERT, name, reason[:500], None)])
+                self._hub.audit.append(Action.CHANNEL_STOPPED, actor="system", channel=name, detail={"code": "poll"})
+            except HubError:
+                self._trouble = ""  # our own store is down: said when it is back
+        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10))
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        if self._trouble:
+            self._trouble = ""
+            with self._hub.store.transaction() as tx:
+                _clear(tx, self.channel.name)
+            self._hub.audit.append(Action.CHANNEL_STARTED, actor="system", channel=self.channel.name)
+            _log.info("polling again", extra={"channel": self.channel.name})
+
+
+def _clear(tx: Any, channel: str) -> None:
+    tx.execute("UPDATE alert SET cleared_at = ? WHERE channel = ? AND kind = ? AND cleared_at IS NULL", tx.now, channel, ALERT)

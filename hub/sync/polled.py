@@ -1,0 +1,188 @@
+"""What a polled source finds becomes messages: of rows, those that are new or have changed, each once.
+
+A mark a row (keyed digests, no patient data in the clear) is written in the commit that stores the row's message, so that a
+process may die anywhere: either both are there or neither. The control id counts a row's changes, so that a row that
+changes back is news, and the same change found twice (two hubs poll one table) is none.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from hub.domain.errors import Misconfigured, TryAgain
+from hub.domain.facts import Key
+from hub.domain.ids import now_us
+from hub.domain.ports import Found, Intake, Keys, Receipt, Received, Verdict
+from hub.domain.rows import MarkRow
+from hub.domain.store import Store
+
+BLOCK = 500  # rows stored in one commit
+DIGEST = 16  # bytes of Keys.digest
+PatientOf = Callable[[str, Mapping[str, Any]], Key | None]
+Known = dict[bytes, tuple[bytes, int]]  # key -> (digest of the row, how often it changed)
+
+
+def row_body(event: str, row: Mapping[str, Any]) -> bytes:
+    """The row as the message's body: JSON with sorted keys, so that equal rows are equal bytes."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps({"event": event, "row": row}, default=_plain, option=options)
+
+
+def read_row(body: bytes) -> tuple[str, dict[str, Any]]:
+    """Event and row of such a body."""
+    document = orjson.loads(body)
+    return document["event"], document["row"]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    return str(value)
+
+
+class PolledFeed:
+    """hub.domain.ports.Feed of one channel. Used by one thread."""
+
+    def __init__(
+        self,
+        channel: str,
+        store: Store,
+        keys: Keys,
+        intake: Intake,
+        patient_of: PatientOf,
+        ending: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._channel = channel
+        self._store = store
+        self._keys = keys
+        self._intake = intake
+        self._patient_of = patient_of
+        self.ending = ending
+
+    def store(self, batch: Sequence[Received]) -> list[Receipt]:
+        receipts = self._intake.store(batch)
+        for receipt in receipts:
+            if receipt.verdict is Verdict.TRY_AGAIN:
+                raise TryAgain(receipt.reason or "intake takes nothing now")
+        return receipts
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+
+    def rows(self, event: str, found: Sequence[Found], seen: set[bytes] | None = None) -> int:
+        total, here = 0, set[bytes]()
+        for block in _blocks(found):
+            keyed = {self._digest_of(event, one.key): one for one in block}
+            if len(keyed) != len(block) or not here.isdisjoint(keyed):
+                raise Misconfigured(f"two rows for {event} have the same key: the key columns do not tell rows apart")
+            here |= keyed.keys()
+            total += self._changed(event, keyed)
+        if seen is not None:
+            seen |= here
+        return total
+
+    def _digest_of(self, event: str, key: Mapping[str, Any]) -> bytes:
+        return self._keys.digest(row_body(event, key))
+
+    def _changed(self, event: str, keyed: Mapping[bytes, Found]) -> int:
+        known = self._marks(list(keyed))
+        batch = []
+        for digest, one in keyed.items():
+            body = row_body(event, one.row)
+            value = self._keys.digest(body)
+            before, n = known.get(digest, (b"", 0))
+            if value != before:
+                batch.append(self._message(event, one, body, digest, value, n + 1))
+        if batch:
+            self.store(batch)
+        return len(batch)
+
+    def _message(self, event: str, one: Found, body: bytes, digest: bytes, value: bytes, n: int) -> Received:
+        name = self._keys.seal("mark", self._row_of(digest), orjson.dumps(dict(one.key), default=_plain))
+        return Received(
+            channel=self._channel,
+            body=body,
+            sender="",
+            control_id=f"{digest.hex()}.{n}.{value[:4].hex()}",
+            type=event,
+            patient=self._patient_of(event, one.row),
+            answer_owed=False,
+            charset="utf-8",
+            mark=MarkRow(self._channel, digest, value, n, name, now_us()),
+        )
+
+    def _row_of(self, digest: bytes) -> str:
+        return f"{self._channel}:{digest.hex()}"
+
+    def _marks(self, digests: Sequence[bytes]) -> Known:
+        marks = ", ".join("?" * len(digests))
+        sql = f"SELECT key, value, n FROM mark WHERE channel = ? AND key IN ({marks})"  # noqa: S608 - nothing but question marks
+        with self._store.snapshot() as tx:
+            return {bytes(key): (bytes(value), n) for key, value, n in tx.many(sql, self._channel, *digests)}
+
+    # -- rows that are gone ---------------------------------------------------------------------------------------
+
+    def known(self) -> set[bytes]:
+        with self._store.snapshot() as tx:
+            rows = tx.many("SELECT key, value FROM mark WHERE channel = ?", self._channel)
+        return {bytes(key) for key, value in rows if len(key) == DIGEST and len(value) == DIGEST}
+
+    def names(self, digests: Sequence[bytes]) -> list[tuple[bytes, dict[str, Any]]]:
+        found = []
+        for block in _blocks(digests):
+            marks = ", ".join("?" * len(block))
+            sql = f"SELECT key, name FROM mark WHERE channel = ? AND key IN ({marks}) AND name IS NOT NULL"  # noqa: S608 - as above
+            with self._store.snapshot() as tx:
+                rows = tx.many(sql, self._channel, *block)
+            for key, name in rows:
+                plain = self._keys.open_("mark", self._row_of(bytes(key)), bytes(name))
+                found.append((bytes(key), orjson.loads(plain)))
+        return found
+
+    def gone(self, event: str, digests: Sequence[bytes]) -> int:
+        told = 0
+        for block in _blocks(digests):
+            known = self._marks(block)
+            named = [(digest, key) for digest, key in self.names(block) if known[digest][0]]
+            if event and named:
+                self.store([self._gone(event, digest, key, known[digest][1] + 1) for digest, key in named])
+                told += len(named)
+                continue
+            with self._store.transaction() as tx:
+                tx.write([MarkRow(self._channel, digest, b"", known[digest][1] + 1, None, tx.now) for digest, _ in named])
+        return told
+
+    def _gone(self, event: str, digest: bytes, key: Mapping[str, Any], n: int) -> Received:
+        message = self._message(event, Found(key, key), row_body(event, key), digest, b"", n)
+        message.control_id = f"{digest.hex()}.{n}.gone"
+        return message
+
+    # -- places ---------------------------------------------------------------------------------------------------
+
+    def place(self, name: str) -> str:
+        with self._store.snapshot() as tx:
+            row = tx.one("SELECT value FROM mark WHERE channel = ? AND key = ?", self._channel, _place(name))
+        return bytes(row[0]).decode() if row else ""
+
+    def keep(self, name: str, place: str) -> None:
+        with self._store.transaction() as tx:
+            tx.write([MarkRow(self._channel, _place(name), place.encode(), 0, None, tx.now)])
+
+
+def _place(name: str) -> bytes:
+    key = f"place:{name}".encode()
+    return key if len(key) != DIGEST else key + b":"  # never as long as a digest
+
+
+def _blocks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for first in range(0, len(items), BLOCK):
+        yield items[first : first + BLOCK]

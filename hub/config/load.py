@@ -22,6 +22,7 @@ from hub.config.model import (
     Common,
     Config,
     DatabaseSection,
+    FhirSection,
     FieldAuthority,
     HubSection,
     KeysSection,
@@ -43,9 +44,11 @@ SECTIONS: dict[str, type[Any]] = {
     "retention": RetentionSection,
     "limits": LimitsSection,
     "apply": ApplySection,
+    "fhir": FhirSection,
 }
 CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ADAPTER_NAME = re.compile(r"[a-z]+\.[a-z0-9_]+")
+ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 COMMON_KEYS = frozenset(f.name for f in dataclasses.fields(Common))
 
 
@@ -89,6 +92,7 @@ def parse(text: str, file: Path) -> Config:
     parts["audit"] = _under(parts["audit"], source.folder)
     _check_broker(parts["broker"], source)
     _check_web(parts["web"], source)
+    _check_fhir(parts["fhir"], source)
     channels = _channels(tables.get("channels", {}), hub, source)
     return Config(
         path=file.absolute(),
@@ -147,6 +151,13 @@ def _check_broker(broker: BrokerSection, source: Source) -> None:
 def _check_web(web: WebSection, source: Source) -> None:
     if (web.tls_cert is None) != (web.tls_key is None):
         raise source.error(("web",), "tls_cert and tls_key go together", "write both, or neither")
+
+
+def _check_fhir(fhir: FhirSection, source: Source) -> None:
+    for key, table in (("systems", fhir.systems), ("code_systems", fhir.code_systems)):
+        for name, uri in table.items():
+            if not ABSOLUTE_URI.fullmatch(uri):
+                raise source.error(("fhir", key, name), f'"{uri}" is no absolute URI', 'write "urn:oid:1.2.3" or "http://…"')
 
 
 def _under(section: T, folder: Path) -> T:

@@ -100,6 +100,14 @@ class ApplySection:
 
 
 @dataclass(frozen=True, slots=True)
+class FhirSection:
+    """[fhir]: how the façade at /fhir/R4 calls our assigners and code systems."""
+
+    systems: dict[str, str] = option(dict, doc='identifier.system of an assigner: { HOSP = "urn:oid:1.2.410.1" }')
+    code_systems: dict[str, str] = option(dict, doc='Coding.system of a code system: { KCD = "http://…/kostat-kcd-8" }')
+
+
+@dataclass(frozen=True, slots=True)
 class FieldAuthority:
     """One line of [authority]: who may set a field, best first."""
 
@@ -220,6 +228,7 @@ class Config:
     retention: RetentionSection
     limits: LimitsSection
     apply: ApplySection
+    fhir: FhirSection
     authority: Mapping[str, FieldAuthority]
     channels: Mapping[str, Channel]
     routes: tuple[RouteRule, ...] = ()

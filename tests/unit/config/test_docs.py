@@ -16,7 +16,7 @@ ROWS = {cell.strip(" `"): line for line in PAGE.splitlines() if line.startswith(
 SECTIONS: dict[str, Any] = {
     "hub": model.HubSection, "database": model.DatabaseSection, "broker": model.BrokerSection, "web": model.WebSection,
     "keys": model.KeysSection, "audit": model.AuditSection, "retention": model.RetentionSection, "limits": model.LimitsSection,
-    "apply": model.ApplySection, "authority": model.FieldAuthority, "channels": model.Common,
+    "apply": model.ApplySection, "fhir": model.FhirSection, "authority": model.FieldAuthority, "channels": model.Common,
     "routes": model.RouteSection,
 }  # fmt: skip
 FIELDS = [(section, field) for section, cls in SECTIONS.items() for field in dataclasses.fields(cls)]

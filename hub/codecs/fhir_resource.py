@@ -1,0 +1,56 @@
+"""A canonical resource as FHIR R4 JSON: one table of kinds, the frame that every resource has, and its validation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from fhir.resources.R4B import get_fhir_model_class
+from pydantic import ValidationError
+
+from hub.codecs import fhir_people, fhir_visits
+from hub.codecs.fhir import Document, dump
+from hub.codecs.fhir_types import Systems, at
+from hub.domain.errors import Unmappable
+
+Maker = Callable[[Mapping[str, Any], Systems, str | None], Document]
+MAKERS: dict[str, Maker] = {  # canonical kinds that FHIR has a word for; Relationship stands in its RelatedPerson
+    "Patient": fhir_people.patient,
+    "RelatedPerson": fhir_people.related_person,
+    "Practitioner": fhir_people.practitioner,
+    "Organization": fhir_people.organization,
+    "Encounter": fhir_visits.encounter,
+    "Appointment": fhir_visits.appointment,
+    "Coverage": fhir_visits.coverage,
+}
+
+
+def shown(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether R4 has a resource for this one."""
+    return kind in MAKERS and not (kind == "Appointment" and fhir_visits.is_slot(data))
+
+
+def to_fhir(
+    kind: str, resource_id: str, patient_id: str | None, version: int, updated_at: int, data: Mapping[str, Any], systems: Systems
+) -> Document:
+    """The FHIR resource. Pure: one canonical document always gives one JSON document."""
+    made = MAKERS[kind](data, systems, patient_id)
+    meta = {"versionId": str(version), "lastUpdated": at(updated_at), **made.pop("meta", {})}
+    return {"resourceType": kind, "id": resource_id, "meta": meta, **made}
+
+
+def check(document: Mapping[str, Any]) -> None:
+    """Validates any R4 resource or Bundle against R4B's models. Raises Unmappable naming elements, never values."""
+    kind = str(document.get("resourceType", ""))
+    try:
+        _model(kind).model_validate(json.loads(dump(document)))
+    except ValidationError as error:
+        places = sorted({".".join(str(step) for step in one["loc"]) or kind for one in error.errors()})
+        raise Unmappable(f"no valid FHIR {kind}: {', '.join(places[:8])}", code="invalid_fhir") from None
+
+
+@cache
+def _model(kind: str) -> Any:
+    return get_fhir_model_class(kind)

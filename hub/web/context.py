@@ -9,6 +9,7 @@ from typing import Any, cast
 from sqlalchemy import Engine
 from starlette.requests import Request
 
+from hub.codecs.fhir_types import Systems
 from hub.db.auth import AccessStore
 from hub.domain.ids import now_us
 from hub.domain.ports import AuditWriter, FrontOffice, Keys, Operations
@@ -61,6 +62,7 @@ class WebHub:
     written: Callable[[], None] = _nobody_to_wake
     https: bool = False
     timezone: str = "Asia/Seoul"  # what the console shows times in
+    fhir: Systems = field(default_factory=Systems)  # how the façade calls assigners and code systems
     clock: Callable[[], int] = now_us
     access: AccessStore = field(init=False)
 

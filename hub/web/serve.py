@@ -13,6 +13,7 @@ import uvicorn
 from hub import log
 from hub.bootstrap import Hub, channels
 from hub.bootstrap.limits import why_full
+from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
 from hub.domain.errors import HubError, Misconfigured
 from hub.web.app import create_app
@@ -90,6 +91,7 @@ def web_hub(hub: Hub, wake: Callable[[str], None] | None = None) -> WebHub:
         operations=hub.operations, audit=hub.audit, keys=hub.keys, channels=lambda: _channels(hub), ready=lambda: _ready(hub),
         explain=lambda channel, body: _explain(hub, channel, body), https=hub.config.web.tls_cert is not None,
         timezone=hub.config.hub.timezone, written=written,
+        fhir=Systems(hub.config.fhir.systems, hub.config.fhir.code_systems),
     )  # fmt: skip
 
 

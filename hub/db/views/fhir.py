@@ -1,0 +1,235 @@
+"""Searches of the FHIR façade: resources by id, by patient, by number or term, and by when they last changed.
+
+Each begins with an index and pages by keyset. What no index leads to (a status, a practitioner) only narrows what a patient,
+a number or a time has found. `_lastUpdated` runs along the change table, whose ids grow with time: the place where a
+time begins is found by halving, and a page reads at most `WINDOW` changes, however rare a kind is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, func, or_, select
+
+from hub.db.tables import change, identifier, resource, term
+from hub.db.views.changes import ChangeRow, as_change
+from hub.db.views.patients import ResourceRow, as_resource
+from hub.domain import search as forms
+
+WINDOW = 5_000  # changes that one page looks through
+SLACK = 600_000_000  # µs: ids are given out before their transaction's clock is read, and by several processes
+SHOWN = ("active", "merged")  # a merged patient is shown as inactive, with a link to the survivor
+_LAST = "\U0010ffff"
+
+
+class Span(NamedTuple):
+    """From `start` to before `end`, in µs; None: open."""
+
+    start: int | None = None
+    end: int | None = None
+
+
+ALWAYS = Span()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a search asks for; everything given must match, in each tuple any one."""
+
+    kind: str
+    ids: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    numbers: tuple[tuple[tuple[str, ...], str], ...] = ()  # ((assigners, none meaning any), value)
+    terms: tuple[tuple[str, str, str], ...] = ()  # (kind, from, to) of search terms; all must match
+    updated: Span = ALWAYS
+    begins: Span = ALWAYS
+    order: str = ""  # "" by id | sort_at | -sort_at | updated_at | -updated_at
+
+    @property
+    def narrow(self) -> bool:
+        """Whether an index leads to it without the time of change."""
+        return bool(self.ids or self.patients or self.numbers or self.terms)
+
+
+class Page(NamedTuple):
+    """One page: `after` is where the next one begins, None on the last."""
+
+    rows: list[ResourceRow]
+    after: tuple[int, str] | None
+
+
+def name_term(text: str) -> tuple[str, str, str] | None:
+    """Names that begin with `text`; None where nothing searchable is left of it."""
+    prefix = forms.name_prefix(text)
+    return (forms.NAME, prefix, prefix + _LAST) if prefix else None
+
+
+def phone_term(text: str) -> tuple[str, str, str] | None:
+    """The phone with exactly this number, however it is written."""
+    digits = forms.national_digits(text)[::-1]
+    return (forms.PHONE, digits, digits + "\0") if len(digits) >= forms.MIN_PHONE_DIGITS else None
+
+
+def birth_term(prefix: str, text: str) -> tuple[str, str, str] | None:
+    """Birth dates eq, ge, gt, le or lt a date, month or year; None where `text` is none."""
+    day = forms.birth_date(text)
+    if not day:
+        return None
+    low, high = {
+        "eq": (day, day + _LAST), "ge": (day, _LAST), "gt": (day + _LAST, _LAST), "le": ("", day + _LAST), "lt": ("", day),
+    }[prefix]  # fmt: skip
+    return forms.BIRTH_DATE, low, high
+
+
+def find(conn: Connection, wanted: Wanted, *, after: tuple[int, str] | None, limit: int) -> Page:
+    """A page of resources. Without anything that an index leads to, by the time of the last change."""
+    if not wanted.narrow:
+        return _by_change(conn, wanted, after[0] if after else None, limit)
+    statement = _narrowed(wanted)
+    column, descending = _ordering(wanted.order)
+    if after is not None:
+        place, row_id = after
+        if column is None:
+            statement = statement.where(resource.c.id > row_id)
+        elif descending:
+            statement = statement.where(or_(column < place, and_(column == place, resource.c.id < row_id)))
+        else:
+            statement = statement.where(or_(column > place, and_(column == place, resource.c.id > row_id)))
+    if column is not None:
+        statement = statement.order_by(column.desc() if descending else column)
+    statement = statement.order_by(resource.c.id.desc() if descending else resource.c.id)
+    rows = [as_resource(row) for row in conn.execute(statement.limit(limit))]
+    if len(rows) < limit:
+        return Page(rows, None)
+    last = rows[-1]
+    return Page(rows, (0 if column is None else getattr(last, column.name), last.id))
+
+
+def of_patients(conn: Connection, patient_ids: Sequence[str], kinds: Sequence[str], *, limit: int) -> list[ResourceRow]:
+    """What belongs to these patients, of these kinds, set-wise."""
+    if not patient_ids or not kinds:
+        return []
+    statement = select(resource).where(
+        resource.c.patient_id.in_(list(patient_ids)), resource.c.kind.in_(list(kinds)), resource.c.status == "active"
+    )
+    return [as_resource(row) for row in conn.execute(statement.order_by(resource.c.id).limit(limit))]
+
+
+def everything(conn: Connection, patient_id: str, kinds: Sequence[str], *, after: str, limit: int) -> list[ResourceRow]:
+    """All that belongs to a patient, himself included, by id."""
+    statement = select(resource).where(
+        resource.c.patient_id == patient_id, resource.c.kind.in_(list(kinds)), resource.c.status.in_(SHOWN), resource.c.id > after
+    )
+    return [as_resource(row) for row in conn.execute(statement.order_by(resource.c.id).limit(limit))]
+
+
+def patients_by_number(conn: Connection, numbers: Sequence[tuple[tuple[str, ...], str]]) -> list[str]:
+    """Ids of the patients who bear one of these numbers."""
+    found: list[str] = []
+    for assigners, value in numbers:
+        statement = select(identifier.c.resource_id).where(identifier.c.kind == "Patient", identifier.c.value == value)
+        if assigners:
+            statement = statement.where(identifier.c.assigner.in_(assigners))
+        found += conn.execute(statement.limit(WINDOW)).scalars()
+    return list(dict.fromkeys(found))
+
+
+def version(conn: Connection, resource_id: str, number: int) -> ChangeRow | None:
+    """One version of a resource, as the change that made it."""
+    statement = select(change).where(change.c.resource_id == resource_id, change.c.version == number)
+    row = conn.execute(statement).first()
+    return None if row is None else as_change(row)
+
+
+def versions(conn: Connection, resource_id: str, *, before: int | None, limit: int) -> list[ChangeRow]:
+    """The versions of a resource, the newest first."""
+    statement = select(change).where(change.c.resource_id == resource_id)
+    if before is not None:
+        statement = statement.where(change.c.version < before)
+    return [as_change(row) for row in conn.execute(statement.order_by(change.c.version.desc()).limit(limit))]
+
+
+def _narrowed(wanted: Wanted) -> Select[Any]:
+    statement = _common(select(resource), wanted)
+    if wanted.numbers or wanted.terms:  # who is looked for is found as what he is now
+        statement = statement.where(resource.c.status == "active")
+    if wanted.ids:
+        statement = statement.where(resource.c.id.in_(wanted.ids))
+    if wanted.patients:
+        statement = statement.where(resource.c.patient_id.in_(wanted.patients))
+    if wanted.numbers:
+        named = [
+            and_(identifier.c.value == value, identifier.c.assigner.in_(assigners)) if assigners else identifier.c.value == value
+            for assigners, value in wanted.numbers
+        ]
+        numbered = select(identifier.c.resource_id).where(identifier.c.kind == wanted.kind, or_(*named))
+        statement = statement.where(resource.c.id.in_(numbered))
+    for kind, low, high in wanted.terms:
+        bearers = select(term.c.patient_id).where(term.c.kind == kind, term.c.value >= low, term.c.value < high)
+        statement = statement.where(resource.c.id.in_(bearers))
+    if wanted.updated.start is not None:
+        statement = statement.where(resource.c.updated_at >= wanted.updated.start)
+    if wanted.updated.end is not None:
+        statement = statement.where(resource.c.updated_at < wanted.updated.end)
+    return statement
+
+
+def _common(statement: Select[Any], wanted: Wanted) -> Select[Any]:
+    statement = statement.where(resource.c.kind == wanted.kind, resource.c.status.in_(SHOWN))
+    if wanted.begins.start is not None:
+        statement = statement.where(resource.c.sort_at >= wanted.begins.start)
+    if wanted.begins.end is not None:
+        statement = statement.where(resource.c.sort_at < wanted.begins.end, resource.c.sort_at != 0)
+    return statement
+
+
+def _ordering(order: str) -> tuple[Any, bool]:
+    name = order.removeprefix("-")
+    return (resource.c[name] if name else None), order.startswith("-")
+
+
+def _by_change(conn: Connection, wanted: Wanted, after: int | None, limit: int) -> Page:
+    """Resources by the change that made them what they are now, oldest first: each once, at its latest change."""
+    start, end = wanted.updated
+    if after is None:
+        after = _place(conn, start - SLACK) - 1 if start is not None else -1
+    window = select(change.c.id).where(change.c.id > after).order_by(change.c.id).limit(WINDOW).subquery()
+    seen, reached = conn.execute(select(func.count(), func.max(window.c.id))).one()
+    if not seen:
+        return Page([], None)
+    statement = _common(select(resource, change.c.id.label("change_id")), wanted).where(
+        change.c.resource_id == resource.c.id, change.c.version == resource.c.version,
+        change.c.kind == wanted.kind, change.c.id > after, change.c.id <= reached,
+    )  # fmt: skip
+    if start is not None:
+        statement = statement.where(resource.c.updated_at >= start)
+    if end is not None:
+        statement = statement.where(resource.c.updated_at < end)
+    found = conn.execute(statement.order_by(change.c.id).limit(limit)).all()
+    rows = [as_resource(row) for row in found]
+    if len(rows) == limit:
+        return Page(rows, (found[-1].change_id, ""))
+    over = end is not None and _at(conn, reached) > end + SLACK
+    return Page(rows, (reached, "") if seen == WINDOW and not over else None)
+
+
+def _place(conn: Connection, at: int) -> int:
+    """The least change id from which on all changes are of `at` or later, give or take what SLACK covers."""
+    low, high = conn.execute(select(func.min(change.c.id), func.max(change.c.id))).one()
+    if low is None:
+        return 0
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        row = conn.execute(select(change.c.at).where(change.c.id >= middle).order_by(change.c.id).limit(1)).scalar_one()
+        if row < at:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low)
+
+
+def _at(conn: Connection, change_id: int) -> int:
+    return int(conn.execute(select(change.c.at).where(change.c.id == change_id)).scalar_one())

@@ -1,0 +1,55 @@
+"""Which search parameters each kind has, of which type, and what can come along with it: one table for search and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hub.codecs.fhir_resource import MAKERS
+
+COMMON = {"_id": "token", "_lastUpdated": "date"}
+NUMBERED = {"identifier": "token"}
+OWNED = {"patient": "reference"}
+PARAMETERS: dict[str, dict[str, str]] = {
+    "Patient": COMMON | NUMBERED | {
+        "name": "string", "family": "string", "given": "string", "phone": "token", "telecom": "token", "birthdate": "date",
+        "gender": "token", "active": "token",
+    },
+    "RelatedPerson": COMMON | OWNED,
+    "Practitioner": COMMON | NUMBERED,
+    "Organization": COMMON | NUMBERED,
+    "Encounter": COMMON | NUMBERED | OWNED | {
+        "subject": "reference", "date": "date", "status": "token", "class": "token", "practitioner": "reference",
+        "participant": "reference",
+    },
+    "Appointment": COMMON | NUMBERED | OWNED | {
+        "actor": "reference", "date": "date", "status": "token", "practitioner": "reference",
+    },
+    "Coverage": COMMON | OWNED | {"beneficiary": "reference"},
+}  # fmt: skip
+INCLUDES: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {  # kind -> parameter -> (element, kinds it leads to)
+    "RelatedPerson": {"patient": ("patient", ("Patient",))},
+    "Encounter": {
+        "patient": ("subject", ("Patient",)), "subject": ("subject", ("Patient",)),
+        "practitioner": ("participant", ("Practitioner",)), "participant": ("participant", ("Practitioner", "RelatedPerson")),
+    },
+    "Appointment": {
+        "patient": ("participant", ("Patient",)), "practitioner": ("participant", ("Practitioner",)),
+        "actor": ("participant", ("Patient", "Practitioner", "RelatedPerson")),
+    },
+    "Coverage": {
+        "patient": ("beneficiary", ("Patient",)), "beneficiary": ("beneficiary", ("Patient",)),
+        "payor": ("payor", ("Organization",)),
+    },
+}  # fmt: skip
+WHOSE = ("patient", "subject", "beneficiary", "actor")  # parameters that can name the patient
+OF_PATIENT = tuple(kind for kind in MAKERS if any(name in PARAMETERS[kind] for name in OWNED))
+
+
+def include_names() -> dict[str, list[str]]:
+    """_include values of each kind, for the CapabilityStatement."""
+    return {kind: [f"{kind}:{name}" for name in found] for kind, found in INCLUDES.items()}
+
+
+def revinclude_names() -> dict[str, list[str]]:
+    """_revinclude values: what belongs to a patient."""
+    return {"Patient": [f"{kind}:{name}" for kind in OF_PATIENT for name in WHOSE if name in INCLUDES.get(kind, {})]}

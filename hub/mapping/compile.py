@@ -57,10 +57,14 @@ def narrow(raw: str, path: PathSpec, reader: Reader) -> str:
 
 def condition(when: When) -> Callable[[Group, Reader], bool]:
     """A `when` as a function of the group."""
-    path = when.path
+    paths = when.paths
 
     def holds(group: Group, reader: Reader) -> bool:
-        text = reader.text(narrow(repetition(fetch(path, group), path, reader), path, reader))
+        text = ""
+        for path in paths:
+            text = reader.text(narrow(repetition(fetch(path, group), path, reader), path, reader))
+            if text:
+                break
         if when.present is not None:
             return bool(text) == when.present
         if when.among is not None:

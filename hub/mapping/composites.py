@@ -6,6 +6,7 @@ tables, with the Korean rules of names and phones where those tables are silent.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hub.mapping.functions import Reader, as_latin1_cp949, function
@@ -25,6 +26,8 @@ TELECOM_SYSTEM = {  # table 0202 -> FHIR contact-point-system
     "MD": "other", "TDD": "other", "TTY": "other",
 }  # fmt: skip
 _NO_NAME = frozenset({"?", "-", "."})
+_AMOUNT = re.compile(r"[+-]?\d{1,15}(\.\d{1,6})?\Z", re.ASCII)
+_COMPARES = frozenset({"<", ">", "<=", ">=", "=", "<>"})
 
 
 def _identifier(parts: list[str], reader: Reader, assigner_at: int, type_at: int) -> dict[str, Any] | None:
@@ -356,3 +359,39 @@ def as_cwe(parts: list[str], reader: Reader) -> dict[str, Any] | None:
 def as_cwe_code(parts: list[str], reader: Reader) -> str | None:
     """CE/CWE -> its code alone, else its text."""
     return reader.first(parts[0]) or (reader.text(parts[1]) if len(parts) > 1 else "") or None
+
+
+@function("party_name", "parts", "object")
+def as_party_name(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """XPN -> Party by its name alone (PRD-2)."""
+    name = _name(parts, reader, 0)
+    return {"name": name["text"]} if name else None
+
+
+@function("code_identifier", "parts", "object")
+def as_code_identifier(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """The Identifier of `code_key`."""
+    number = number_of(parts[0], reader)
+    return {"assigner": reader.assigner, "value": number} if number else None
+
+
+@function("money", "parts", "object")
+def as_money(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """CP or MO -> Money: amount and currency, the currency beside the amount (CP.1 is an MO) or behind it (MO)."""
+    pieces = parts[0].split(reader.subcomponent)
+    amount = reader.text(pieces[0]).replace(",", "")
+    if not amount:
+        return None
+    if not _AMOUNT.match(amount):
+        raise BadValue("not an amount")
+    currency = reader.text(pieces[1]) if len(pieces) > 1 else reader.text(parts[1]) if len(parts) == 2 else ""
+    return {"value": amount, "currency": currency} if currency else {"value": amount}
+
+
+@function("obx_value", "parts")
+def as_obx_value(parts: list[str], reader: Reader) -> str | None:
+    """OBX-5 as text: a number or words as they stand, a coded value by its words, a structured number (SN) put together."""
+    texts = [reader.text(part) for part in parts]
+    if texts[0] in _COMPARES or (len(texts) > 1 and not texts[0] and texts[1][:1].isdigit()):
+        return "".join(texts) or None
+    return (texts[1] if len(texts) > 2 and texts[1] else " ".join(filter(None, texts[:2]))) or None

@@ -35,6 +35,7 @@ class CompiledBlock:
 
     __slots__ = (
         "block",
+        "by_occurrence",
         "each_local",
         "holds",
         "items",
@@ -46,6 +47,7 @@ class CompiledBlock:
         "other_paths",
         "others",
         "patient",
+        "refs",
         "runs",
         "whole",
         "whole_targets",
@@ -60,8 +62,11 @@ class CompiledBlock:
         self.other_paths = [key.paths[0] for key in block.keys.get("other_keys", ())]
         self.patient = keys_finder(block.patient, False) if block.patient else None
         self.holds = condition(block.when) if block.when else None
+        self.refs = {name: keys_finder(spec, False) for name, spec in block.refs.items()}
         self.lists = tuple({rule.to[0] for rule in block.rules if rule.each})
         self.each_local = _is_local(block)
+        chosen = [r for r in block.rules if r.each and r.when]  # a condition on the rule's own segment means that very one
+        self.by_occurrence = {r.paths[0].segment for r in chosen if r.when and r.when.paths[0].segment == r.paths[0].segment}
         fields = [path for path in block.each if path.field]
         items = bool(block.each) and self.each_local and len(fields) in (0, len(block.each)) and (fields or len(block.each) == 1)
         plain = block.snapshot is not None or (block.unique and not block.patient and not block.default)
@@ -153,9 +158,12 @@ class CompiledBlock:
             if many:
                 for fields in found:
                     count = len(fields)
+                    if segment in self.by_occurrence:
+                        reader.group = {**group, segment: [fields]}
                     for at, run in many:
                         if at < count and (raw := fields[at]):
                             run(raw, reader, values, paths)
+                reader.group = group
         for name in self.lists:
             if name in values and not values[name]:
                 values[name] = None
@@ -184,19 +192,19 @@ def _place(rule: Rule) -> tuple[str, int]:
 
 def _is_within(rule: Rule, segment: str) -> bool:
     """Whether a rule looks at nothing but this segment."""
-    return all(path.segment == segment for path in rule.paths) and (rule.when is None or rule.when.path.segment == segment)
+    paths = (*rule.paths, *(rule.when.paths if rule.when else ()))
+    return all(path.segment == segment for path in paths)
 
 
 def _is_local(block: Block) -> bool:
     """Whether the block looks at nothing but the item of its `each`: then an item needs no view of the rest."""
     own = {path.segment if not path.field and path.segment != ITEM else ITEM for path in block.each}
-    seen = {path.segment for rule in block.rules for path in rule.paths} | {
-        rule.when.path.segment for rule in block.rules if rule.when
-    }
-    seen |= {path.segment for spec in block.keys.values() for key in spec for path in key.paths}
+    seen = {path.segment for rule in block.rules for path in (*rule.paths, *(rule.when.paths if rule.when else ()))}
+    specs = (*block.keys.values(), *block.refs.values())
+    seen |= {path.segment for spec in specs for key in spec for path in key.paths}
     if block.when:
-        seen.add(block.when.path.segment)
-    return seen <= own
+        seen |= {path.segment for path in block.when.paths}
+    return seen <= own and block.within is None
 
 
 class CompiledEvent:
@@ -314,19 +322,21 @@ class Engine:
             reader.keys.clear()
         for block, fixed, default in plan:
             reader.group = group
-            if block.holds is not None and not block.holds(group, reader):
-                continue
             spec = block.block
+            if block.holds is not None and (not spec.each or block.each_local) and not block.holds(group, reader):
+                continue
             if spec.snapshot is not None:
                 self._snapshot(block, group, segments, reader, facts, default)
             elif spec.fact is not None:
-                for item, _ in items_of(spec.each, group, segments, block.each_local, reader) if spec.each else ((group, ""),):
+                for item, _ in items_of(spec, group, segments, block.each_local, reader) if spec.each else ((group, ""),):
                     facts.extend(_MAKERS[spec.fact](block, item, reader))
             elif block.memory is not None and reader.common and not fixed and not default:
                 block.recall_items(group, reader, facts)
             elif spec.each:
                 seen: set[Key] = set()
-                for item, label in items_of(spec.each, group, segments, block.each_local, reader):
+                for item, label in items_of(spec, group, segments, block.each_local, reader):
+                    if block.holds is not None and not block.each_local and not block.holds(item, reader):
+                        continue
                     self._fact(block, item, group, reader, facts, fixed, default, label, seen)
             else:
                 self._fact(block, group, group, reader, facts, fixed, default, "", None)
@@ -342,7 +352,7 @@ class Engine:
             if spec.required and not spec.each:
                 raise _no_key(spec)
             path = spec.keys["key"][0].paths[0]
-            if not spec.each and path.segment in group:
+            if path.segment in item and not spec.unique:
                 reader.warn(path.text, f"no number, so no {spec.kind}")
             return
         key = keys[0]
@@ -358,12 +368,17 @@ class Engine:
             if name not in values:
                 values[name] = value
                 paths[name] = "MSH-9"
+        for name, find in block.refs.items():
+            numbers = _cached(find, group, reader) if item is group else find(item, reader)
+            if numbers:
+                values[name] = {"identifier": {"assigner": numbers[0].assigner, "value": numbers[0].value}}
+                paths[name] = spec.refs[name][0].paths[0].text
         if label:
             paths = dict.fromkeys(values, label)
         others: tuple[Key, ...] = ()
         if block.others is not None and block.has_others(item, reader):
             others = tuple(other for other in block.others(item, reader) if other != key)
-        facts.append(Fact(block.kind, key, values, paths, patient, others))
+        facts.append(Fact(block.kind, key, values, paths, patient, others, create=spec.create))
 
     def _patient(self, block: CompiledBlock, group: Group, reader: Reader) -> Key | None:
         if block.patient is None:
@@ -390,7 +405,7 @@ class Engine:
                 if values:
                     items.append({**default, **values})
         else:
-            for item, _ in items_of(spec.each, group, segments, block.each_local, reader):
+            for item, _ in items_of(spec, group, segments, block.each_local, reader):
                 said = True
                 values = {}
                 block.read(item, reader, values, {})

@@ -26,11 +26,11 @@ def explain(engine: Engine, message: Message, context: Context) -> list[Row]:
         for group, segments in groups_of(message, each):
             for block, fixed, _ in plan:
                 spec = block.block
-                if block.holds is not None and not block.holds(group, reader):
-                    continue
-                items = items_of(spec.each, group, segments, block.each_local, reader) if spec.each else [(group, "")]
+                items = items_of(spec, group, segments, block.each_local, reader) if spec.each else [(group, "")]
                 for number, (item, label) in enumerate(items, 1):
                     reader.group = item
+                    if block.holds is not None and not block.holds(group if block.each_local else item, reader):
+                        continue
                     fact = _fact_name(block) + (f" {number}" if spec.each else "")
                     rows += _key_rows(block, item, reader, fact, label)
                     rows += [_row("MSH-9", True, to, value, "event", fact) for to, value in fixed.items()]
@@ -48,8 +48,8 @@ def _fact_name(block: CompiledBlock) -> str:
 
 
 def _key_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> Iterator[Row]:
-    for name, find in block.keys.items():
-        first = block.block.keys[name][0]
+    for name, find in [*block.keys.items(), *block.refs.items()]:
+        first = (block.block.keys.get(name) or block.block.refs[name])[0]
         found = find(item, reader)
         path = label or first.paths[0].text
         yield _row(path, bool(found), name, [str(key) for key in found], first.function.name, fact)

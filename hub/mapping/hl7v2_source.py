@@ -8,7 +8,7 @@ from hub.codecs.hl7v2 import Message
 from hub.domain.errors import Unmappable
 from hub.mapping.compile import Group
 from hub.mapping.functions import NULL, Reader
-from hub.mapping.spec import ITEM, PathSpec
+from hub.mapping.spec import ITEM, Block
 from hub.mapping.times import BadValue, micros
 
 Segments = list[tuple[str, list[str]]]
@@ -90,25 +90,27 @@ def _grouped(segments: Segments) -> Group:
     return group
 
 
-def items_of(
-    each: tuple[PathSpec, ...], group: Group, segments: Segments, local: bool, reader: Reader
-) -> Iterator[tuple[Group, str]]:
+def items_of(block: Block, group: Group, segments: Segments, local: bool, reader: Reader) -> Iterator[tuple[Group, str]]:
     """The items of a block's `each`, in order: segments (with those that belong to them), or repetitions of fields as `*`.
 
     `local`: the block looks at nothing else, so the item alone is enough.
     """
-    for path in each:
-        found = group.get(path.segment)
-        if found is None:
-            continue
+    for path in block.each:
         if not path.field and path.segment != ITEM:
             if local:
-                for fields in found:
+                for fields in group.get(path.segment, ()):
                     yield {path.segment: [fields]}, ""
+            elif not any(name in group for name in path.segment.split(",")):
+                continue
+            elif block.within is None:
+                for header, own in _following(path.segment, [], segments):
+                    yield _grouped(header + own), ""
             else:
-                yield from _following(path.segment, segments)
+                for header, own in _following(block.within.segment, [], segments):
+                    for outer, inner in _following(path.segment, header, own):
+                        yield _grouped(outer + inner), ""
             continue
-        for fields in found:
+        for fields in group.get(path.segment, ()):
             if path.field >= len(fields) or not fields[path.field] or fields[path.field] == NULL:
                 continue
             for rep in fields[path.field].split(reader.repetition):
@@ -117,9 +119,23 @@ def items_of(
                     yield (item if local else {**group, **item}), path.text
 
 
-def _following(name: str, segments: Segments) -> Iterator[tuple[Group, str]]:
-    """Each such segment with what follows it up to the next, over what stands before the first."""
-    starts = [at for at, (segment, _) in enumerate(segments) if segment == name]
-    header = segments[: starts[0]] if starts else []
+def _following(names: str, header: Segments, segments: Segments) -> Iterator[tuple[Segments, Segments]]:
+    """Each such segment with what follows it up to the next; and what stands before the first one, behind `header`.
+
+    Of several names (ORC,OBR) an item begins at each that does not come after an earlier one of the same item. What is
+    named so and stands in the header (an OBX of the patient) is no part of an item.
+    """
+    ranks = {name: rank for rank, name in enumerate(names.split(","))}
+    starts: list[int] = []
+    last = 0
+    for at, (segment, _) in enumerate(segments):
+        rank = ranks.get(segment)
+        if rank is not None:
+            if not starts or rank <= last:
+                starts.append(at)
+            last = rank
+    if not starts:
+        return
+    before = [one for one in header if one[0] not in ranks] + segments[: starts[0]]
     for start, end in zip(starts, [*starts[1:], len(segments)], strict=True):
-        yield _grouped(header + segments[start:end]), ""
+        yield before, segments[start:end]

@@ -80,6 +80,13 @@ def key_xcn(parts: list[str], reader: Reader) -> Key | None:
     return Key((assigner_of(parts[8], reader) if len(parts) > 8 else "") or reader.assigner, number)
 
 
+@function("code_key", "parts", "key")
+def key_code(parts: list[str], reader: Reader) -> Key | None:
+    """The first component as a number of the channel's assigner: a CWE that is a primary key (MFE-4, STF-1)."""
+    number = number_of(parts[0], reader)
+    return Key(reader.assigner, number) if number else None
+
+
 @function("number_key", "parts", "key")
 def key_number(parts: list[str], reader: Reader) -> Key | None:
     """A plain number (a column): the channel's assigner. Several parts are joined by `/`."""

@@ -4,7 +4,8 @@
     [key]      patient = ["PID-3", "PID-2"]            # a named key: the first path that gives a number
     [block.NAME]                           # makes facts of one kind
         kind = "Patient" | snapshot = "nk1" (with kind) | fact = "merge" … | include = ["other", "blocks"]
-        key, keys, patient, each, when, unique, required, other_keys
+        key, keys, patient, each, within, when, unique, required, other_keys, create, like = "another block"
+        [block.NAME.refs]   encounter = "visit"        # another thing, by its number
         [block.NAME.fields]  "PID-7" = { to = "birthDate", as = "date" }      # or a list of such tables
         [block.NAME.default] role = "next_of_kin"      # where the message says nothing
     [event."ADT^A01"]                      # which blocks an event runs, and what it says by being that event
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, cast
 
 from hub.domain.errors import Misconfigured
-from hub.domain.model import DOCUMENTS, Kind
+from hub.domain.model import DOCUMENTS, REFERENCES, Kind
 from hub.mapping import toml_lines
 from hub.mapping.functions import Function, functions
 from hub.mapping.layers import Document
@@ -39,8 +40,9 @@ _HL7_PATH = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?-(\d+)(?:\((\d+)\))?(?:
 _RULE_KEYS = {"to", "as", "codes", "default", "each", "when", "value", "with", "empty"}
 _BLOCK_KEYS = {
     "kind", "snapshot", "fact", "scope", "include", "key", "keys", "other_keys", "patient", "each", "when", "unique", "required",
-    "fields", "default",
+    "fields", "default", "within", "refs", "create", "like",
 }  # fmt: skip
+_SEGMENTS = re.compile(r"[A-Z][A-Z0-9]{2}(,[A-Z][A-Z0-9]{2})*\Z")
 _EVENT_KEYS = {"title", "blocks", "after", "each", "set", "default"}
 _WHEN_KEYS = {"path", "in", "not_in", "present"}
 
@@ -150,7 +152,7 @@ class _Checker:
             self.fail(path, "`when` needs a path and one of `in`, `not_in`, `present`")
         among, not_among = data.get("in"), data.get("not_in")
         return When(
-            self.path(self.text(data["path"], path), path),
+            tuple(self.path(part, path) for part in self.text(data["path"], path).split(",")),
             None if among is None else frozenset(self.texts(among, path)),
             None if not_among is None else frozenset(self.texts(not_among, path)),
             data.get("present"),
@@ -181,7 +183,7 @@ class _Checker:
         at = ("block", name)
         if not isinstance(spec, dict):
             self.fail(at, "a block is a table")
-        spec = cast("dict[str, Any]", spec)
+        spec = self.like(cast("dict[str, Any]", spec), at)
         self.only(spec, _BLOCK_KEYS, at)
         kind, fact, include = spec.get("kind"), spec.get("fact"), self.texts(spec.get("include", []), (*at, "include"))
         if (kind is not None) + (fact is not None) + bool(include) != 1:
@@ -210,11 +212,38 @@ class _Checker:
             required=bool(spec.get("required", True)),
             rules=tuple(rules),
             default=self.table(spec, "default", at),
+            within=self.each_path(self.text(spec["within"], (*at, "within")), (*at, "within")) if "within" in spec else None,
+            refs=self.refs(spec, kind, at),
+            create=bool(spec.get("create", True)),
         )
 
+    def like(self, spec: dict[str, Any], at: toml_lines.Path) -> dict[str, Any]:
+        """`like`: all that another block says, and what this one says over it."""
+        if "like" not in spec:
+            return spec
+        blocks = self.table(self.document.data, "block", ())
+        base = blocks.get(spec["like"])
+        if not isinstance(base, dict) or "like" in base:
+            self.fail(
+                (*at, "like"), f"no block `{spec['like']}`{_meant(str(spec['like']), blocks)} (nor one that is `like` another)"
+            )
+        own = {name: value for name, value in spec.items() if name != "like"}
+        tables = {name: {**base.get(name, {}), **own[name]} for name in ("fields", "refs", "default") if name in own}
+        return {**base, **own, **tables}
+
+    def refs(self, spec: dict[str, Any], kind: object, at: toml_lines.Path) -> dict[str, KeySpec]:
+        """`refs = { encounter = "visit" }`: the number of another thing, which becomes a reference to it."""
+        known = [name for name in REFERENCES if kind in DOCUMENTS and name in DOCUMENTS[kind].__annotations__]
+        found = {}
+        for name, value in self.table(spec, "refs", at).items():
+            if name not in known:
+                self.fail((*at, "refs", name), f"{kind} has no reference `{name}`{_meant(name, known)}")
+            found[name] = self.key(value, (*at, "refs", name))
+        return found
+
     def each_path(self, text: str, at: toml_lines.Path) -> PathSpec:
-        """`each` names a segment (`NK1`) or a field (`PV1-7`)."""
-        if self.source == "hl7v2" and len(text) == 3 and text.isalnum() and text.isupper():
+        """`each` names a segment (`NK1`), several that may begin an item (`ORC,OBR`), or a field (`PV1-7`)."""
+        if self.source == "hl7v2" and _SEGMENTS.match(text):
             return PathSpec(text, text)
         return self.path(text, at)
 

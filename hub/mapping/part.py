@@ -79,14 +79,14 @@ def _segments(blocks: list[Block]) -> list[tuple[str, Pick, list[str]]]:
 def _paths(block: Block) -> Iterator[PathSpec]:
     yield from block.each
     if block.when:
-        yield block.when.path
+        yield from block.when.paths
     for spec in (*block.keys.values(), block.patient):
         for key in spec:
             yield from key.paths
     for rule in block.rules:
         yield from rule.paths
         if rule.when:
-            yield rule.when.path
+            yield from rule.when.paths
 
 
 def _pick(numbers: list[int]) -> Pick:

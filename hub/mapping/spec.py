@@ -15,7 +15,10 @@ ITEM = "*"  # the repetition that a block's `each` stands at
 
 @dataclass(frozen=True, slots=True)
 class PathSpec:
-    """One place: a field of a segment, a column, or (`segment` "*") the item of `each`. 0 means "not said"."""
+    """One place: a field of a segment, a column, or (`segment` "*") the item of `each`. 0 means "not said".
+
+    `segment` may be several, "ORC,OBR", in an `each`: an item begins at any of them that follows none of the later ones.
+    """
 
     text: str
     segment: str = ""
@@ -30,7 +33,7 @@ class PathSpec:
 class When:
     """A condition on one path; nothing more is expressible."""
 
-    path: PathSpec
+    paths: tuple[PathSpec, ...]  # the first that says something
     among: frozenset[str] | None = None
     not_among: frozenset[str] | None = None
     present: bool | None = None
@@ -85,6 +88,9 @@ class Block:
     required: bool
     rules: tuple[Rule, ...]
     default: Mapping[str, Any]
+    within: PathSpec | None = None  # the segments that a group of items belongs to, where `each` is one of several in it
+    refs: Mapping[str, KeySpec] = field(default_factory=dict)  # field -> the number of the thing that it names
+    create: bool = True  # False: only of what is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,10 @@ from hub.db.views import plain
 from hub.domain import search as forms
 from hub.domain.model import Kind
 
-TIMELINE_KINDS: tuple[Kind, ...] = ("Encounter", "Appointment")
+TIMELINE_KINDS: tuple[Kind, ...] = (
+    "Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "MedicationRequest", "Procedure", "DocumentReference",
+    "Payment",
+)  # fmt: skip
 _LAST_CHARACTER = "\U0010ffff"
 
 

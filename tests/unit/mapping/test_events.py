@@ -44,7 +44,7 @@ LISTED = [
 
 def test_every_listed_event_has_a_map() -> None:
     assert [event for event in LISTED if not MAPS.handles(event)] == []
-    assert not MAPS.handles("ORU^R01")
+    assert not MAPS.handles("ADT^A20")
     assert all(title for _, title in MAPS.events())
 
 
@@ -185,7 +185,7 @@ def test_an_unreadable_field_is_left_out_with_a_warning_without_its_value() -> N
         ("ADT^A41", (PID, "MRG|1"), "PID-18"),
         ("SIU^S12", ("SCH|P1|F1",), "PID-3"),
         ("SIU^S12", ("SCH|", PID), "SCH-2"),
-        ("ORU^R01", (PID,), "MSH-9"),
+        ("ADT^A20", (PID,), "MSH-9"),
     ],
 )
 def test_without_its_number_a_message_is_unmappable_and_the_reason_names_the_field(

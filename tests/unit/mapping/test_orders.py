@@ -1,0 +1,132 @@
+"""Orders, results and medication: what their maps make, how results find their order and visit, and what they leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hub.codecs.hl7v2 import Message, parse
+from hub.domain.facts import Fact, Key
+from hub.mapping import Context, MapSet, load_maps
+
+MAPS = load_maps()
+CONTEXT = Context("HOSP", "ocs", "Asia/Seoul", received_at=1_000_000)
+PID = "PID|1||00012345||홍^길동||19800131|M"
+PV1 = "PV1|1|O|IM^R1^1|||||||IM|||||||||V1"
+
+
+def message(event: str, *segments: str) -> Message:
+    head = f"MSH|^~\\&|OCS|HOSP|HUB|HOSP|20261122090500||{event}|1|P|2.5|||AL|NE|KOR|UNICODE UTF-8"
+    return parse("\r".join([head, *segments]).encode())
+
+
+def made(event: str, *segments: str, maps: MapSet = MAPS) -> dict[str, list[Fact]]:
+    found: dict[str, list[Fact]] = {}
+    for fact in maps.map(message(event, *segments), CONTEXT).facts:
+        if isinstance(fact, Fact):
+            found.setdefault(fact.kind, []).append(fact)
+    return found
+
+
+def test_an_order_with_its_numbers_status_doctor_and_visit() -> None:
+    [order] = made(
+        "ORM^O01", PID, PV1, "ORC|NW|P100|F100||||||20261122090000+0900|||D001^똠방각하",
+        "OBR|1|P100|F100|L001^혈당^LOCAL|S|20261123||||||||||D001^똠방각하",
+    )["ServiceRequest"]  # fmt: skip
+    assert order.key == Key("HOSP:placer", "P100")
+    assert order.other_keys == (Key("HOSP", "F100"),)
+    assert order.patient == Key("HOSP", "00012345")
+    assert order.values["status"] == "active"
+    assert order.values["code"] == {"code": "L001", "display": "혈당", "system": "LOCAL"}
+    assert order.values["priority"] == "stat"
+    assert order.values["occurrence"] == "2026-11-23"
+    assert order.values["encounter"] == {"identifier": {"assigner": "HOSP", "value": "V1"}}
+    assert [p["role"] for p in order.values["participant"]] == ["requester"]
+    assert order.paths["encounter"] == "PV1-19"
+
+
+@pytest.mark.parametrize(
+    ("orc", "status"),
+    [
+        ("NW|P1", "active"),
+        ("NW|P1|||CM", "completed"),
+        ("CA|P1|||IP", "revoked"),
+        ("HD|P1", "on-hold"),
+        ("SC|P1|||DC", "revoked"),
+    ],
+)
+def test_what_is_taken_back_is_so_whatever_else_is_said(orc: str, status: str) -> None:
+    [order] = made("ORM^O01", PID, f"ORC|{orc}", "OBR|1|P1||L1")["ServiceRequest"]
+    assert order.values["status"] == status
+
+
+def test_each_order_has_its_own_segments() -> None:
+    orders = made("OML^O21", PID, "ORC|NW|P1", "OBR|1|P1||A", "OBR|2|P2||B", "ORC|CA|P3", "OBR|3|P3||C")["ServiceRequest"]
+    assert [(o.key.value, o.values["code"]["code"], o.values.get("status")) for o in orders] == [
+        ("P1", "A", "active"), ("P2", "B", None), ("P3", "C", "revoked"),
+    ]  # fmt: skip
+
+
+def test_a_drug_is_medication_and_no_service() -> None:
+    found = made("ORM^O01", PID, "ORC|NW|P1", "RXO|D7^아스피린|100||mg", "ORC|NW|P2", "OBR|1|P2||A")
+    [drug], [order] = found["MedicationRequest"], found["ServiceRequest"]
+    assert (drug.key.value, order.key.value) == ("P1", "P2")
+    assert drug.values | {"code": None} == drug.values | {"status": "active", "dose": "100", "unit": "mg", "code": None}
+
+
+def test_dispensing_is_told_of_the_prescription() -> None:
+    [drug] = made("RDS^O13", PID, "ORC|RE|P1", "RXE||D7^아스피린|100||mg", "RXD|1|D7|20261122|10")["MedicationRequest"]
+    assert (drug.key.value, drug.values["dispensed"], drug.values["dispensedAt"]) == ("P1", "10", "2026-11-22")
+
+
+RESULT = (
+    PID, "OBX|1|ST|HEIGHT||170", PV1,
+    "ORC|RE|P1|F1", "OBR|1|P1|F1|CBC|||20261122|||||||||D001||||||20261122100000||LAB|F",
+    "OBX|1|NM|WBC||7.1|10*3/uL|4-10|N|||F", "OBX|2|NM|HGB||19.9|g/dL|13-17|HH|||F",
+    "OBR|2|P2|F1|CRP|||20261122||||||||||||||||||P", "OBX|1|NM|CRP|1|3||<5|H|||P",
+)  # fmt: skip
+
+
+def test_a_result_names_its_order_and_visit_and_its_values_name_it() -> None:
+    found = made("ORU^R01", *RESULT)
+    first, second = found["DiagnosticReport"]
+    assert (first.key.value, second.key.value) == ("F1/CBC", "F1/CRP")  # one sample, one filler number
+    assert (first.values["status"], second.values["status"]) == ("final", "preliminary")
+    assert first.values["basedOn"] == {"identifier": {"assigner": "HOSP:placer", "value": "P1"}}
+    assert second.values["basedOn"]["identifier"]["value"] == "P2"
+    assert first.values["encounter"]["identifier"]["value"] == "V1"
+    values = found["Observation"]
+    assert [o.key.value for o in values] == ["F1/CBC/WBC", "F1/CBC/HGB", "F1/CRP/CRP/1"]  # and not the patient's own OBX
+    assert [o.values["report"]["identifier"]["value"] for o in values] == ["F1/CBC", "F1/CBC", "F1/CRP"]
+    assert [o.values["interpretation"] for o in values] == [["N"], ["HH"], ["H"]]
+
+
+def test_values_are_kept_only_where_the_site_says_so(tmp_path: Path) -> None:
+    kept = {"value", "unit", "referenceRange"}
+    assert not any(kept & fact.values.keys() for fact in made("ORU^R01", *RESULT)["Observation"])
+    (tmp_path / "values.toml").write_text(
+        'source = "hl7v2"\n[block.observation.fields]\n'
+        '"OBX-5" = { to = "value", as = "obx_value", when = { path = "OBX-2", not_in = ["ED", "RP"] } }\n'
+        '"OBX-6" = { to = "unit", as = "cwe_code" }\n"OBX-7" = { to = "referenceRange" }\n'
+    )
+    first, *_ = made("ORU^R01", *RESULT, maps=load_maps([tmp_path]))["Observation"]
+    assert {name: first.values[name] for name in kept} == {"value": "7.1", "unit": "10*3/uL", "referenceRange": "4-10"}
+    obx = ["OBX|1|CE|A||POS^양성^L|||||||F", "OBX|2|SN|B||>^5|||||||F", "OBX|3|ED|C||^PDF^^Base64^JVBER|||||||F"]
+    more = made("ORU^R01", PID, "OBR|1||F9|X", *obx, maps=load_maps([tmp_path]))["Observation"]
+    assert [fact.values.get("value") for fact in more] == ["양성", ">5", None]
+
+
+def test_a_result_without_a_number_is_known_by_patient_test_and_time() -> None:
+    [report] = made("ORU^R01", PID, "OBR|1|||CBC|||202611220800")["DiagnosticReport"]
+    assert report.key.value == "00012345/CBC/202611220800"
+
+
+def test_what_nothing_can_be_filed_under_is_left_out_with_a_warning() -> None:
+    mapped = MAPS.map(message("ORU^R01", PID, "OBR|1|||CBC", "OBX|1|NM|WBC||7"), CONTEXT)
+    assert "OBR-3: no number, so no DiagnosticReport" in mapped.warnings
+
+
+def test_an_answer_changes_only_what_is_known_and_needs_no_patient() -> None:
+    [order] = made("ORR^O02", "MSA|AA|1", "ORC|OC|P1|F1")["ServiceRequest"]
+    assert (order.patient, order.create, order.values["status"]) == (None, False, "revoked")

@@ -1,0 +1,90 @@
+"""Orders and results on the store in memory: what they refer to, and that they go where their patient and visit go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hub.domain.facts import Fact, Key, Move, Snapshot
+from tests.house import House, merge, patient, unlink, visit
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def act(kind: Any, number: str, of: str | None, *others: str, **values: Any) -> Fact:
+    typed = [{"assigner": "H", "value": number, "type": "PLAC"}, *({"assigner": "H", "value": n, "type": "FILL"} for n in others)]
+    said = {"identifier": typed} | values
+    whose = Key("H", of) if of else None
+    return Fact(kind, Key("H", number), said, dict.fromkeys(said, "ORC-2"), whose, tuple(Key("H", n) for n in others))
+
+
+def of(number: str) -> dict[str, Any]:
+    return {"identifier": {"assigner": "H", "value": number}}
+
+
+def test_a_result_refers_to_its_order_and_visit_where_they_are_known(house: House) -> None:
+    applied = house.tell(patient("1"), visit("V1", "1"), act("ServiceRequest", "P1", "1", encounter=of("V1"), status="active"))
+    assert "servicerequest.created" in [c.type for c in applied.changes]
+    house.tell(act("DiagnosticReport", "F1", "1", encounter=of("V1"), basedOn=of("P1"), status="final"))
+    report = house.doc("F1", "DiagnosticReport")
+    assert report["encounter"]["reference"] == f"Encounter/{house.id('V1', 'Encounter')}"
+    assert report["basedOn"]["reference"] == f"ServiceRequest/{house.id('P1', 'ServiceRequest')}"
+    house.tell(act("DiagnosticReport", "F2", "1", basedOn=of("P9")))
+    assert "reference" not in house.doc("F2", "DiagnosticReport")["basedOn"]
+
+
+def test_orders_that_share_a_filler_number_stay_two(house: House) -> None:
+    house.tell(patient("1"), act("ServiceRequest", "P1", "1", "F1"))
+    applied = house.tell(act("ServiceRequest", "P2", "1", "F1"))
+    assert house.id("P1", "ServiceRequest") != house.id("P2", "ServiceRequest")
+    assert applied.notes == []
+    house.tell(Fact("ServiceRequest", Key("H", "F1"), {"status": "completed"}, {"status": "ORC-5"}, Key("H", "1")))
+    assert house.doc("P1", "ServiceRequest")["status"] == "completed"  # told by the filler's number alone
+
+
+def test_what_is_revoked_is_cancelled(house: House) -> None:
+    house.tell(patient("1"), act("ServiceRequest", "P1", "1", status="active"))
+    [changed] = house.tell(act("ServiceRequest", "P1", "1", status="revoked")).changes
+    assert changed.type == "servicerequest.cancelled"
+
+
+def test_orders_and_results_go_with_a_merge_and_come_back(house: House) -> None:
+    house.tell(patient("1"), patient("2"), act("DiagnosticReport", "F1", "2"), act("Observation", "F1/A", "2", report=of("F1")))
+    house.tell(merge("1", "2"))
+    for number, kind in (("F1", "DiagnosticReport"), ("F1/A", "Observation")):
+        assert house.row(number, kind)["patient_id"] == house.id("1")
+    house.tell(unlink("1", "2"))
+    for number, kind in (("F1", "DiagnosticReport"), ("F1/A", "Observation")):
+        assert house.row(number, kind)["patient_id"] == house.id("2")
+
+
+def test_what_belongs_to_a_visit_moves_with_it_and_the_rest_stays(house: House) -> None:
+    house.tell(patient("1"), patient("2"), visit("V1", "1"))
+    house.tell(act("DiagnosticReport", "F1", "1", encounter=of("V1")), act("DiagnosticReport", "F2", "1"))
+    house.tell(Move("visit", Key("H", "2"), Key("H", "1"), Key("H", "V1")))
+    assert house.row("F1", "DiagnosticReport")["patient_id"] == house.id("2")
+    assert house.row("F2", "DiagnosticReport")["patient_id"] == house.id("1")
+
+
+def test_an_answer_about_an_unknown_order_makes_none(house: House) -> None:
+    fact = act("ServiceRequest", "P1", None, status="completed")
+    fact.create = False
+    applied = house.tell(fact)
+    assert applied.notes == ["unknown_servicerequest"]
+    house.tell(patient("1"), act("ServiceRequest", "P1", "1", status="active"))
+    house.tell(fact)
+    assert house.doc("P1", "ServiceRequest")["status"] == "completed"
+    assert house.row("P1", "ServiceRequest")["patient_id"] == house.id("1")
+
+
+def test_allergies_are_a_list(house: House) -> None:
+    def listed(*codes: str) -> Snapshot:
+        return Snapshot("AllergyIntolerance", Key("H", "1"), "al1", [{"code": {"code": c}} for c in codes], "AL1")
+
+    house.tell(patient("1"), listed("PEN", "EGG"))
+    applied = house.tell(listed("EGG", "NUT"))
+    assert sorted(c.type for c in applied.changes) == ["allergyintolerance.created", "allergyintolerance.removed"]

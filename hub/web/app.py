@@ -19,6 +19,8 @@ from hub.web.api import docs as api_docs
 from hub.web.auth import Denials, Throttle
 from hub.web.console import pages
 from hub.web.context import ChannelInfo, Explain, WebHub
+from hub.web.fhir import answers as fhir_answers
+from hub.web.fhir import routes as fhir
 
 __all__ = ["ChannelInfo", "Explain", "WebHub", "create_app"]
 
@@ -27,7 +29,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     tokens.router,
 )  # fmt: skip
 STATIC = Path(__file__).parent / "console" / "static"
-ROUTERS: tuple[APIRouter, ...] = (*API_ROUTERS, ops.router, api_docs.router, *pages.ROUTERS)
+ROUTERS: tuple[APIRouter, ...] = (*API_ROUTERS, fhir.router, ops.router, api_docs.router, *pages.ROUTERS)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -58,7 +60,7 @@ def create_app(hub: WebHub) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    errors.install(app, pages.error_page)
+    errors.install(app, fhir_answers.or_page(pages.error_page))
     app.add_middleware(Waking, written=hub.written)
     app.add_middleware(SecureHeaders)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]

@@ -375,6 +375,13 @@ def as_code_identifier(parts: list[str], reader: Reader) -> dict[str, Any] | Non
     return {"assigner": reader.assigner, "value": number} if number else None
 
 
+@function("department_identifier", "parts", "object")
+def as_department_identifier(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """The Identifier of `department_key`."""
+    number = number_of(parts[0], reader)
+    return {"assigner": f"{reader.assigner}:department", "value": number} if number else None
+
+
 @function("money", "parts", "object")
 def as_money(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     """CP or MO -> Money: amount and currency, the currency beside the amount (CP.1 is an MO) or behind it (MO)."""

@@ -87,6 +87,13 @@ def key_code(parts: list[str], reader: Reader) -> Key | None:
     return Key(reader.assigner, number) if number else None
 
 
+@function("department_key", "parts", "key")
+def key_department(parts: list[str], reader: Reader) -> Key | None:
+    """As `code_key`, in a numbering of its own: a department's code never meets an insurer's equal number."""
+    key = key_code(parts, reader)
+    return Key(f"{reader.assigner}:department", key.value) if key else None
+
+
 @function("number_key", "parts", "key")
 def key_number(parts: list[str], reader: Reader) -> Key | None:
     """A plain number (a column): the channel's assigner. Several parts are joined by `/`."""

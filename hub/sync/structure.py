@@ -118,7 +118,7 @@ class Structure:
         for visit in visits:
             account = {**visit.data.get("account", {}), "assigner": new.assigner, "value": new.value}
             self.work.load_resources([visit.id])
-            for source in self.work.sources_of(visit.id, "Encounter"):
+            for source in self.work.sources_of(visit.id, visit.kind):
                 if (source.data.get("account") or {}).get("value") == old.value:
                     source.data["account"], source.message_id, source.dirty = account, origin.message_id, True
                     source.lineage["account"] = self._lineage(origin)
@@ -126,9 +126,9 @@ class Structure:
             self._remember("change_identifier", "Account", old, visit.id, visit.id, origin)
 
     def _visits_on(self, account: Key) -> list[Resource]:
-        """Visits on this account of the patients that the message names (its PID came first)."""
+        """Visits (and their bills) on this account of the patients that the message names (its PID came first)."""
         patients = [r.id for r in self.work.resources.values() if r.kind == "Patient"]
-        visits = [v for patient in patients for v in self.work.children(patient, ("Encounter",))]
+        visits = [v for patient in patients for v in self.work.children(patient, ("Encounter", "ChargeItem", "Payment"))]
         return [v for v in visits if (v.data.get("account") or {}).get("value") == account.value]
 
     # -- unmerge, link --------------------------------------------------------------------------------------------
@@ -283,9 +283,9 @@ def _names(identifier: Mapping[str, Any], key: Key) -> bool:
 def _concerns(child: Resource, fact: Move) -> bool:
     if fact.what is None:
         return True
-    if fact.scope == "account":
+    if fact.scope == "account" and child.kind != "Account":
         return bool((child.data.get("account") or {}).get("value") == fact.what.value)
-    if child.kind in VISITS:
+    if child.kind in VISITS or (child.kind == "Account" and fact.scope == "account"):
         return any(i.get("value") == fact.what.value for i in child.data.get("identifier") or ())
     visit = (child.data.get("encounter") or {}).get("identifier") or {}  # told of a visit that nobody has told us of
     return bool(visit.get("value") == fact.what.value)

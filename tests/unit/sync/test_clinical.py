@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hub.domain.facts import Fact, Key, Move, Snapshot
+from hub.domain.facts import ChangeIdentifier, Fact, Key, Move, Snapshot
 from tests.house import House, merge, patient, unlink, visit
 
 
@@ -88,3 +88,19 @@ def test_allergies_are_a_list(house: House) -> None:
     house.tell(patient("1"), listed("PEN", "EGG"))
     applied = house.tell(listed("EGG", "NUT"))
     assert sorted(c.type for c in applied.changes) == ["allergyintolerance.created", "allergyintolerance.removed"]
+
+
+def test_an_account_moves_and_changes_its_number_on_bills_too(house: House) -> None:
+    on = {"assigner": "H", "value": "A1"}
+    house.tell(
+        patient("1"),
+        patient("2"),
+        act("ChargeItem", "T1", "1", account=on),
+        act("ChargeItem", "T2", "1"),
+        act("Account", "A1", "1"),
+    )
+    house.tell(Move("account", Key("H", "2"), Key("H", "1"), Key("H", "A1")))
+    owners = {n: house.row(n, k)["patient_id"] for n, k in (("T1", "ChargeItem"), ("T2", "ChargeItem"), ("A1", "Account"))}
+    assert owners == {"T1": house.id("2"), "T2": house.id("1"), "A1": house.id("2")}
+    house.tell(patient("2"), ChangeIdentifier("account", Key("H", "A9"), Key("H", "A1")))
+    assert house.doc("T1", "ChargeItem")["account"]["value"] == "A9"

@@ -57,6 +57,12 @@ system() {
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || missing="$missing postgresql"
     command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
     command -v pg_dump >/dev/null 2>&1 || missing="$missing postgresql-client"
+    [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server"
+    # ODBC: the driver manager, and the drivers of the databases that tests talk to
+    ldconfig -p 2>/dev/null | grep -q libodbc.so || missing="$missing unixodbc odbcinst"
+    for driver in maodbc:odbc-mariadb psqlodbcw:odbc-postgresql sqlite3odbc:libsqliteodbc tdsodbc:tdsodbc; do
+        ls /usr/lib/*/odbc/*"${driver%%:*}".so >/dev/null 2>&1 || missing="$missing ${driver#*:}"
+    done
     command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 ||
         missing="$missing chromium"
     ls /usr/share/fonts/truetype/nanum >/dev/null 2>&1 || ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1 ||

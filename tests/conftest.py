@@ -1,7 +1,7 @@
 """Fixtures that every kind of test shares. With CI=true nothing is skipped: what cannot run fails, with its reason.
 
 corpus             Path of the message corpus
-postgres, redis    real servers, one of each per test process
+postgres, redis, mariadb   real servers, one of each per test process
 database_url       a fresh, empty database, once on SQLite and once on PostgreSQL
 sqlite_url, postgres_url   the same, one kind only
 free_port          a function that gives TCP ports
@@ -58,6 +58,16 @@ def postgres() -> Iterator[servers.Postgres]:
 def redis() -> Iterator[servers.Redis]:
     try:
         server = servers.Redis().start()
+    except servers.NotInstalledError as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[servers.MariaDB]:
+    try:
+        server = servers.MariaDB().start()
     except servers.NotInstalledError as missing:
         pytest.skip(str(missing))
     yield server

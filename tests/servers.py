@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL and Redis from Debian's packages, on 127.0.0.1, on ports of their own.
+"""Real servers for tests: PostgreSQL, MariaDB and Redis from Debian's packages, on 127.0.0.1, on ports of their own.
 
 Each process of pytest-xdist starts its own; they are stopped by pid, and by the kernel where the test run is killed.
 """
@@ -205,6 +205,60 @@ class Redis:
         with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
             sock.sendall(b"FLUSHALL\r\n")
             assert sock.recv(64).startswith(b"+OK")
+
+    def stop(self) -> None:
+        stop(self.process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass
+class MariaDB:
+    """A MariaDB server in a folder of its own; user `hub` may do anything. Reached by ODBC (Debian's odbc-mariadb)."""
+
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def start(self) -> MariaDB:
+        binary, install = shutil.which("mariadbd", path="/usr/sbin:/usr/bin"), shutil.which("mariadb-install-db")
+        if binary is None or install is None or not list(Path("/usr/lib").glob("*/odbc/libmaodbc.so")):
+            raise NotInstalledError("MariaDB is not installed: apt-get install mariadb-server odbc-mariadb unixodbc")
+        self.folder = Path(tempfile.mkdtemp(prefix="hubmaria-"))
+        user = "mysql" if os.geteuid() == 0 else None
+        data, init = self.folder / "data", self.folder / "init.sql"
+        data.mkdir(mode=0o700)
+        init.write_text(
+            f"CREATE OR REPLACE USER hub@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
+            "GRANT ALL ON *.* TO hub@'127.0.0.1' WITH GRANT OPTION;\n"
+        )
+        if user:
+            for path in (self.folder, data, init):
+                shutil.chown(path, user)
+        self.log = self.folder / "log"
+        subprocess.run(
+            [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db",
+             "--skip-name-resolve", *([f"--user={user}"] if user else [])],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, timeout=120,
+        )  # fmt: skip
+        command: list[str | Path] = [
+            binary, "--no-defaults", f"--datadir={data}", "--bind-address=127.0.0.1", f"--port={self.port}",
+            f"--socket={self.folder / 'sock'}", f"--init-file={init}", "--skip-name-resolve", "--skip-log-bin",
+            "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--character-set-server=utf8mb4",
+            f"--pid-file={self.folder / 'pid'}",
+        ]  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = _spawn(command, log, self.folder, signal.SIGTERM, user)
+        try:
+            wait_for_port(self.port, self.process, self.log)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def odbc(self, database: str = "", **more: str) -> str:
+        """A connection string; `more`: further keys of it."""
+        parts = {"DRIVER": "{MariaDB Unicode}", "SERVER": "127.0.0.1", "PORT": str(self.port), "UID": "hub",
+                 "PWD": self.password, **({"DATABASE": database} if database else {}), **more}  # fmt: skip
+        return ";".join(f"{key}={value}" for key, value in parts.items())
 
     def stop(self) -> None:
         stop(self.process)

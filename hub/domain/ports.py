@@ -177,13 +177,17 @@ class Found(NamedTuple):
 
     key: Mapping[str, Any]
     row: Mapping[str, Any]
+    refused: str | None = None  # a reason: it cannot be read, so it is kept as REFUSED
 
 
 class Feed(Protocol):
     """What a polled source hands its finds to. Each call is durable when it returns; TryAgain where the hub takes nothing."""
 
-    def store(self, batch: Sequence[Received]) -> list[Receipt]:
-        """Messages of any form, whole. Only after this may the source be told that they were taken."""
+    def store(self, batch: Sequence[Received], place: tuple[str, str] | None = None) -> list[Receipt]:
+        """Messages of any form, whole. Only after this may the source be told that they were taken.
+
+        `place`: name and text as of `keep`, kept in the same commit.
+        """
         ...
 
     def rows(self, event: str, found: Sequence[Found], seen: set[bytes] | None = None) -> int:

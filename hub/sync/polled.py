@@ -69,7 +69,9 @@ class PolledFeed:
         self._patient_of = patient_of
         self.ending = ending
 
-    def store(self, batch: Sequence[Received]) -> list[Receipt]:
+    def store(self, batch: Sequence[Received], place: tuple[str, str] | None = None) -> list[Receipt]:
+        if place is not None:
+            batch[-1].mark = MarkRow(self._channel, _place(place[0]), place[1].encode(), 0, None, now_us())
         receipts = self._intake.store(batch)
         for receipt in receipts:
             if receipt.verdict is Verdict.TRY_AGAIN:
@@ -114,8 +116,9 @@ class PolledFeed:
             sender="",
             control_id=f"{digest.hex()}.{n}.{value[:4].hex()}",
             type=event,
-            patient=self._patient_of(event, one.row),
+            patient=self._patient_of(event, one.row) if one.refused is None else None,
             answer_owed=False,
+            refused=one.refused,
             charset="utf-8",
             mark=MarkRow(self._channel, digest, value, n, name, now_us()),
         )

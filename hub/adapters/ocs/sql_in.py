@@ -1,0 +1,202 @@
+"""Tables and views of an old system by ODBC: rows that are new or changed become messages, rows that vanish are noticed.
+
+A poll reads what is behind its watermarks (hub/adapters/sql/watermark.py); a compare reads everything, block by block between
+polls, and finds what no cursor tells: changes without a time, and rows that are gone. Nothing is ever written there.
+"""
+
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hub import log
+from hub.adapters.settings import read_table
+from hub.adapters.sql.clean import Cleaner
+from hub.adapters.sql.select import Relation, name, place_of
+from hub.adapters.sql.watermark import Watermark, ceiling, dumps, loads
+from hub.config import option
+from hub.domain.errors import Misconfigured
+from hub.domain.ids import now_us
+from hub.domain.ports import Feed, Manifest
+from hub.transport.odbc import PROFILES, Database
+
+_log = log.get(__name__)
+
+MANIFEST = Manifest(
+    name="ocs.sql_in", title="tables and views of an old system", direction="in", system="ocs", protocol="ODBC",
+    polled=True, form="row",
+)  # fmt: skip
+FEW = 20  # so many rows may always be gone at once
+SWEEP_SECONDS = 1.0  # of comparing at a time, so that polls come between
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One table, view or query."""
+
+    connection: str = option(doc='ODBC connection string, { file = "secrets/ocs-odbc" }: DRIVER={MariaDB Unicode};SERVER=…')
+    database: Literal["mariadb", "postgresql", "sqlite", "sqlserver"] = option(doc="what answers there")
+    event: str = option(doc="the event of the map that its rows go through: OPD_PATIENT")
+    key: tuple[str, ...] = option(doc='columns that tell rows apart: ["PANO"]')
+    table: str = option("", doc='table or view: "OPD_PATIENT", "OCS.OPD_PATIENT"')
+    query: str = option("", doc="a SELECT instead of a table, without ORDER BY")
+    columns: tuple[str, ...] = option((), doc="what is read of it; default: all")
+    cursor: tuple[str, ...] = option(
+        (), doc='columns that grow with every change, ["UPD_DT"] or ["SEQ"]; without any, each poll reads everything'
+    )
+    overlap_seconds: float = option(300.0, doc="longer than the longest transaction that writes there", low=0, high=86400)
+    poll_seconds: float = option(5.0, doc="pause between two polls", low=0.05, high=86400)
+    compare_seconds: float = option(86400.0, doc="how often all rows are compared", low=1, high=31_536_000)
+    gone_event: str = option("", doc="the map's event for a row that is gone, with its key columns; default: only remembered")
+    most_gone: float = option(0.1, doc="share of the rows that may be gone at once; more is taken for a mistake", low=0, high=1)
+    encoding: str = option("utf-8", doc="utf-8, or what text columns hold against their declaration: cp949")
+    encodings: dict[str, str] = option(dict, doc='of single columns: { MEMO = "utf-8" }; binary ones become text by this')
+    statement_seconds: float = option(30.0, doc="a statement that takes longer is given up", low=1, high=3600)
+    block: int = option(2000, doc="rows read by one statement", low=1, high=100_000)
+    name: str = option("", doc="the channel's name; its table in hub.toml names it")
+
+    def __post_init__(self) -> None:
+        if bool(self.table) == bool(self.query):
+            raise Misconfigured('write either "table" or "query"')
+        if not self.key:
+            raise Misconfigured('"key" names no column')
+        for encoding in (self.encoding, *self.encodings.values()):
+            try:
+                codecs.lookup(encoding)
+            except LookupError:
+                raise Misconfigured(f'"encoding" cannot be {encoding}; write utf-8 or cp949') from None
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Settings:
+        """From a plain table, secrets already resolved. Raises Misconfigured."""
+        return read_table(cls, table)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """A compare that is under way."""
+
+    blocks: Iterator[tuple[list[str], list[tuple[Any, ...]]]]
+    known: set[bytes]  # rows that were there when it began
+    began: int = field(default_factory=now_us)
+    seen: set[bytes] = field(default_factory=set)
+
+
+class SqlSource:
+    """The Source of one channel."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._s = s = settings
+        quote = PROFILES[s.database].quote
+        columns = ", ".join(name(column, quote) for column in s.columns) or "*"
+        self._relation = Relation(name(s.table, quote) if s.table else f"({s.query.rstrip().rstrip(';')}) AS hub_rows", columns)
+        self._database = Database(s.connection, s.database, s.encoding, s.statement_seconds)
+        self._cleaner = Cleaner(self._database.profile.raw, s.encoding, s.encodings, s.key)
+        self._overlap_us = int(s.overlap_seconds * 1e6)
+        self._marks: dict[str, Watermark] | None = None
+        self._sweep: Sweep | None = None
+
+    @property
+    def pause_seconds(self) -> float:
+        return 0.0 if self._sweep is not None else self._s.poll_seconds
+
+    def close(self) -> None:
+        self._database.close()
+        self._sweep = None
+
+    def poll(self, feed: Feed) -> int:
+        told = 0
+        if self._s.cursor:
+            if self._marks is None:
+                self._marks = loads(feed.place("cursor"), self._s.cursor, self._overlap_us) or self._begin(feed)
+            for column, mark in self._marks.items():
+                told += self._read_on(feed, column, mark)
+        if self._sweep is None and self._compare_due(feed):
+            blocks = self._relation.blocks(self._database, self._s.key, self._s.block)
+            self._sweep = Sweep(blocks, feed.known())
+        if self._sweep is not None:
+            told += self._compare(feed, self._sweep)
+        return told
+
+    # -- what is new ----------------------------------------------------------------------------------------------
+
+    def _begin(self, feed: Feed) -> dict[str, Watermark]:
+        """The first time: from where the table is now. What is there, and what is being written now, compares will find: one at
+        once, and one an overlap later."""
+        marks = {}
+        now = self._now()
+        for column in self._s.cursor:
+            marks[column] = Watermark(self._overlap_us, ceiling(self._relation.greatest(self._database, column), now))
+        feed.keep("compare", str(now_us() + self._overlap_us))
+        feed.keep("compared", "")
+        feed.keep("cursor", dumps(marks))
+        return marks
+
+    def _read_on(self, feed: Feed, column: str, mark: Watermark) -> int:
+        began, told, greatest = now_us(), 0, None
+        order = (column, *(key for key in self._s.key if key.lower() != column.lower()))
+        for names, rows in self._relation.blocks(self._database, order, self._s.block, mark.low, present=True):
+            told += self._hand_on(feed, names, rows)
+            if rows:
+                greatest = rows[-1][place_of(column, names)]
+            if feed.ending():
+                return told  # not all of it was read: the watermark stays
+        noted = mark.polled(began)
+        if greatest is not None:
+            noted |= mark.seen(ceiling(greatest, self._now()), now_us())
+        if noted and self._marks is not None:
+            feed.keep("cursor", dumps(self._marks))
+        return told
+
+    def _now(self) -> Any:
+        return self._database.select(self._database.profile.now)[1][0][0]
+
+    def _hand_on(self, feed: Feed, names: list[str], rows: list[tuple[Any, ...]]) -> int:
+        found = [self._cleaner.found(names, row) for row in rows]
+        return feed.rows(self._s.event, found, self._sweep.seen if self._sweep is not None else None)
+
+    # -- everything -----------------------------------------------------------------------------------------------
+
+    def _compare_due(self, feed: Feed) -> bool:
+        """`compared`: when the last one ended, µs; `compare`: when another one is due, whatever that says."""
+        done, due = feed.place("compared"), feed.place("compare")
+        if not self._s.cursor or not done:
+            return True
+        now = now_us()
+        return bool(due and now >= int(due)) or now >= int(done) + int(self._s.compare_seconds * 1e6)
+
+    def _compare(self, feed: Feed, sweep: Sweep) -> int:
+        """A second's worth of it."""
+        told, until = 0, time.monotonic() + SWEEP_SECONDS
+        for names, rows in sweep.blocks:
+            told += self._hand_on(feed, names, rows)
+            if time.monotonic() >= until or feed.ending():
+                return told
+        self._sweep = None
+        told += self._notice_gone(feed, sweep)
+        feed.keep("compared", str(now_us()))
+        due = feed.place("compare")
+        if due and sweep.began >= int(due):
+            feed.keep("compare", "")
+        return told
+
+    def _notice_gone(self, feed: Feed, sweep: Sweep) -> int:
+        gone = sorted(sweep.known - sweep.seen)
+        if not gone:
+            return 0
+        if len(gone) > max(FEW, int(self._s.most_gone * len(sweep.known))):
+            raise Misconfigured(
+                f"{len(gone)} of {len(sweep.known)} rows are gone at once: nothing is told of it; if it is right, raise most_gone"
+            )
+        _log.info("rows are gone", extra={"channel": self._s.name, "rows": len(gone)})
+        return feed.gone(self._s.gone_event, gone)
+
+
+def build(settings: Settings, name: str = "") -> SqlSource:  # noqa: ARG001 - the settings have it
+    """The source of a channel. Nothing is connected yet."""
+    return SqlSource(settings)

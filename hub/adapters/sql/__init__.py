@@ -1,0 +1,1 @@
+"""What adapters for tables share: statements, watermarks, the clean-up of rows. No adapter by itself."""

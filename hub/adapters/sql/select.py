@@ -1,0 +1,87 @@
+"""Statements for reading a table or view in blocks, put together from names of hub.toml; values are parameters only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hub.domain.errors import Misconfigured
+from hub.transport.odbc import Database
+
+_PLAIN = re.compile(r"[^\W\d][\w$#]*")  # letters of any script: Korean names stand as they are
+
+
+def name(text: str, quote: str) -> str:
+    """A column or table (`OWNER.TABLE`) as SQL; in double quotes where hub.toml has it so, or where it is no plain word."""
+    parts = []
+    for part in re.findall(r'"[^"]+"|[^.]+', text):
+        bare = part.strip('"')
+        if not bare or any(mark in bare for mark in '"`[]\0;'):
+            raise Misconfigured(f'"{text}" cannot be a name in SQL')
+        parts.append(part if _PLAIN.fullmatch(part) else quote[0] + bare + quote[1])
+    return ".".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What is read: FROM, and which columns."""
+
+    source: str  # a quoted name, or (query) AS hub_rows
+    columns: str  # *, or a list of quoted names
+
+    def blocks(
+        self, database: Database, order: Sequence[str], size: int, first: Any = None, *, present: bool = False
+    ) -> Iterator[tuple[list[str], list[tuple[Any, ...]]]]:
+        """All rows in the order of the columns `order`, which tell rows apart; from `first` on, a value of the first of them.
+        `present`: only where that one is not NULL.
+
+        Each block is a statement of its own, behind the last row of the one before.
+        """
+        profile = database.profile
+        columns = [name(column, profile.quote) for column in order]
+        where, values = f"{columns[0]} IS NOT NULL" if present else "", []
+        if first is not None:
+            where, values = f"{columns[0]} >= ?", [first]
+        while True:
+            what = f"{self.columns} FROM {self.source}{' WHERE ' + where if where else ''} ORDER BY {', '.join(columns)}"
+            names, rows = database.select(profile.limit.format(what=what, n=size), [_parameter(v, profile) for v in values])
+            yield names, rows
+            if len(rows) < size:
+                return
+            places = [place_of(column, names) for column in order]
+            last = [rows[-1][place] for place in places]
+            if None in last:
+                raise Misconfigured("a key column is NULL: such rows cannot be told apart")
+            where, values = _behind(columns, last)
+
+    def greatest(self, database: Database, column: str) -> Any:
+        """Its largest value now, or None."""
+        wanted = name(column, database.profile.quote)
+        what = f"{wanted} FROM {self.source} WHERE {wanted} IS NOT NULL ORDER BY {wanted} DESC"  # MAX() loses SQLite's types
+        _, rows = database.select(database.profile.limit.format(what=what, n=1))
+        return rows[0][0] if rows else None
+
+
+def _behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]]:
+    """The rows after `last` in the order of `columns`: a > ? OR (a = ? AND b > ?) …"""
+    terms, values = [], []
+    for i, column in enumerate(columns):
+        terms.append("(" + " AND ".join([*(f"{c} = ?" for c in columns[:i]), f"{column} > ?"]) + ")")
+        values += last[: i + 1]
+    return " OR ".join(terms), values
+
+
+def _parameter(value: Any, profile: Any) -> Any:
+    """SQLite keeps times as text, and compares them as such."""
+    return value.isoformat(" ") if profile.times_as_text and hasattr(value, "isoformat") else value
+
+
+def place_of(column: str, names: Sequence[str]) -> int:
+    """Where a column stands; databases fold names to upper or lower case."""
+    wanted = column.rpartition(".")[2].strip('"').lower()
+    for place, found in enumerate(names):
+        if found.lower() == wanted:
+            return place
+    raise Misconfigured(f'the rows have no column "{column}"')

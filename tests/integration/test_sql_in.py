@@ -1,0 +1,343 @@
+"""Old tables through ODBC, on real databases: Korean text byte for byte, and no row missed or told twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyodbc
+import pytest
+
+from hub.adapters.ocs import sql_in
+from hub.domain.errors import Misconfigured, NotDelivered
+from hub.domain.ports import Received
+from hub.sync.polled import PolledFeed, read_row
+from tests import servers
+from tests.hub_kit import Kit, make_kit
+from tests.integration import odbc_kit
+from tests.integration.odbc_kit import Legacy
+
+SOURCES = {
+    "mariadb-utf8mb4": ("mariadb", "utf8mb4", "utf-8", "utf-8"),
+    "mariadb-euckr": ("mariadb", "euckr", "utf-8", "cp949"),
+    "mariadb-cp949-in-latin1": ("mariadb", "latin1", "cp949", "cp949"),
+    "postgresql-utf8": ("postgresql", "UTF8", "utf-8", "utf-8"),
+    "postgresql-euc-kr": ("postgresql", "EUC_KR", "utf-8", "utf-8"),
+    "postgresql-cp949-in-sql-ascii": ("postgresql", "SQL_ASCII", "cp949", "cp949"),
+    "sqlite-utf8": ("sqlite", "", "utf-8", "utf-8"),
+    "sqlite-cp949": ("sqlite", "", "cp949", "cp949"),
+}
+
+
+def legacy_of(request: pytest.FixtureRequest, folder: Path, name: str) -> Legacy:
+    kind, charset, encoding, stored = SOURCES[name]
+    if kind == "sqlite":
+        return odbc_kit.sqlite(folder, encoding)
+    database = "d_" + charset.lower()
+    if kind == "mariadb":
+        return odbc_kit.mariadb(request.getfixturevalue("mariadb"), database, charset, encoding, stored)
+    return odbc_kit.postgresql(request.getfixturevalue("postgres"), database, charset, encoding, stored)
+
+
+@pytest.fixture(params=SOURCES)
+def legacy(request: pytest.FixtureRequest, tmp_path: Path) -> Legacy:
+    return legacy_of(request, tmp_path, request.param)
+
+
+class Bench:
+    """A source of ours, its feed, and what came of it."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.taken: list[tuple[str, dict[str, Any]]] = []
+        self.refused: list[str] = []
+        self.feed = PolledFeed("ocs-in", kit.hub.store, kit.hub.keys, self, lambda event, row: None)
+
+    def store(self, batch: Sequence[Received]) -> Any:
+        receipts = self.kit.intake.store(batch)
+        for message, receipt in zip(batch, receipts, strict=True):
+            if receipt.duplicate_of is None:
+                self.taken.append(read_row(message.body))
+                if message.refused:
+                    self.refused.append(message.refused)
+        return receipts
+
+    def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
+        raise AssertionError("nobody waits for an answer to a row")
+
+    def rows(self, event: str = "PATIENT") -> list[dict[str, Any]]:
+        """What was taken since the last look."""
+        found = [row for name, row in self.taken if name == event]
+        self.taken.clear()
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path, sqlite_url: str) -> Any:
+    kit = make_kit(tmp_path, sqlite_url)
+    yield Bench(kit)
+    kit.close()
+
+
+def source(legacy: Legacy, **settings: Any) -> sql_in.SqlSource:
+    table: dict[str, Any] = {
+        "connection": legacy.connection, "database": legacy.kind, "encoding": legacy.encoding, "event": "PATIENT",
+        "table": "patient", "key": ["pano"], "overlap_seconds": 0.0, "compare_seconds": 3600.0,
+    }  # fmt: skip
+    return sql_in.build(sql_in.Settings.from_table(table | settings))
+
+
+def poll(made: sql_in.SqlSource, feed: PolledFeed) -> int:
+    """A poll, and what is left of a compare."""
+    told = made.poll(feed)
+    while made.pause_seconds == 0.0:
+        told += made.poll(feed)
+    return told
+
+
+def fill(legacy: Legacy, extra: str = "") -> None:
+    legacy.write(f"CREATE TABLE patient (pano INTEGER PRIMARY KEY, sname {legacy.text}, pad CHAR(12), seq INTEGER{extra})")
+    for number, text in enumerate(legacy.names):
+        legacy.write(f"INSERT INTO patient (pano, sname, pad, seq) VALUES ({number}, {legacy.bytes_of(text)}, 'A1', {number})")
+
+
+def test_korean_text_arrives_byte_for_byte(legacy: Legacy, bench: Bench) -> None:
+    fill(legacy)
+    made = source(legacy, cursor=["seq"])
+    assert poll(made, bench.feed) == len(legacy.names)
+    wanted = [{"pano": n, "sname": text, "pad": "A1", "seq": n} for n, text in enumerate(legacy.names)]
+    assert sorted(bench.rows(), key=lambda row: row["pano"]) == wanted
+    assert poll(made, bench.feed) == 0
+    legacy.write(f"UPDATE patient SET sname = {legacy.bytes_of(legacy.names[0])}, seq = 100 WHERE pano = 1")
+    assert poll(made, bench.feed) == 1
+    assert [row["sname"] for row in bench.rows()] == [legacy.names[0]]
+    made.close()
+    assert poll(source(legacy, cursor=["seq"]), bench.feed) == 0  # another process goes on where this one was
+
+
+def test_korean_keys_are_paged_through(legacy: Legacy, bench: Bench) -> None:
+    """A key of two columns, one of them Korean: blocks of two rows, in whatever order the database has."""
+    legacy.write(f"CREATE TABLE ward (name {legacy.text} NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (name, n))")
+    for text in legacy.names:
+        for number in range(3):
+            legacy.write(f"INSERT INTO ward VALUES ({legacy.bytes_of(text)}, {number})")
+    made = source(legacy, table="ward", key=["name", "n"], block=2, event="WARD")
+    assert poll(made, bench.feed) == 3 * len(legacy.names)
+    assert {(row["name"], row["n"]) for row in bench.rows("WARD")} == {(t, n) for t in legacy.names for n in range(3)}
+    assert poll(made, bench.feed) == 0
+
+
+KINDS = ["mariadb-utf8mb4", "postgresql-utf8", "sqlite-utf8"]
+
+
+@pytest.fixture(params=KINDS)
+def utf8(request: pytest.FixtureRequest, tmp_path: Path) -> Legacy:
+    return legacy_of(request, tmp_path, request.param)
+
+
+def test_times_as_cursor_and_every_type_of_column(utf8: Legacy, bench: Bench) -> None:
+    stamp = {"mariadb": "DATETIME(6)", "postgresql": "TIMESTAMP", "sqlite": "TIMESTAMP"}[utf8.kind]
+    fill(utf8, f", upd {stamp}, born DATE, price DECIMAL(10, 2), hhmm CHAR(4), yn CHAR(1)")
+    utf8.write("UPDATE patient SET upd = '2026-01-02 03:04:05', born = '1980-01-31', price = 1.5, hhmm = '2400', yn = 'Y'")
+    made = source(utf8, cursor=["upd"])
+    assert poll(made, bench.feed) == len(utf8.names)
+    row = bench.rows()[0]
+    assert row["upd"] == "2026-01-02T03:04:05"
+    assert row["born"] == "1980-01-31"
+    assert float(row["price"]) == 1.5
+    assert (row["hhmm"], row["yn"]) == ("2400", "Y")
+    utf8.write("UPDATE patient SET upd = '2026-01-02 03:04:06', born = NULL WHERE pano = 1")
+    assert poll(made, bench.feed) == 1
+    assert bench.rows()[0]["born"] is None
+    utf8.write("INSERT INTO patient (pano, upd) VALUES (77, NULL)")
+    assert poll(made, bench.feed) == 0  # no cursor shows it: the next compare does
+    assert poll(source(utf8), bench.feed) == 1
+
+
+def test_a_time_in_the_future_hides_nothing(utf8: Legacy, bench: Bench) -> None:
+    stamp = {"mariadb": "DATETIME", "postgresql": "TIMESTAMP", "sqlite": "TIMESTAMP"}[utf8.kind]
+    fill(utf8, f", upd {stamp}")
+    utf8.write("UPDATE patient SET upd = '2026-01-02 03:04:05'")
+    made = source(utf8, cursor=["upd"])
+    poll(made, bench.feed)
+    utf8.write("UPDATE patient SET upd = '2999-12-31 00:00:00' WHERE pano = 0")
+    assert [poll(made, bench.feed) for _ in range(3)] == [1, 0, 0]
+    now = "datetime('now', '+1 minute', 'localtime')" if utf8.kind == "sqlite" else "LOCALTIMESTAMP"
+    utf8.write(f"UPDATE patient SET upd = {now} WHERE pano = 1")
+    assert poll(made, bench.feed) == 1
+
+
+def test_a_compare_finds_what_no_cursor_tells(utf8: Legacy, bench: Bench) -> None:
+    fill(utf8)
+    made = source(utf8, cursor=["seq"], compare_seconds=1.0, gone_event="PATIENT_GONE")
+    poll(made, bench.feed)
+    poll(made, bench.feed)
+    bench.taken.clear()
+    utf8.write("DELETE FROM patient WHERE pano = 2")
+    utf8.write("UPDATE patient SET pad = 'B2' WHERE pano = 1")  # and its cursor stays
+    assert poll(made, bench.feed) == 0
+    time.sleep(1.1)
+    assert poll(made, bench.feed) == 2
+    assert {name: row["pano"] for name, row in bench.taken} == {"PATIENT": 1, "PATIENT_GONE": 2}
+    assert bench.taken[-1][1] == {"pano": 2}
+    time.sleep(1.1)
+    assert poll(made, bench.feed) == 0
+
+
+def test_a_table_that_is_suddenly_empty_is_taken_for_a_mistake(utf8: Legacy, bench: Bench) -> None:
+    utf8.write("CREATE TABLE patient (pano INTEGER PRIMARY KEY)")
+    for number in range(30):
+        utf8.write(f"INSERT INTO patient VALUES ({number})")
+    assert poll(source(utf8), bench.feed) == 30
+    utf8.write("DELETE FROM patient")
+    with pytest.raises(Misconfigured, match="30 of 30 rows are gone at once"):
+        poll(source(utf8), bench.feed)
+    assert poll(source(utf8, most_gone=1.0, gone_event="GONE"), bench.feed) == 30
+
+
+def test_nothing_can_be_written(utf8: Legacy) -> None:
+    utf8.write("CREATE TABLE patient (pano INTEGER PRIMARY KEY)")
+    made = source(utf8)
+    made._database.select("SELECT pano FROM patient")
+    with pytest.raises(pyodbc.Error):
+        made._database._connection.execute("INSERT INTO patient VALUES (1)")
+
+
+MISTAKES: dict[str, Mapping[str, Any]] = {
+    "no such table": {"table": "nowhere"},
+    "no such key column": {"key": ["nothing"]},
+    "no such cursor column": {"cursor": ["nothing"]},
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_named(utf8: Legacy, bench: Bench, mistake: Mapping[str, Any]) -> None:
+    fill(utf8)
+    with pytest.raises((Misconfigured, NotDelivered)) as caught:
+        poll(source(utf8, **mistake), bench.feed)
+    assert utf8.kind == "sqlite" or isinstance(caught.value, Misconfigured)  # libsqliteodbc calls everything HY000
+    assert "nothing" not in caught.value.reason
+
+
+def test_a_wrong_password_and_a_closed_port(bench: Bench, mariadb: servers.MariaDB, postgres: servers.Postgres) -> None:
+    for made in (odbc_kit.mariadb(mariadb, "d_wrong", "utf8mb4", "utf-8", "utf-8"),):
+        made.connection = made.connection.replace(mariadb.password, "wrong")
+        with pytest.raises(Misconfigured, match="user or password"):
+            poll(source(made), bench.feed)
+        made.connection = made.connection.replace(f"PORT={mariadb.port}", f"PORT={servers.free_port()}")
+        with pytest.raises(NotDelivered):
+            poll(source(made), bench.feed)
+
+
+def test_a_slow_statement_is_given_up(bench: Bench, mariadb: servers.MariaDB, postgres: servers.Postgres) -> None:
+    slow = {
+        "SELECT SLEEP(20) AS pano": odbc_kit.mariadb(mariadb, "d_slow", "utf8mb4", "utf-8", "utf-8"),
+        "SELECT 1 AS pano, pg_sleep(20)::text AS s": odbc_kit.postgresql(postgres, "d_slow", "UTF8", "utf-8", "utf-8"),
+    }
+    for query, made in slow.items():
+        began = time.monotonic()
+        with pytest.raises(NotDelivered, match="too long"):
+            poll(source(made, table="", query=query, statement_seconds=1.0), bench.feed)
+        assert time.monotonic() - began < 5
+
+
+def test_one_bad_row_costs_one_row(bench: Bench, tmp_path: Path) -> None:
+    """cp949, UTF-8 and rubbish in one table."""
+    made = odbc_kit.sqlite(tmp_path, "cp949")
+    made.write("CREATE TABLE patient (pano INTEGER PRIMARY KEY, sname TEXT, memo TEXT)")
+    made.write("INSERT INTO patient VALUES (1, CAST(? AS TEXT), ?)", ("똠방각하".encode("cp949"), "뷁"))
+    made.write("INSERT INTO patient VALUES (2, CAST(? AS TEXT), ?)", (b"\xff\xfe\xfd", "뷁"))
+    polled = source(made, encodings={"memo": "utf-8"})
+    assert poll(polled, bench.feed) == 2
+    assert bench.rows()[0] == {"pano": 1, "sname": "똠방각하", "memo": "뷁"}
+    assert bench.refused == ["column sname is not cp949"]
+    assert [poll(polled, bench.feed) for _ in range(2)] == [0, 0]
+    states = bench.kit.rows("SELECT state FROM outcome")
+    assert states == [("refused",)]
+
+
+def test_a_query_with_binary_columns(bench: Bench, mariadb: servers.MariaDB) -> None:
+    """A table whose columns hold different encodings: those that lie are cast."""
+    made = odbc_kit.mariadb(mariadb, "d_mixed", "utf8mb4", "utf-8", "utf-8")
+    made.write("CREATE TABLE patient (pano INT PRIMARY KEY, a VARCHAR(20), b VARCHAR(20) CHARACTER SET latin1)")
+    made.write(f"INSERT INTO patient VALUES (1, {made.bytes_of('뷁')}, X'{'펲시콜라'.encode('cp949').hex()}')")
+    query = "SELECT pano, a, CAST(b AS BINARY) AS b FROM patient"
+    poll(source(made, table="", query=query, encodings={"b": "cp949"}), bench.feed)
+    assert bench.rows() == [{"pano": 1, "a": "뷁", "b": "펲시콜라"}]
+
+
+class Writers:
+    """Transactions of different lengths on one table: numbers are taken when a row is written, rows show when it commits."""
+
+    def __init__(self, connect: Callable[[], pyodbc.Connection], count: int, seconds: float, longest: float) -> None:
+        self._connect = connect
+        self._until = time.monotonic() + seconds
+        self._longest = longest
+        self.written: dict[int, int] = {}  # id -> value last committed
+        self._lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._write, args=(n,)) for n in range(count)]
+
+    def _write(self, writer: int) -> None:
+        connection = self._connect()
+        cursor, turn = connection.cursor(), 0
+        while time.monotonic() < self._until:
+            turn += 1
+            done: dict[int, int] = {}
+            for n in range(5):
+                key = writer * 100_000 + turn * 10 + n
+                cursor.execute("INSERT INTO event (id, val) VALUES (?, 1)", key)
+                done[key] = 1
+                time.sleep(self._longest * (0.2 if turn % 4 == writer % 4 else 0.01))
+            cursor.execute("UPDATE event SET val = 2, seq = NULL WHERE id = ?", key)
+            done[key] = 2
+            connection.commit()
+            with self._lock:
+                self.written |= done
+        connection.close()
+
+
+def test_concurrent_writers_with_long_transactions(bench: Bench, postgres: servers.Postgres) -> None:
+    """8 writers, transactions up to 1 s, polled meanwhile: nothing missed, nothing twice; `seq > greatest` would miss many."""
+    made = odbc_kit.postgresql(postgres, "d_writers", "UTF8", "utf-8", "utf-8")
+    made.write("CREATE SEQUENCE event_seq")
+    made.write("CREATE TABLE event (id INT PRIMARY KEY, val INT, seq BIGINT)")
+    made.write(
+        "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.seq := nextval(''event_seq''); RETURN NEW; END'"
+    )
+    made.write("CREATE TRIGGER stamped BEFORE INSERT OR UPDATE ON event FOR EACH ROW EXECUTE FUNCTION stamp()")
+
+    def connect() -> pyodbc.Connection:
+        return pyodbc.connect(made.connection, autocommit=False)
+
+    writers = Writers(connect, 8, 6.0, 1.0)
+    polled = source(made, table="event", key=["id"], cursor=["seq"], overlap_seconds=2.5, event="EVENT", block=500)
+    polled.poll(bench.feed)
+    for thread in writers.threads:
+        thread.start()
+    naive, greatest = set[int](), 0
+    look = connect()
+    polls = 0
+    while any(thread.is_alive() for thread in writers.threads):
+        polled.poll(bench.feed)
+        polls += 1
+        if polls == 10:  # another process goes on
+            polled.close()
+            polled = source(made, table="event", key=["id"], cursor=["seq"], overlap_seconds=2.5, event="EVENT", block=500)
+        for key, seq in look.execute("SELECT id, seq FROM event WHERE seq > ? ORDER BY seq", greatest).fetchall():
+            naive.add(key)
+            greatest = seq
+        look.commit()
+        time.sleep(0.05)
+    polled.poll(bench.feed)
+    told: dict[int, list[int]] = {}
+    for _, row in bench.taken:
+        told.setdefault(row["id"], []).append(row["val"])
+    assert len(writers.written) > 200
+    assert polled._marks is not None
+    assert polled._marks["seq"].low  # it did move
+    assert {key: values[-1] for key, values in told.items()} == writers.written
+    assert all(len(values) == 1 for values in told.values())  # an insert and an update in one transaction are one row
+    assert writers.written.keys() - naive  # what a plain `seq > greatest` missed meanwhile

@@ -132,8 +132,21 @@ class Channel:
         except Unreadable as error:
             return self._headless(connection, body, error)
         reason, error_ = self._judge(head, body)
+        return Item(connection, head, self._received(head, body, reason, error_), reason, error_)
+
+    def received(self, body: bytes) -> Received:
+        """A message that nobody waits for an answer to: from a file."""
+        try:
+            head = peek(body, self._charset)
+        except Unreadable as error:
+            return Received(self.name, body, "", "", "", None, content=body, refused=error.reason, answer_owed=False)
+        received = self._received(head, body, *self._judge(head, body))
+        received.answer_owed, received.code = False, ""
+        return received
+
+    def _received(self, head: Peek, body: bytes, reason: Reason, error: Unreadable | None) -> Received:
         positive = ack.due(head, reason, self.codes)
-        received = Received(
+        return Received(
             channel=self.name,
             body=body,
             sender=f"{head.sending_application}|{head.sending_facility}",
@@ -144,11 +157,10 @@ class Channel:
             content=head.content,
             answer_owed=bool(positive),
             code=positive[0] if positive else "",
-            refused=error_.reason if error_ is not None else None,
+            refused=error.reason if error is not None else None,
             charset=head.codec,
             filtered=bool(self._accept) and not self._accepts(head.type),
         )
-        return Item(connection, head, received, reason, error_)
 
     def _why(self, scrap: Scrap) -> Unreadable:
         """What is wrong with bytes that are no frame, and where."""

@@ -7,10 +7,15 @@ itself. Several messages without any envelope in one body are split the same way
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
 
 _MARK = re.compile(
     rb"(?:\A(?:\xef\xbb\xbf)?[ \t\r\n\0]*|[\r\n][ \t\0]*)(MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n]|[\r\n]|\Z)"
 )  # each blank is looked at once: linear on any input
+OVERLAP = 64  # bytes looked at twice, for a header that two chunks share
+KEPT = 65536  # bytes of what is too long that are kept
 _BLANK = b" \t\r\n\0\xef\xbb\xbf\x1a"
 
 
@@ -32,3 +37,48 @@ def split(body: bytes) -> list[bytes]:
         if mark[1] == b"MSH":
             pieces.append(body[mark.start(1) : following.start(1) if following else len(body)])
     return pieces
+
+
+class Piece(NamedTuple):
+    """One message of a long text."""
+
+    offset: int
+    end: int
+    body: bytes
+    whole: bool  # False: it was longer than allowed, `body` is its beginning
+
+
+def stream(chunks: Iterable[bytes], offset: int, most: int) -> Iterator[Piece]:
+    """As `split`, of a text of any length that begins at `offset`: no more than one chunk and one message is held.
+
+    A message of more than `most` bytes comes cut, and its rest is passed over.
+    """
+    held, base, kind, scanned = b"", offset, b"", 0
+    long: Piece | None = None
+
+    def piece(start: int, at: int) -> Iterator[Piece]:
+        if long is not None:
+            yield long._replace(end=base + at)
+        elif kind == b"MSH" or (not kind and held[start:at].strip(_BLANK)):
+            whole = at - start <= most
+            yield Piece(base + start, base + at, held[start : at if whole else start + KEPT], whole)
+
+    for chunk in chain(chunks, [b""]):
+        held += chunk
+        start = 0
+        for mark in _MARK.finditer(held, max(scanned - OVERLAP, 0)):
+            at = mark.start(1)
+            if mark.end(1) == len(held) and chunk:
+                break  # what comes next tells whether it is one
+            if at == 0 and kind:
+                continue  # the one that `held` begins with
+            yield from piece(start, at)
+            start, kind, long = at, mark[1], None
+        held, base = held[start:], base + start
+        if not chunk:
+            yield from piece(0, len(held))
+        elif len(held) > most:
+            kind = kind or b"..."  # text before the first header
+            long = long or Piece(base, base, held[:KEPT], whole=False)
+            held, base = held[-OVERLAP:], base + len(held) - OVERLAP
+        scanned = len(held)

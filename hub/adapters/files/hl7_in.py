@@ -1,0 +1,71 @@
+"""HL7 v2 files: one message, many, or a batch (FHS, BHS; HL7 v2.5.1 §2.10.3). The rules are those of ocs.hl7_in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hub.adapters.files.folder import Claimed
+from hub.adapters.files.settings import FolderSettings
+from hub.adapters.files.source import FolderSource, Record, said
+from hub.adapters.ocs import hl7_in
+from hub.codecs.hl7v2 import batch
+from hub.config import option
+from hub.domain.ports import Feed, Manifest, Verdict
+
+MANIFEST = Manifest(
+    name="files.hl7_in", title="HL7 v2 files and batches in a folder", direction="in", system="ocs", protocol="HL7 v2 / files",
+    polled=True,
+)  # fmt: skip
+CHUNK = 1 << 20
+_FRAMES = bytes.maketrans(b"\x0b\x1c", b"\r\r")  # MLLP's VT and FS, where somebody wrote down what went over the wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(FolderSettings):
+    """One folder of HL7 files."""
+
+    assigner: str = option("", doc="assigning authority of patient numbers that come without one")
+    accept: tuple[str, ...] = option((), doc='events that are taken, ["ADT", "SIU^S12"]; default: all')
+    production: bool = option(False, doc="true: messages with MSH-11 T or D are refused")
+    validation: Literal["none", "strict"] = option("none", doc="strict: hl7apy checks every message against the standard")
+    max_message: int = option(4 << 20, doc="bytes of one message", low=1024, high=1 << 28)
+
+
+class Hl7Files:
+    """hub.adapters.files.source.Form: messages."""
+
+    unit = "message"
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        rules = hl7_in.Settings(
+            port=0, charset=settings.charset, assigner=settings.assigner, accept=settings.accept,
+            production=settings.production, validation=settings.validation,
+        )  # fmt: skip
+        self._channel = hl7_in.Channel(rules, name)
+        self._most = settings.max_message
+
+    def records(self, file: Claimed, offset: int, number: int) -> Iterator[Record]:
+        """The messages of a file of any size, one chunk and one message in memory."""
+        file.handle.seek(offset)
+        chunks = (chunk.translate(_FRAMES) for chunk in iter(lambda: file.handle.read(CHUNK), b""))
+        for piece in batch.stream(chunks, offset, self._most):
+            number += 1
+            received = self._channel.received(piece.body)
+            if not piece.whole:
+                received.refused = f"more than {self._most} bytes without the beginning of another message"
+            yield Record(number, piece.offset, piece.end, piece.body, received.refused or "", received)
+
+    def hand(self, feed: Feed, records: Sequence[Record], place: tuple[str, str]) -> int:
+        """All in one commit. What was known already is stored once; what is no message ends REFUSED with its bytes."""
+        for record in records:
+            if record.refused:
+                record.read.refused = said(self.unit, record)
+        receipts = feed.store([record.read for record in records], place)
+        return sum(r.verdict is Verdict.STORED and r.duplicate_of is None for r in receipts)
+
+
+def build(settings: Settings, name: str = "") -> FolderSource:
+    """The source of the channel `name`."""
+    return FolderSource(settings, name, Hl7Files(settings, name))

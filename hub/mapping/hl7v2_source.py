@@ -100,6 +100,9 @@ def items_of(block: Block, group: Group, segments: Segments, local: bool, reader
             if local:
                 for fields in group.get(path.segment, ()):
                     yield {path.segment: [fields]}, ""
+            elif block.within is None and len(found := group.get(path.segment, ())) < 2 and "," not in path.segment:
+                if found:
+                    yield group, ""  # the only one: all that there is belongs to it or stands before it
             elif not any(name in group for name in path.segment.split(",")):
                 continue
             elif block.within is None:

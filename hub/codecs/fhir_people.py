@@ -7,6 +7,7 @@ from typing import Any
 
 from hub.codecs.fhir import KR_CORE_PATIENT, LANGUAGE, MARITAL_STATUS, Document
 from hub.codecs.fhir_types import (
+    ABSENT,
     OWN,
     V2,
     V3,
@@ -82,21 +83,31 @@ def related_person(data: Mapping[str, Any], systems: Systems, patient_id: str | 
     return present(
         {
             **_person(data, systems),
-            "patient": reference("Patient", patient_id),
+            "patient": reference("Patient", patient_id) or ABSENT,
             "relationship": [one for one in (_relationship(data.get("relationship"), systems), _role(data.get("role"))) if one],
         }
     )
 
 
 def practitioner(data: Mapping[str, Any], systems: Systems, _patient_id: str | None) -> Document:
-    """A doctor, nurse or technician as messages name them."""
-    return _person(data, systems)
+    """A doctor, nurse or technician as messages or master data name them; the title is a qualification in words."""
+    title = _text(data.get("role"))
+    found = {**_person(data, systems), "active": _flag(data.get("active"))}
+    return present({**found, "qualification": [{"code": title}] if title else None})
 
 
 def organization(data: Mapping[str, Any], systems: Systems, _patient_id: str | None) -> Document:
-    """An insurer; org-1: it has a name or an identifier."""
+    """An insurer or a department; org-1: it has a name or an identifier."""
     numbers = every(identifier, data.get("identifier"), systems)
-    return present({"identifier": numbers, "name": string(data.get("name")) or (None if numbers else "?")})
+    kind = coded("dept", "http://terminology.hl7.org/CodeSystem/organization-type") if data.get("type") == "dept" else {}
+    return present(
+        {
+            "identifier": numbers,
+            "active": _flag(data.get("active")),
+            "type": [kind] if kind else None,
+            "name": string(data.get("name")) or (None if numbers else "?"),
+        }
+    )
 
 
 def _person(data: Mapping[str, Any], systems: Systems) -> Document:

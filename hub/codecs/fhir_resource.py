@@ -10,13 +10,13 @@ from typing import Any
 from fhir.resources.R4B import get_fhir_model_class
 from pydantic import ValidationError
 
-from hub.codecs import fhir_people, fhir_visits
+from hub.codecs import fhir_findings, fhir_orders, fhir_people, fhir_visits
 from hub.codecs.fhir import Document, dump
 from hub.codecs.fhir_types import Systems, at
 from hub.domain.errors import Unmappable
 
 Maker = Callable[[Mapping[str, Any], Systems, str | None], Document]
-MAKERS: dict[str, Maker] = {  # canonical kinds that FHIR has a word for; Relationship stands in its RelatedPerson
+MAKERS: dict[str, Maker] = {  # Relationship stands in its RelatedPerson; money has no place in a clinical façade
     "Patient": fhir_people.patient,
     "RelatedPerson": fhir_people.related_person,
     "Practitioner": fhir_people.practitioner,
@@ -24,6 +24,14 @@ MAKERS: dict[str, Maker] = {  # canonical kinds that FHIR has a word for; Relati
     "Encounter": fhir_visits.encounter,
     "Appointment": fhir_visits.appointment,
     "Coverage": fhir_visits.coverage,
+    "ServiceRequest": fhir_orders.service_request,
+    "MedicationRequest": fhir_orders.medication_request,
+    "DiagnosticReport": fhir_orders.diagnostic_report,
+    "Observation": fhir_orders.observation,
+    "DocumentReference": fhir_orders.document_reference,
+    "Condition": fhir_findings.condition,
+    "Procedure": fhir_findings.procedure,
+    "AllergyIntolerance": fhir_findings.allergy,
 }
 
 

@@ -9,6 +9,10 @@ from hub.codecs.fhir_resource import MAKERS
 COMMON = {"_id": "token", "_lastUpdated": "date"}
 NUMBERED = {"identifier": "token"}
 OWNED = {"patient": "reference"}
+CLINICAL = COMMON | OWNED | {"subject": "reference", "encounter": "reference"}
+STATED = {"status": "token"}
+CODED = {"code": "token"}
+DATED = {"date": "date"}
 PARAMETERS: dict[str, dict[str, str]] = {
     "Patient": COMMON | NUMBERED | {
         "name": "string", "family": "string", "given": "string", "phone": "token", "telecom": "token", "birthdate": "date",
@@ -25,6 +29,24 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "actor": "reference", "date": "date", "status": "token", "practitioner": "reference",
     },
     "Coverage": COMMON | OWNED | {"beneficiary": "reference"},
+    "ServiceRequest": CLINICAL | NUMBERED | STATED | CODED | {
+        "authored": "date", "priority": "token", "category": "token", "requester": "reference", "performer": "reference",
+    },
+    "MedicationRequest": CLINICAL | NUMBERED | STATED | CODED | {"authoredon": "date", "requester": "reference"},
+    "DiagnosticReport": CLINICAL | NUMBERED | STATED | CODED | DATED | {"category": "token", "based-on": "reference"},
+    "Observation": CLINICAL | STATED | CODED | DATED,
+    "DocumentReference": CLINICAL | NUMBERED | STATED | DATED | {"type": "token", "author": "reference"},
+    "Condition": CLINICAL | NUMBERED | CODED | {"recorded-date": "date", "category": "token", "verification-status": "token"},
+    "Procedure": CLINICAL | NUMBERED | STATED | CODED | DATED | {"performer": "reference"},
+    "AllergyIntolerance": COMMON | OWNED | CODED | {"category": "token", "criticality": "token"},
+}  # fmt: skip
+ELEMENTS = {  # where the element is not called like its parameter
+    "practitioner": "participant", "actor": "participant", "verification-status": "verificationStatus", "based-on": "basedOn",
+}  # fmt: skip
+BEGINS = ("date", "authored", "authoredon", "recorded-date")  # parameters of the time by which a kind is ordered
+_WHO = ("Practitioner", "Organization")
+_CLINICAL = {
+    "patient": ("subject", ("Patient",)), "subject": ("subject", ("Patient",)), "encounter": ("encounter", ("Encounter",)),
 }  # fmt: skip
 INCLUDES: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {  # kind -> parameter -> (element, kinds it leads to)
     "RelatedPerson": {"patient": ("patient", ("Patient",))},
@@ -40,6 +62,16 @@ INCLUDES: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {  # kind ->
         "patient": ("beneficiary", ("Patient",)), "beneficiary": ("beneficiary", ("Patient",)),
         "payor": ("payor", ("Organization",)),
     },
+    "ServiceRequest": _CLINICAL | {
+        "requester": ("requester", _WHO), "performer": ("performer", _WHO),
+    },
+    "MedicationRequest": _CLINICAL | {"requester": ("requester", _WHO)},
+    "DiagnosticReport": _CLINICAL | {"based-on": ("basedOn", ("ServiceRequest",))},
+    "Observation": _CLINICAL,
+    "DocumentReference": _CLINICAL | {"author": ("author", _WHO)},
+    "Condition": _CLINICAL,
+    "Procedure": _CLINICAL | {"performer": ("performer", _WHO)},
+    "AllergyIntolerance": {"patient": ("patient", ("Patient",))},
 }  # fmt: skip
 WHOSE = ("patient", "subject", "beneficiary", "actor")  # parameters that can name the patient
 OF_PATIENT = tuple(kind for kind in MAKERS if any(name in PARAMETERS[kind] for name in OWNED))

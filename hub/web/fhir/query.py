@@ -20,7 +20,7 @@ from hub.db.views import fhir as views
 from hub.db.views.fhir import Span, Wanted
 from hub.domain.search import normal_name
 from hub.web.errors import ProblemError, error_at
-from hub.web.fhir.parameters import INCLUDES, OF_PATIENT, PARAMETERS, WHOSE
+from hub.web.fhir.parameters import BEGINS, ELEMENTS, INCLUDES, OF_PATIENT, PARAMETERS, WHOSE
 
 Check = Callable[[Document], bool]
 Number = tuple[tuple[str, ...], str]
@@ -84,11 +84,9 @@ class _Reader:
             return False
         if modifier and not (modifier == "Patient" and bare in WHOSE):
             raise _wrong(name, "this server has no such modifier")
-        handler = _HANDLERS.get(bare)
-        if handler is not None:
-            handler(self, bare, value)
-        else:
-            self.whom(bare, value)
+        usual = {"token": _Reader.token, "date": _Reader.begins, "reference": _Reader.whom}
+        handler = _HANDLERS.get(bare) or usual[known[bare]]
+        handler(self, bare, value)
         return True
 
     def narrow(self, **changes: Any) -> None:
@@ -104,7 +102,7 @@ class _Reader:
 
     def _sort(self, value: str) -> bool:
         column = _SORTS.get(value.removeprefix("-"))
-        if column is None or (value.endswith("date") and "date" not in PARAMETERS[self.kind]):
+        if column is None or (value.endswith("date") and not any(name in PARAMETERS[self.kind] for name in BEGINS)):
             return False
         self.narrow(order=("-" if value.startswith("-") else "") + column)
         return True
@@ -238,22 +236,23 @@ class _Reader:
     # what only narrows
 
     def token(self, name: str, value: str) -> None:
-        """status, gender, active, class: the code, whatever the system before it."""
-        codes = {_bars(one)[-1] for one in _split(value)}
-        self.asked.checks.append(lambda one: _token(one.get(name)) in codes)
+        """status, code, category …: one of these codes; a system before it must be the coding's, where that has one."""
+        wanted = [_bars(one) for one in _split(value)]
+        element = "medicationCodeableConcept" if (name, self.kind) == ("code", "MedicationRequest") else ELEMENTS.get(name, name)
+        self.asked.checks.append(lambda one: any(_bears(coding, wanted) for coding in _codings(one.get(element))))
 
-    def whom(self, _name: str, value: str) -> None:
-        """practitioner, participant, actor: `Practitioner/ID` or `ID` among who takes part."""
+    def whom(self, name: str, value: str) -> None:
+        """practitioner, encounter, requester …: `Kind/ID` or `ID` among what the element refers to."""
         ids = {_local(one).rpartition("/")[2] for one in _split(value)}
-        self.asked.checks.append(lambda one: any(ref.rpartition("/")[2] in ids for ref in references(one.get("participant"))))
+        element = ELEMENTS.get(name, name)
+        self.asked.checks.append(lambda one: any(ref.rpartition("/")[2] in ids for ref in references(one.get(element))))
 
 
 _HANDLERS: Mapping[str, Callable[[_Reader, str, str], None]] = {
     "_id": _Reader.ids, "_lastUpdated": _Reader.updated, "identifier": _Reader.identifier, "patient": _Reader.whose,
     "subject": _Reader.whose, "beneficiary": _Reader.whose, "actor": _Reader.whose, "name": _Reader.text,
     "family": _Reader.text, "given": _Reader.text, "phone": _Reader.phone, "telecom": _Reader.phone,
-    "birthdate": _Reader.birthdate, "date": _Reader.begins, "status": _Reader.token, "gender": _Reader.token,
-    "active": _Reader.token, "class": _Reader.token,
+    "birthdate": _Reader.birthdate,
 }  # fmt: skip
 
 
@@ -300,10 +299,18 @@ def _precision(text: str) -> timedelta:
     return timedelta(seconds=1) if "." not in clock else timedelta(microseconds=max(1, 10 ** (15 - len(clock))))
 
 
-def _token(value: object) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("code", ""))
-    return str(value).lower() if isinstance(value, bool) else str(value or "")
+def _codings(element: object) -> list[tuple[str, str]]:
+    """(system, code) of a code, flag, Coding, CodeableConcept or a list of them."""
+    if isinstance(element, list):
+        return [one for part in element for one in _codings(part)]
+    if isinstance(element, Mapping):
+        return _codings(element["coding"]) if "coding" in element else [(element.get("system", ""), element.get("code", ""))]
+    return [] if element is None else [("", str(element).lower() if isinstance(element, bool) else str(element))]
+
+
+def _bears(coding: tuple[str, str], wanted: Sequence[Sequence[str]]) -> bool:
+    system, code = coding
+    return any(one[-1] == code and (len(one) == 1 or not one[0] or not system or one[0] == system) for one in wanted)
 
 
 def _parts(one: Document, name: str) -> list[str]:

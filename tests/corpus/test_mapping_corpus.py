@@ -1,4 +1,4 @@
-"""Every ADT and SIU message of the corpus that has what a message must have is mapped; the rest has a reason to act on."""
+"""Every message of the corpus that has what a message must have, of an event with a map, is mapped; the rest has a reason to act on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_at_least_98_of_100_are_mapped_and_each_other_one_has_a_reason(capsys: p
         warnings.update(mapped.warnings)
         done += 1
     with capsys.disabled():
-        print(f"\n{done} of {done + reasons.total()} ADT and SIU messages mapped")
+        print(f"\n{done} of {done + reasons.total()} messages mapped")
         for reason, count in reasons.most_common():
             print(f"{count:5d}  {reason}  ({EXPLAINED.get(reason, 'NOT EXPLAINED')})")
         print("left out, with a warning:", ", ".join(f"{note} {count}" for note, count in warnings.most_common(12)))

@@ -1,4 +1,4 @@
-"""Every message of the corpus that has what a message must have, of an event with a map, is mapped; the rest has a reason to act on."""
+"""Every message of the corpus that is complete and of an event with a map is mapped; the rest has a reason to act on."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ class Relation:
         """
         profile = database.profile
         columns = [name(column, profile.quote) for column in order]
-        where, values = f"{columns[0]} IS NOT NULL" if present else "", []
+        where = f"{columns[0]} IS NOT NULL" if present else ""
+        values: list[Any] = []
         if first is not None:
             where, values = f"{columns[0]} >= ?", [first]
         while True:

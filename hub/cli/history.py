@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sqlalchemy import text
+
 from hub.bootstrap import open_hub
 from hub.cli.common import BAD, GOOD, print_json, print_table, say
 from hub.cli.stages import Stage, measure
@@ -48,6 +50,7 @@ def fill(config: Path, messages: int, advance: Callable[[int], None]) -> None:
         measure(config, BLOCK, run=f"F{number}")
         tidy(config)
         advance(BLOCK * MESSAGES_A_VISIT)
+    settle(config)
 
 
 def tidy(config: Path) -> None:
@@ -55,6 +58,17 @@ def tidy(config: Path) -> None:
     hub = open_hub(load(config))
     try:
         hub.store.tidy()
+    finally:
+        hub.close()
+
+
+def settle(config: Path) -> None:
+    """What autovacuum is still busy with after so many rows at once: a history that grew over years has that behind it."""
+    hub = open_hub(load(config))
+    try:
+        if not hub.sqlite:
+            with hub.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("VACUUM (ANALYZE)"))
     finally:
         hub.close()
 

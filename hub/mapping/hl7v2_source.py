@@ -109,9 +109,12 @@ def items_of(block: Block, group: Group, segments: Segments, local: bool, reader
                 for header, own in _following(path.segment, [], segments):
                     yield _grouped(header + own), ""
             else:
+                names = block.within.segment.split(",")
                 for header, own in _following(block.within.segment, [], segments):
+                    heads = [one for one in own if one[0] in names]  # an OBR behind the first OBX is that of all of them
                     for outer, inner in _following(path.segment, header, own):
-                        yield _grouped(outer + inner), ""
+                        rest = [one for one in (*outer, *inner) if one[0] not in names]
+                        yield _grouped(heads + rest), ""
             continue
         for fields in group.get(path.segment, ()):
             if path.field >= len(fields) or not fields[path.field] or fields[path.field] == NULL:

@@ -112,3 +112,8 @@ def test_what_nothing_can_be_filed_under_is_left_out_with_a_warning() -> None:
 def test_an_answer_changes_only_what_is_known_and_needs_no_patient() -> None:
     [order] = made("ORR^O02", "MSA|AA|1", "ORC|OC|P1|F1")["ServiceRequest"]
     assert (order.patient, order.create, order.values["status"]) == (None, False, "revoked")
+
+
+def test_an_obr_behind_its_first_value_is_that_of_all_of_them() -> None:
+    found = made("ORU^R01", PID, "ORC|RE|P1|F1", "OBX|1|NM|A||1", "OBR|1|P1|F1|CBC", "OBX|2|NM|B||2")
+    assert [fact.key.value for fact in found["Observation"]] == ["F1/CBC/A", "F1/CBC/B"]

@@ -121,7 +121,7 @@ class FieldAuthority:
 class Retry:
     """Waits between attempts: base · 2ⁿ with jitter, never longer than max."""
 
-    base_seconds: float = option(2.0, doc="wait after the first failed attempt", low=0.01, high=3600)
+    base_seconds: float = option(0.5, doc="wait after the first failed attempt", low=0.01, high=3600)
     max_seconds: float = option(600.0, doc="longest wait", low=0.01, high=86400)
 
 
@@ -142,7 +142,7 @@ class Common:
     on_reuse: Literal["accept_and_alert", "refuse"] = option("accept_and_alert", doc="in: same control id, other content")
     dedupe_days: int = option(7, doc="in: how long a control id is remembered", low=1, high=400)
     on_dead: Literal["block", "skip"] = option("block", doc="a dead message blocks its lane, or is skipped")
-    max_attempts: int = option(8, doc="out: attempts that reached the target before a message is dead", low=1, high=1000)
+    max_attempts: int = option(10, doc="out: attempts that reached the target before a message is dead", low=1, high=1000)
     retry: Retry = option(Retry, doc="out: waits between attempts")
     breaker_failures: int = option(10, doc="out: failures in a row that open the breaker", low=1, high=1000)
     breaker_seconds: float = option(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class RetryPolicy:
     """Seconds; `max_attempts` counts attempts that reached the target."""
 
-    base_seconds: float = 2.0
+    base_seconds: float = 0.5
     max_seconds: float = 600.0
-    max_attempts: int = 8
+    max_attempts: int = 10
 
     def wait(self, attempt: int, retry_after: float | None = None) -> float:
         """Seconds until the attempt after number `attempt` (from 1)."""

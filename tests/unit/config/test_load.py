@@ -61,7 +61,7 @@ def test_what_is_written_and_what_is_filled_in(folder: Path) -> None:
     assert config.broker.url == "redis://:pw@127.0.0.1/0"
     assert config.authority["Patient.telecom"].systems == ("crm", "ocs")
     ocs, crm = config.channels["ocs-in"], config.channels["crm"]
-    assert (ocs.assigner, ocs.timezone, ocs.accept, ocs.max_attempts) == ("HOSP", "Asia/Seoul", ("ADT",), 8)
+    assert (ocs.assigner, ocs.timezone, ocs.accept, ocs.max_attempts) == ("HOSP", "Asia/Seoul", ("ADT",), 10)
     assert dict(ocs.settings) == {"port": 2575}
     assert (crm.assigner, crm.enabled, crm.on_dead, crm.retry.base_seconds, crm.retry.max_seconds) == (
         "CRM",

@@ -158,7 +158,7 @@ def test_a_stop_finishes_what_is_on_its_way_and_begins_nothing() -> None:
 def test_a_message_that_workers_were_lost_with_too_often_is_not_sent() -> None:
     wire = Wire()
     drive = convoy(wire)
-    drive.put(lane(1, 2, state=State.IN_FLIGHT, attempts=7), 1)
+    drive.put(lane(1, 2, state=State.IN_FLIGHT, attempts=9), 1)
     results = drive.turn()
     assert said(results) == [(1, "Refused", False), (2, "released", True)]
     assert results[0].error is not None

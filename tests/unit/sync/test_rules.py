@@ -225,14 +225,14 @@ def test_a_breaker_never_waits_longer_than_ten_minutes() -> None:
     ("attempt", "low", "high"), [(1, 1.6, 2.4), (2, 3.2, 4.8), (5, 25.6, 38.4), (30, 480, 720), (5000, 480, 720)]
 )
 def test_waits_grow_with_jitter_up_to_the_longest(attempt: int, low: float, high: float) -> None:
-    waits = {RetryPolicy().wait(attempt) for _ in range(200)}
+    waits = {RetryPolicy(base_seconds=2.0).wait(attempt) for _ in range(200)}
     assert low <= min(waits) < max(waits) <= high
 
 
 def test_a_targets_own_wish_counts_more_but_not_for_ever() -> None:
-    assert RetryPolicy().wait(1, retry_after=60) == 60
+    assert RetryPolicy(base_seconds=2.0).wait(1, retry_after=60) == 60
     assert RetryPolicy(max_seconds=600).wait(1, retry_after=86_400) == 600
-    assert RetryPolicy().wait(10, retry_after=1) > 400
+    assert RetryPolicy(base_seconds=2.0).wait(10, retry_after=1) > 400
 
 
 # ---- lanes, routes, reasons -----------------------------------------------------------------------------------------------

@@ -402,16 +402,16 @@ class Engine:
             for fields in group.get(spec.each[0].segment, ()):
                 said = True
                 values = block.memory.recall(JOIN.join(fields), reader, block.listed)
-                if values:
-                    items.append({**default, **values})
+                if values and (found := {**default, **values}) not in items:
+                    items.append(found)
         else:
             for item, _ in items_of(spec, group, segments, block.each_local, reader):
                 said = True
                 values = {}
                 block.read(item, reader, values, {})
                 values = {name: value for name, value in values.items() if value is not None}
-                if values:
-                    items.append({**default, **values})
+                if values and (found := {**default, **values}) not in items:
+                    items.append(found)
         if said:
             patient = self._patient(block, group, reader)
             if patient is None:

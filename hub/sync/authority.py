@@ -35,6 +35,12 @@ SHIPPED: dict[str, Rule] = {
     "Patient.note": Rule(("crm",)),
     "Appointment.*": NEWEST,
     "Encounter.*": RANKED,
+    # Who fills an order knows better than who placed it how far it is; a correction is newer than what it corrects.
+    "ServiceRequest.status": NEWEST,
+    "MedicationRequest.*": NEWEST,
+    "DiagnosticReport.*": NEWEST,
+    "Observation.*": NEWEST,
+    "DocumentReference.*": NEWEST,
 }
 # What a front-end may set on its own, even where another system has a word on it too.
 FRONT_OFFICE = frozenset(

@@ -104,3 +104,11 @@ def test_an_account_moves_and_changes_its_number_on_bills_too(house: House) -> N
     assert owners == {"T1": house.id("2"), "T2": house.id("1"), "A1": house.id("2")}
     house.tell(patient("2"), ChangeIdentifier("account", Key("H", "A9"), Key("H", "A1")))
     assert house.doc("T1", "ChargeItem")["account"]["value"] == "A9"
+
+
+def test_of_two_systems_the_newer_word_on_an_orders_status_stands_and_the_ranked_one_on_what_it_is(house: House) -> None:
+    glucose, other = {"code": "L1"}, {"code": "GLU"}
+    house.tell(patient("1"), act("ServiceRequest", "P1", "1", status="active", code=glucose))
+    house.tell(act("ServiceRequest", "P1", "1", status="completed", code=other), system="emr")
+    order = house.doc("P1", "ServiceRequest")
+    assert (order["status"], order["code"]) == ("completed", glucose)

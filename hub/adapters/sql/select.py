@@ -66,12 +66,13 @@ class Relation:
 
 
 def _behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]]:
-    """The rows after `last` in the order of `columns`: a > ? OR (a = ? AND b > ?) …"""
-    terms, values = [], []
+    """The rows after `last` in the order of `columns`: a >= ? AND (a > ? OR (a = ? AND b > ?) …), the first for the index."""
+    terms: list[str] = []
+    values = [last[0]]
     for i, column in enumerate(columns):
         terms.append("(" + " AND ".join([*(f"{c} = ?" for c in columns[:i]), f"{column} > ?"]) + ")")
         values += last[: i + 1]
-    return " OR ".join(terms), values
+    return f"{columns[0]} >= ? AND ({' OR '.join(terms)})", values
 
 
 def _parameter(value: Any, profile: Any) -> Any:

@@ -118,7 +118,7 @@ def test_blocks_go_on_behind_the_last_row_by_all_columns_of_the_key() -> None:
     assert [len(rows) for _, rows in relation.blocks(database, ["a", "b"], 2)] == [2, 1]
     assert database.asked == [
         ("SELECT TOP (2) * FROM T ORDER BY a, b", []),
-        ("SELECT TOP (2) * FROM T WHERE (a > ?) OR (a = ? AND b > ?) ORDER BY a, b", [1, 1, "y"]),
+        ("SELECT TOP (2) * FROM T WHERE a >= ? AND ((a > ?) OR (a = ? AND b > ?)) ORDER BY a, b", [1, 1, 1, "y"]),
     ]
     database = Recorder([(1, "x")])
     list(relation.blocks(database, ["a", "b"], 2, 1, present=True))

@@ -201,6 +201,7 @@ resource = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("resource_by_patient", "patient_id", "kind", "sort_at"),
+    Index("resource_by_start", "kind", "sort_at", "id", **_where("sort_at > 0")),  # everybody's bookings of a day
 )
 
 identifier = Table(

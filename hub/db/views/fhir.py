@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select, text, tuple_
 
 from hub.db.tables import change, identifier, resource, term
 from hub.db.views.changes import ChangeRow, as_change
@@ -49,8 +49,14 @@ class Wanted:
 
     @property
     def narrow(self) -> bool:
-        """Whether an index leads to it without the time of change."""
-        return bool(self.ids or self.patients or self.numbers or self.terms)
+        """Whether an index leads to it without the time of change; a start alone does (resource_by_start)."""
+        return bool(self.ids or self.patients or self.numbers or self.terms) or self.by_start
+
+    @property
+    def by_start(self) -> bool:
+        """Whether nothing but the time when it begins leads to it: then that is its order too."""
+        named = self.ids or self.patients or self.numbers or self.terms
+        return not named and self.begins != ALWAYS and self.updated.start is None
 
 
 class Page(NamedTuple):
@@ -69,7 +75,7 @@ def name_term(text: str) -> tuple[str, str, str] | None:
 def phone_term(text: str) -> tuple[str, str, str] | None:
     """The phone with exactly this number, however it is written."""
     digits = forms.national_digits(text)[::-1]
-    return (forms.PHONE, digits, digits + "\0") if len(digits) >= forms.MIN_PHONE_DIGITS else None
+    return (forms.PHONE, digits, digits + "\1") if len(digits) >= forms.MIN_PHONE_DIGITS else None
 
 
 def birth_term(prefix: str, text: str) -> tuple[str, str, str] | None:
@@ -88,15 +94,14 @@ def find(conn: Connection, wanted: Wanted, *, after: tuple[int, str] | None, lim
     if not wanted.narrow:
         return _by_change(conn, wanted, after[0] if after else None, limit)
     statement = _narrowed(wanted)
-    column, descending = _ordering(wanted.order)
+    column, descending = _ordering(wanted.order or ("sort_at" if wanted.by_start else ""))
     if after is not None:
         place, row_id = after
         if column is None:
             statement = statement.where(resource.c.id > row_id)
-        elif descending:
-            statement = statement.where(or_(column < place, and_(column == place, resource.c.id < row_id)))
         else:
-            statement = statement.where(or_(column > place, and_(column == place, resource.c.id > row_id)))
+            here, there = tuple_(column, resource.c.id), tuple_(place, row_id)
+            statement = statement.where(here < there if descending else here > there)
     if column is not None:
         statement = statement.order_by(column.desc() if descending else column)
     statement = statement.order_by(resource.c.id.desc() if descending else resource.c.id)
@@ -153,6 +158,8 @@ def versions(conn: Connection, resource_id: str, *, before: int | None, limit: i
 
 def _narrowed(wanted: Wanted) -> Select[Any]:
     statement = _common(select(resource), wanted)
+    if wanted.by_start:
+        statement = statement.where(text("resource.sort_at > 0"))  # literally: what the index has a place for
     if wanted.numbers or wanted.terms:  # who is looked for is found as what he is now
         statement = statement.where(resource.c.status == "active")
     if wanted.ids:

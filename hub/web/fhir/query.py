@@ -57,7 +57,7 @@ def read(kind: str, pairs: Sequence[tuple[str, str]], systems: Systems, timezone
             asked.used.append((name, value))
         else:
             asked.ignored.append(name)
-    if asked.wanted.order and not (asked.wanted.narrow or asked.patient_numbers):
+    if asked.wanted.order and not asked.patient_numbers:
         reader.unsorted()
     if strict and asked.ignored:
         raise _wrong(asked.ignored[0], "this server does not know it, and handling=strict was asked for")
@@ -108,11 +108,16 @@ class _Reader:
         return True
 
     def unsorted(self) -> None:
-        """Without an index to it, results come by their last change, oldest first: no other order is to be had."""
-        if self.asked.wanted.order != "updated_at":
-            sort = [pair for pair in self.asked.used if pair[0] == "_sort"]
+        """Leaves out an order that no index has: without a patient, a number or a name, results come by their start or by
+        their last change, oldest first."""
+        wanted = self.asked.wanted
+        if wanted.by_start and wanted.order.endswith("sort_at"):
+            return
+        if wanted.narrow and not wanted.by_start:
+            return
+        if wanted.by_start or wanted.order != "updated_at":
             self.asked.used = [pair for pair in self.asked.used if pair[0] != "_sort"]
-            self.asked.ignored += [name for name, _ in sort]
+            self.asked.ignored.append("_sort")
         self.narrow(order="")
 
     def _include(self, value: str) -> bool:

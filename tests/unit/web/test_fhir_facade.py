@@ -237,6 +237,45 @@ def test_what_changed_since(crm: TestClient, ward: None) -> None:
     assert asked(get(crm, "/Appointment?_lastUpdated=ge2026-11-21&_sort=-date"))[-1][0] == "_lastUpdated"
 
 
+def test_everybodys_bookings_of_a_day(crm: TestClient, ward: None) -> None:
+    assert [one[-2:] for one in ids(get(crm, "/Appointment?date=ge2026-12-01&date=lt2026-12-04&status=booked,noshow"))] == [
+        "00",
+        "01",
+        "02",
+    ]
+    backwards = [one[-2:] for page in pages(crm, "/Appointment?date=ge2026-12-01&_sort=-date&_count=2") for one in page]
+    assert backwards == ["04", "03", "02", "01", "00"]
+    assert asked(get(crm, "/Appointment?date=2026-12-01&_sort=_lastUpdated")) == [("date", "2026-12-01")]
+
+
+def test_what_the_house_did_is_shown_too(crm: TestClient, engine: Engine) -> None:
+    rows = [f"01900000-0000-7000-8000-0000000005{n:02d}" for n in range(5)]
+    visit = {"reference": f"Encounter/{VISIT}", "identifier": {"assigner": "HOSP", "value": "V1"}}
+    code = {"code": "R3505", "system": "EDI", "display": "혈액검사"}
+    documents = {
+        "ServiceRequest": {"status": "active", "code": code, "encounter": visit, "authoredOn": "2026-11-22T09:00:00+09:00"},
+        "DiagnosticReport": {"status": "final", "code": code, "basedOn": {"reference": f"ServiceRequest/{rows[0]}"}},
+        "Procedure": {"code": code, "performed": "2026-11-22"},
+        "Condition": {"code": {"code": "J00", "system": "KCD8", "display": "급성 비인두염"}, "category": "F", "rank": 1},
+        "AllergyIntolerance": {"code": {"display": "페니실린"}, "category": "medication", "reaction": ["두드러기"]},
+    }
+    with engine.begin() as conn:
+        for row_id, (kind, document) in zip(rows, documents.items(), strict=True):
+            web_kit.add_resource(conn, row_id, kind, HONG, document, sort_at=NOW)
+    for row_id, kind in zip(rows, documents, strict=True):
+        assert ids(get(crm, f"/{kind}?patient={HONG}")) == [row_id]
+        assert get(crm, f"/{kind}/{row_id}")["code"]["text"]
+    assert ids(get(crm, f"/ServiceRequest?patient={HONG}&encounter=Encounter/{VISIT}&status=active&authored=2026-11-22")) == [
+        rows[0]
+    ]
+    with_order = get(crm, f"/DiagnosticReport?patient={HONG}&_include=DiagnosticReport:based-on")
+    assert (ids(with_order), ids(with_order, "include")) == ([rows[1]], [rows[0]])
+    kcd = "http://www.hl7korea.or.kr/CodeSystem/kostat-kcd-8"
+    assert ids(get(crm, f"/Condition?patient={HONG}&code={kcd}|J00&verification-status=confirmed")) == [rows[3]]
+    assert ids(get(crm, f"/Condition?patient={HONG}&code=http://loinc.org|J00")) == []
+    assert set(rows) < set(ids(get(crm, f"/Patient/{HONG}/$everything")))
+
+
 def test_what_belongs_to_a_patient_comes_along(crm: TestClient, ward: None, hub: WebHub) -> None:
     bundle = get(
         crm,

@@ -15,7 +15,7 @@ from hub.adapters.settings import wrong
 from hub.codecs.hl7v2 import python_codec
 from hub.config import option
 from hub.domain.errors import Unreadable
-from hub.domain.ports import Feed, Manifest
+from hub.domain.ports import Feed, Found, Manifest
 
 MANIFEST = Manifest(
     name="files.csv_in", title="CSV files in a folder", direction="in", system="ocs", protocol="CSV / files",
@@ -85,7 +85,7 @@ class CsvFiles:
         if first is None or not first.whole:
             raise Unreadable("the first line is no header")
         try:
-            fields, last = self._fields(first, lines)
+            fields, taken = self._fields(first, lines)
         except _BadLineError as bad:
             raise Unreadable(f"the header cannot be read: {bad}") from None
         columns = tuple(name.strip() for name in fields)
@@ -93,33 +93,34 @@ class CsvFiles:
             _check_columns(columns, self._settings.keys, "the header")
         except ValueError as error:
             raise Unreadable(str(error)) from None
-        return columns, last
+        return columns, taken[-1]
 
     def _record(self, line: Line, lines: Lines, columns: Sequence[str], digest: str) -> Record:
-        last = line
+        taken = [line]
+        row: Found | str
         try:
             if not line.whole:
                 raise _BadLineError(f"more than {self._settings.max_line} bytes")
-            fields, last = self._fields(line, lines)
+            fields, taken = self._fields(line, lines)
             if len(fields) != len(columns):
                 raise _BadLineError(f"{len(fields)} fields, the header has {len(columns)}")
             row = rows.found(self._settings, dict(zip(columns, fields, strict=True)), digest, line.number)
-            if isinstance(row, str):
-                raise _BadLineError(row)
         except _BadLineError as bad:
-            return Record(line.number, line.offset, line.end, line.body, str(bad))
-        return Record(line.number, line.offset, last.end, line.body, read=row, upto=last.number)
+            row = str(bad)
+        body, last = b"\n".join(one.body for one in taken), taken[-1]
+        refused, read = (row, None) if isinstance(row, str) else ("", row)
+        return Record(line.number, line.offset, last.end, body, refused, read, last.number)
 
-    def _fields(self, line: Line, lines: Lines) -> tuple[list[str], Line]:
-        """The fields of the row that begins with this line, and its last line. Lines are only used up where it is whole."""
+    def _fields(self, line: Line, lines: Lines) -> tuple[list[str], list[Line]]:
+        """The fields of the row that begins with this line, and its lines. What does not belong to it is given back."""
         if self._quote not in line.body:
-            return self._text(line.body).split(self._delimiter), line
+            return self._text(line.body).split(self._delimiter), [line]
         taken = [line]
         while True:
             try:
                 text = self._text(b"\n".join(one.body for one in taken))
                 reader = csv.reader([text], delimiter=self._delimiter, quotechar=self._settings.quote, strict=True)
-                return next(reader), taken[-1]
+                return next(reader), taken
             except _BadLineError:
                 lines.back(taken[1:])
                 raise

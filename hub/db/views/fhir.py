@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, func, or_, select, text, tuple_
 
 from hub.db.tables import change, identifier, resource, term
-from hub.db.views.changes import ChangeRow, as_change
+from hub.db.views.changes import START, ChangeRow, Position, as_change, head
 from hub.db.views.patients import ResourceRow, as_resource
 from hub.domain import search as forms
 
@@ -92,7 +92,7 @@ def birth_term(prefix: str, text: str) -> tuple[str, str, str] | None:
 def find(conn: Connection, wanted: Wanted, *, after: tuple[int, str] | None, limit: int) -> Page:
     """A page of resources. Without anything that an index leads to, by the time of the last change."""
     if not wanted.narrow:
-        return _by_change(conn, wanted, after[0] if after else None, limit)
+        return _by_change(conn, wanted, Position(after[0], _number(after[1])) if after else None, limit)
     statement = _narrowed(wanted)
     column, descending = _ordering(wanted.order or ("sort_at" if wanted.by_start else ""))
     if after is not None:
@@ -156,6 +156,11 @@ def versions(conn: Connection, resource_id: str, *, before: int | None, limit: i
     return [as_change(row) for row in conn.execute(statement.order_by(change.c.version.desc()).limit(limit))]
 
 
+def _number(text: str) -> int:
+    """An id out of a cursor; a caller may have written anything."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
+
+
 def _narrowed(wanted: Wanted) -> Select[Any]:
     statement = _common(select(resource), wanted)
     if wanted.by_start:
@@ -197,36 +202,44 @@ def _ordering(order: str) -> tuple[Any, bool]:
     return (resource.c[name] if name else None), order.startswith("-")
 
 
-def _by_change(conn: Connection, wanted: Wanted, after: int | None, limit: int) -> Page:
-    """Resources by the change that made them what they are now, oldest first: each once, at its latest change."""
+def _by_change(conn: Connection, wanted: Wanted, after: Position | None, limit: int) -> Page:
+    """Resources by the change that made them what they are now, oldest first: each once, at its latest change.
+
+    In the feed's order and only as far as it has got (ADR 0062), so that no page passes over what is being committed.
+    """
     start, end = wanted.updated
     if after is None:
-        after = _place(conn, start - SLACK) - 1 if start is not None else -1
-    window = select(change.c.id).where(change.c.id > after).order_by(change.c.id).limit(WINDOW).subquery()
-    seen, reached = conn.execute(select(func.count(), func.max(window.c.id))).one()
-    if not seen:
+        after = START if start is None else _place(conn, start - SLACK)
+    spot = tuple_(change.c.tx, change.c.id)
+    window = select(change.c.tx, change.c.id, change.c.at).where(spot > tuple_(*after), spot <= tuple_(*head(conn)))
+    window = window.order_by(change.c.tx, change.c.id)
+    last = conn.execute(window.offset(WINDOW - 1).limit(1)).first()
+    full = last is not None
+    if last is None:
+        last = conn.execute(window.order_by(None).order_by(change.c.tx.desc(), change.c.id.desc()).limit(1)).first()
+    if last is None:
         return Page([], None)
-    statement = _common(select(resource, change.c.id.label("change_id")), wanted).where(
+    statement = _common(select(resource, change.c.tx, change.c.id.label("change_id")), wanted).where(
         change.c.resource_id == resource.c.id, change.c.version == resource.c.version,
-        change.c.kind == wanted.kind, change.c.id > after, change.c.id <= reached,
+        change.c.kind == wanted.kind, spot > tuple_(*after), spot <= tuple_(last.tx, last.id),
     )  # fmt: skip
     if start is not None:
         statement = statement.where(resource.c.updated_at >= start)
     if end is not None:
         statement = statement.where(resource.c.updated_at < end)
-    found = conn.execute(statement.order_by(change.c.id).limit(limit)).all()
+    found = conn.execute(statement.order_by(change.c.tx, change.c.id).limit(limit)).all()
     rows = [as_resource(row) for row in found]
     if len(rows) == limit:
-        return Page(rows, (found[-1].change_id, ""))
-    over = end is not None and _at(conn, reached) > end + SLACK
-    return Page(rows, (reached, "") if seen == WINDOW and not over else None)
+        return Page(rows, (found[-1].tx, str(found[-1].change_id)))
+    over = end is not None and last.at > end + SLACK
+    return Page(rows, (last.tx, str(last.id)) if full and not over else None)
 
 
-def _place(conn: Connection, at: int) -> int:
-    """The least change id from which on all changes are of `at` or later, give or take what SLACK covers."""
+def _place(conn: Connection, at: int) -> Position:
+    """A place in the feed before all changes of `at` or later, give or take what SLACK covers."""
     low, high = conn.execute(select(func.min(change.c.id), func.max(change.c.id))).one()
     if low is None:
-        return 0
+        return START
     high += 1
     while low < high:
         middle = (low + high) // 2
@@ -235,8 +248,8 @@ def _place(conn: Connection, at: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return int(low)
-
-
-def _at(conn: Connection, change_id: int) -> int:
-    return int(conn.execute(select(change.c.at).where(change.c.id == change_id)).scalar_one())
+    first = conn.execute(select(change.c.tx, change.c.id).where(change.c.id >= low).order_by(change.c.id).limit(1)).first()
+    if first is None:  # all that there is is older
+        newest = conn.execute(select(change.c.tx).order_by(change.c.tx.desc()).limit(1)).scalar_one()
+        return Position(int(newest), low - 1)
+    return Position(int(first.tx), -1) if first.tx else Position(0, int(first.id) - 1)

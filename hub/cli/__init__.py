@@ -12,7 +12,7 @@ import click
 import typer
 
 from hub import __version__
-from hub.cli import audit, bench, channels, demo, init, maps, messages, run, send, store, tokens
+from hub.cli import audit, bench, channels, demo, init, maps, messages, odbc, run, send, store, tokens
 from hub.cli.common import complain
 from hub.config import ConfigError
 from hub.domain.errors import HubError, Misconfigured
@@ -51,6 +51,7 @@ for group in (init, run, demo, messages, send, store, bench):
     group.register(app)
 app.add_typer(channels.app, name="channel")
 app.add_typer(maps.app, name="map")
+app.add_typer(odbc.app, name="odbc")
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="token")
 app.add_typer(store.app, name="db")

@@ -80,6 +80,17 @@ class Database:
             raise named(error) from None
         return names, rows
 
+    def primary_key(self, table: str) -> list[str]:
+        """The columns of a table's declared key, in its order; none where it has none or the driver cannot tell."""
+        import pyodbc
+
+        schema, _, bare = table.replace('"', "").rpartition(".")
+        try:
+            rows = self._connection.cursor().primaryKeys(bare, schema=schema or None).fetchall()
+        except pyodbc.Error:
+            return []
+        return [row[3] for row in sorted(rows, key=lambda row: row[4])]  # COLUMN_NAME, KEY_SEQ (ODBC, SQLPrimaryKeys)
+
     def _connect(self, pyodbc: Any) -> Any:
         pyodbc.pooling = False  # a pooled connection would keep another channel's settings
         connection = pyodbc.connect(

@@ -1,0 +1,101 @@
+"""A table that nobody has seen, connected by what `hub odbc sniff` proposes and nothing else."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.adapters.ocs import sql_in
+from hub.adapters.sql import sniff
+from hub.cli import execute
+from hub.domain.facts import Fact, Key
+from hub.mapping import Context, load_maps
+from tests import servers
+from tests.integration import odbc_kit
+from tests.integration.odbc_kit import Legacy
+
+TABLE = """CREATE TABLE TB_PTMST (HOSP_CD CHAR(3) NOT NULL, PT_NO CHAR(10) NOT NULL, PT_NAME {text}, BRTH_YMD CHAR(8),
+    SEX CHAR(1), HP_NO VARCHAR(20), ADDR {text}, DEL_YN CHAR(1), REG_DT DATETIME, UPD_DT DATETIME,
+    PRIMARY KEY (HOSP_CD, PT_NO))"""
+
+
+def fill(legacy: Legacy) -> None:
+    legacy.write(TABLE.format(text=legacy.text))
+    for number, text in enumerate(legacy.names):
+        born = "00000000" if number else "19800131"
+        legacy.write(
+            f"INSERT INTO TB_PTMST VALUES ('H01', '{number:08d}', {legacy.bytes_of(text)}, '{born}', 'F',"
+            f" '010-1234-567{number}', {legacy.bytes_of('서울특별시 강남구')}, 'N', '2026-01-02 03:04:05', '2026-01-02 03:04:05')"
+        )
+
+
+def test_what_is_proposed_connects_the_table(
+    mariadb: servers.MariaDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """cp949 in latin1 columns, CHAR(8) dates, a flag, a key of two columns."""
+    legacy = odbc_kit.mariadb(mariadb, "d_sniff", "latin1", "cp949", "cp949")
+    fill(legacy)
+    (tmp_path / "odbc").write_text(legacy.connection, encoding="utf-8")
+    channel = '[channels.old]\nadapter = "ocs.sql_in"\nsystem = "ocs"\ndatabase = "mariadb"\nconnection = { file = "odbc" }\n'
+    (tmp_path / "hub.toml").write_text(channel, encoding="utf-8")
+    assert execute(["odbc", "sniff", "old", "TB_PTMST", "-c", str(tmp_path / "hub.toml")]) == 0
+    told = capsys.readouterr().out
+    assert not any(text in told for text in (*odbc_kit.NAMES, "010-1234", "강남구"))  # no value of any row
+
+    lines, _, draft = told.partition("\n# hub.toml")[2].partition("\n# maps/")
+    settings: dict[str, Any] = tomllib.loads(lines.partition("\n")[2])
+    assert settings["encoding"] == "cp949"
+    assert settings["key"] == ["HOSP_CD", "PT_NO"]
+    assert settings["cursor"] == ["UPD_DT"]
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "old.toml").write_text(draft.partition("\n")[2], encoding="utf-8")
+    maps = load_maps([tmp_path / "maps"])
+    made = sql_in.build(sql_in.Settings.from_table({"connection": legacy.connection, "database": legacy.kind, **settings}))
+    _, rows = made._database.select("SELECT * FROM TB_PTMST ORDER BY PT_NO")
+    names, _ = made._database.select("SELECT * FROM TB_PTMST WHERE 1 = 0")
+    made.close()
+    for row, text in zip(rows, legacy.names, strict=True):
+        found = made._cleaner.found(names, row)
+        mapped = maps.map_row(settings["event"], found.row, Context("HOSP", "ocs"))
+        (fact,) = mapped.facts
+        assert isinstance(fact, Fact)
+        assert fact.key == Key("HOSP", f"{odbc_kit.NAMES.index(text):08d}")
+        assert fact.values["name"][0]["text"] == text
+        assert fact.values["gender"] == "female"
+        assert fact.values["telecom"][0]["value"].startswith("+82101234")
+        assert "강남구" in str(fact.values["address"])
+        assert fact.values.get("birthDate") == ("1980-01-31" if text == "홍길동" else None)
+        assert mapped.warnings == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["mariadb-utf8", "mariadb-euckr", "postgresql-ascii", "postgresql-utf8", "sqlite-cp949", "sqlite-utf8"]
+)
+def test_encodings_are_told_apart(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if kind.startswith("sqlite"):
+        legacy = odbc_kit.sqlite(tmp_path, "cp949" if kind.endswith("cp949") else "utf-8")
+    elif kind.startswith("mariadb"):
+        charset = "utf8mb4" if kind.endswith("utf8") else "euckr"
+        legacy = odbc_kit.mariadb(
+            request.getfixturevalue("mariadb"), "d_sniff2", charset, "utf-8", "utf-8" if charset == "utf8mb4" else "cp949"
+        )
+    else:
+        ascii_ = kind.endswith("ascii")
+        charset, encoding = ("SQL_ASCII", "cp949") if ascii_ else ("UTF8", "utf-8")
+        legacy = odbc_kit.postgresql(request.getfixturevalue("postgres"), "d_sniff2", charset, encoding, encoding)
+    legacy.write(f"CREATE TABLE t (id INTEGER PRIMARY KEY, sname {legacy.text})")
+    for number, text in enumerate(legacy.names):
+        legacy.write(f"INSERT INTO t VALUES ({number}, {legacy.bytes_of(text)})")
+    found = sniff.sniff(legacy.connection, legacy.kind, "t")  # type: ignore[arg-type]
+    assert (found.encoding, found.key, found.key_is_declared) == (legacy.encoding, ["id"], True)
+
+
+def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "hub.toml"
+    config.write_text('[channels.old]\nadapter = "ocs.sql_in"\nsystem = "ocs"\n', encoding="utf-8")
+    assert execute(["odbc", "sniff", "old", "T", "-c", str(config)]) == 2
+    assert execute(["odbc", "sniff", "new", "T", "-c", str(config)]) == 1
+    assert "needs connection and database" in capsys.readouterr().err

@@ -35,7 +35,7 @@ NOT_DURABLE = "SET LOCAL synchronous_commit = off"
 GUARD = "SELECT 1 / CASE WHEN EXISTS ({}) THEN 0 ELSE 1 END"  # an error ends the transaction; nothing else does from within
 NEXT_IDS = "SELECT nextval('{}_id_seq') FROM generate_series(1, CAST(? AS BIGINT))"
 BLOCK = 64  # ids taken at a time by who presumes
-FRESH_SECONDS = 1.0  # how long a block and a reading of the clock are good: ids shall rise as messages come
+FRESH_SECONDS = 0.25  # how long a block and a reading of the clock are good: ids shall rise as messages come
 
 
 class PostgresHot:
@@ -104,6 +104,7 @@ class PostgresHot:
         self._block = name if in_haste and len(self._ids) < BLOCK // 2 + count else ""
         since = at - self._read_at
         if len(self._ids) < count or since > FRESH_SECONDS:
+            self._ids.clear()  # what is asked for instead is above them
             return None
         count_statements()
         self._now, self._known = self._read + int(since * 1e6), True
@@ -164,8 +165,11 @@ class PostgresHot:
         except psycopg.errors.DivisionByZero as error:
             if not self._presumes:
                 raise
+            self._ids.clear()  # the caller asks now, and gets ids above them
             raise Conflict("what was presumed is not so") from error
         except PASSING as error:
+            if self._presumes:
+                self._ids.clear()  # as above
             raise _passing(error) from error
         if clock is not None:
             self._read, self._read_at = int(answers[clock].rows()[0][0]), time.monotonic()

@@ -61,13 +61,15 @@ def _channel(channel: Channel) -> Finding:
 
     what = f"channel {channel.name}"
     try:
-        channels.settings_of(channel)
+        folder = getattr(channels.settings_of(channel), "folder", None)
         if channel.enabled and channels.manifest_of(channel).direction == "out":
             channels.build_target(channel).close()  # a URL or a certificate that cannot be used shows here; nothing is sent
         if channel.overlay is not None and not channel.overlay.is_dir():
             raise channel.error(f"there is no folder {channel.overlay}", "name a folder of maps", key="overlay")
     except ConfigError as error:
         return Finding(what, False, str(error))
+    if isinstance(folder, Path) and not folder.is_dir():  # a share may come later: the hub starts, and says so
+        return Finding(what, True, f"{WARNING}{channel.adapter}: there is no folder {folder}; make it, writable for the hub")
     return Finding(what, True, channel.adapter + ("" if channel.enabled else ", not enabled"))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from hub.adapters.files import source as reading
 from hub.bootstrap.poll import Poller
+from hub.cli import checks
 from hub.config import load
 from tests.hub_kit import Kit, adt, make_kit, pv1
 
@@ -348,6 +349,9 @@ def _raising(number: int, real: Callable[..., Any], folder: Path) -> Callable[..
 def test_a_folder_that_is_not_there_is_no_empty_folder(drop: Drop) -> None:
     (drop.folder / "hl7").rmdir()
     assert drop.poll("hl7") == "the drop folder is not there"
+    said = {finding.what: finding.text for finding in checks.offline(drop.kit.hub.config)}
+    assert said["channel hl7-files"].startswith(f"{checks.WARNING}files.hl7_in: there is no folder")
+    assert said["channel csv-files"] == "files.csv_in"
     assert not (drop.folder / "hl7").exists()
 
 

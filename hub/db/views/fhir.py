@@ -7,7 +7,7 @@ time begins is found by halving, and a page reads at most `WINDOW` changes, howe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -210,24 +210,23 @@ def _by_change(conn: Connection, wanted: Wanted, after: Position | None, limit: 
     start, end = wanted.updated
     if after is None:
         after = START if start is None else _place(conn, start - SLACK)
-    spot = tuple_(change.c.tx, change.c.id)
-    window = select(change.c.tx, change.c.id, change.c.at).where(spot > tuple_(*after), spot <= tuple_(*head(conn)))
-    window = window.order_by(change.c.tx, change.c.id)
+    spot, order = _spot(conn)
+    window = select(change.c.tx, change.c.id, change.c.at).where(spot(after), ~spot(head(conn))).order_by(*order)
     last = conn.execute(window.offset(WINDOW - 1).limit(1)).first()
     full = last is not None
     if last is None:
-        last = conn.execute(window.order_by(None).order_by(change.c.tx.desc(), change.c.id.desc()).limit(1)).first()
+        last = conn.execute(window.order_by(None).order_by(*(one.desc() for one in order)).limit(1)).first()
     if last is None:
         return Page([], None)
     statement = _common(select(resource, change.c.tx, change.c.id.label("change_id")), wanted).where(
         change.c.resource_id == resource.c.id, change.c.version == resource.c.version,
-        change.c.kind == wanted.kind, spot > tuple_(*after), spot <= tuple_(last.tx, last.id),
+        change.c.kind == wanted.kind, spot(after), ~spot(Position(last.tx, last.id)),
     )  # fmt: skip
     if start is not None:
         statement = statement.where(resource.c.updated_at >= start)
     if end is not None:
         statement = statement.where(resource.c.updated_at < end)
-    found = conn.execute(statement.order_by(change.c.tx, change.c.id).limit(limit)).all()
+    found = conn.execute(statement.order_by(*order).limit(limit)).all()
     rows = [as_resource(row) for row in found]
     if len(rows) == limit:
         return Page(rows, (found[-1].tx, str(found[-1].change_id)))
@@ -235,10 +234,18 @@ def _by_change(conn: Connection, wanted: Wanted, after: Position | None, limit: 
     return Page(rows, (last.tx, str(last.id)) if full and not over else None)
 
 
+def _spot(conn: Connection) -> tuple[Callable[[Position], Any], tuple[Any, ...]]:
+    """The condition "behind this place of the feed", and the feed's order. On SQLite, where tx is always 0, the id alone: of a
+    pair with two bounds it would use the first column only."""
+    if conn.dialect.name == "sqlite":
+        return (lambda place: change.c.id > place.id), (change.c.id,)
+    return (lambda place: tuple_(change.c.tx, change.c.id) > tuple_(*place)), (change.c.tx, change.c.id)
+
+
 def _place(conn: Connection, at: int) -> Position:
     """A place in the feed before all changes of `at` or later, give or take what SLACK covers."""
-    low, high = conn.execute(select(func.min(change.c.id), func.max(change.c.id))).one()
-    if low is None:
+    low, high = (conn.execute(select(edge(change.c.id))).scalar_one() for edge in (func.min, func.max))  # two looks, no scan
+    if low is None or high is None:
         return START
     high += 1
     while low < high:

@@ -265,6 +265,16 @@ def test_lines_that_cannot_be_read_end_refused_with_their_place_and_the_others_g
     assert "홍길동" not in drop.reason("csv/done/p.csv")
 
 
+def test_what_old_systems_put_at_the_end_is_no_line_and_no_segment(drop: Drop) -> None:
+    drop.write("csv/p.csv", csv(["1,홍길동,a", "2,뷁,b\0"]) + b"\x1a")
+    drop.write("hl7/x.hl7", many(3, 5) + b"\x1a")
+    assert (drop.poll("csv"), drop.poll("hl7")) == ("", "")
+    assert drop.refused() == ["line 3 at byte 31: a NUL in a text"]
+    drop.kit.apply()
+    assert all(drop.kit.patient(n)["name"] for n in ("3", "4"))
+    assert drop.kit.patient("1")["note"] == "a"
+
+
 def test_messages_that_cannot_be_read_end_refused_and_the_others_go_on(drop: Drop) -> None:
     huge = adt("A08", "2", control="H") + b"NTE|1||" + b"x" * 3_000_000 + b"\r"
     bad = b"MSH|^~\\&|OCS|HOSP|HUB|HOSP|20261122||ADT^A08|B1|P|2.5|||||KOR|UNICODE UTF-8\rPID|1||3||\xff\xfe\r"
@@ -443,19 +453,24 @@ def test_a_marker_whose_file_was_not_claimed_any_more(drop: Drop, stage: int, mo
 
 
 def test_a_large_file_is_read_in_steps_that_a_pause_or_an_end_can_come_between(
-    drop: Drop, monkeypatch: pytest.MonkeyPatch
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "hub.adapters.files.source")
     monkeypatch.setattr(reading, "BLOCK", 10)
+    monkeypatch.setattr(reading, "TELL_SECONDS", 0.0)
     monkeypatch.setattr(reading, "STEP_SECONDS", 0.0)
     drop.write("hl7/x.hl7", many(1, 100))
     polls = 0
-    while not drop.files("hl7").get("done") if (drop.folder / "hl7/done").exists() else True:
+    while not (drop.folder / "hl7/done/x.hl7").exists():
         assert drop.poll("hl7") == ""
         polls += 1
         assert polls < 30
     assert polls >= 9
     assert sorted(int(n) for _, n in drop.stored()) == list(range(1, 100))
     assert drop.kit.rows("SELECT COUNT(*) FROM mark") == [(1,)]
+    told = [record for record in caplog.records if record.getMessage().startswith("reading a file: ")]
+    assert [vars(record)["count"] for record in told] == [*range(10, 91, 10), 99]
+    assert "50 %, 0 s left" in told[4].getMessage()
 
 
 def test_old_files_are_deleted(drop: Drop) -> None:

@@ -76,7 +76,7 @@ class CsvFiles:
         digest = "" if settings.keys else rows.digest(file.handle)
         lines = Lines(file.handle, offset, number, settings.max_line)
         for line in lines:
-            if line.body.strip():
+            if line.body.strip(b" \t\x1a"):  # CP/M's end of file, which old systems still write
                 yield self._record(line, lines, columns, digest)
 
     def _header(self, file: Claimed) -> tuple[Sequence[str], Line]:

@@ -227,9 +227,9 @@ class Folder:
             target = self._root / where / f"{file.name}~{n}"
         if reason:
             target.with_name(target.name + REASON).write_text(reason + "\n", encoding="utf-8")
-        with suppress(OSError):  # not ours to touch: then its own time counts
-            os.utime(file.handle.fileno())  # done_days count from here
         os.rename(file.path, target)
+        with suppress(OSError):  # not ours to touch: then its own time counts
+            os.utime(file.handle.fileno())  # done_days count from here; in working/ it would look like another file
 
     def _sweep(self) -> None:
         """Deletes what was done long ago: the files hold patients' data in the clear."""

@@ -19,7 +19,8 @@ MANIFEST = Manifest(
     polled=True,
 )  # fmt: skip
 CHUNK = 1 << 20
-_FRAMES = bytes.maketrans(b"\x0b\x1c", b"\r\r")  # MLLP's VT and FS, where somebody wrote down what went over the wire
+# MLLP's VT and FS, where somebody wrote down what went over the wire; CP/M's end of file, which old systems still write
+_FRAMES = bytes.maketrans(b"\x0b\x1c\x1a", b"\r\r\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

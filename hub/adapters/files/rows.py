@@ -105,7 +105,9 @@ def _runs(found: Sequence[Found]) -> Iterator[list[Found]]:
 
 
 def found(settings: RowSettings, row: dict[str, str], file: str, line: int) -> Found | str:
-    """The row with its key; or why it has none. `file` is its digest."""
+    """The row with its key; or why it is none. `file` is its digest."""
+    if any("\0" in value for value in row.values()):
+        return "a NUL in a text"
     if not settings.keys:
         return Found({"file": file, "line": line}, row)
     for column in settings.keys:

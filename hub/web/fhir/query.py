@@ -25,6 +25,7 @@ from hub.web.fhir.parameters import BEGINS, ELEMENTS, INCLUDES, OF_PATIENT, PARA
 Check = Callable[[Document], bool]
 Number = tuple[tuple[str, ...], str]
 MOST, USUAL = 500, 50
+ALTERNATIVES = 200  # values of one parameter; more are another request
 QUIET = frozenset({"_format", "_pretty", "_cursor"})  # not part of what is searched for
 _PREFIX = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)(?=\d)")
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?)?\Z", re.ASCII)
@@ -274,7 +275,10 @@ def references(element: object) -> list[str]:
 
 def _split(value: str) -> list[str]:
     """Alternatives: `,` parts them unless escaped (search.html#escaping)."""
-    return [one for part in re.split(r"(?<!\\),", value) if (one := part.replace("\\,", ",").replace("\\$", "$"))]
+    found = [one for part in re.split(r"(?<!\\),", value) if (one := part.replace("\\,", ",").replace("\\$", "$"))]
+    if len(found) > ALTERNATIVES:
+        raise ProblemError(400, f"a parameter has at most {ALTERNATIVES} values")
+    return found
 
 
 def _bars(text: str) -> list[str]:

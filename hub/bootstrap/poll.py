@@ -7,6 +7,7 @@ What hub.toml says is looked at every second, so that a reload needs nothing mor
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from hub.sync.polled import PolledFeed
 _log = log.get(__name__)
 LOOK_SECONDS = 1.0
 END_SECONDS = 5.0
+HANG_SECONDS = 600.0  # without a sign of life from a channel: some drivers wait for ever for a server that says nothing
 ALERT = "poll_failing"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # after a failure; twice as long each time
 
@@ -42,11 +44,19 @@ class Pollers:
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self.adopt()
+            self._end_if_hanging()
             stop.wait(LOOK_SECONDS)
         for poller in self._running.values():
             poller.stop.set()
         for poller in self._running.values():
             poller.join(END_SECONDS)
+
+    def _end_if_hanging(self) -> None:
+        """A thread cannot be ended, the process can: the supervisor starts it again, and no poll has lost anything by that."""
+        for name, poller in self._running.items():
+            if poller.silent_seconds() > HANG_SECONDS:
+                _log.error("a poll never ended: its process is ended", extra={"channel": name, "seconds": int(HANG_SECONDS)})
+                raise HangingError(f"the poll of {name} never ended")
 
     def adopt(self) -> None:
         """Channels that are unchanged go on; others end, begin, or begin anew once their last poll has ended."""
@@ -62,6 +72,10 @@ class Pollers:
                 poller.start()
 
 
+class HangingError(Exception):
+    """A driver does not come back."""
+
+
 class Poller(threading.Thread):
     """One channel."""
 
@@ -72,10 +86,19 @@ class Poller(threading.Thread):
         self._hub = hub
         self._stored = stored
         self._intake: IntakeService = hub.intake()
-        self._feed = PolledFeed(channel.name, hub.store, hub.keys, self, self.patient_of, self.stop.is_set)
+        self._feed = PolledFeed(channel.name, hub.store, hub.keys, self, self.patient_of, self._ending)
         self._source: Source | None = None
         self._trouble = ""
         self._failures = 0
+        self._polling_since = 0.0  # or since the last sign of life; 0: between two polls
+
+    def silent_seconds(self) -> float:
+        since = self._polling_since
+        return time.monotonic() - since if since else 0.0
+
+    def _ending(self) -> bool:
+        self._polling_since = time.monotonic()
+        return self.stop.is_set()
 
     def run(self) -> None:
         pause = 0.0
@@ -86,6 +109,13 @@ class Poller(threading.Thread):
 
     def round(self) -> float:
         """One poll; seconds until the next one."""
+        self._polling_since = time.monotonic()
+        try:
+            return self._round()
+        finally:
+            self._polling_since = 0.0
+
+    def _round(self) -> float:
         try:
             if self._paused():
                 return LOOK_SECONDS
@@ -107,6 +137,7 @@ class Poller(threading.Thread):
     # -- what the feed needs --------------------------------------------------------------------------------------
 
     def store(self, batch: Sequence[Received]) -> list[Receipt]:
+        self._polling_since = time.monotonic()
         receipts = self._intake.store(batch)
         self._stored()
         return receipts

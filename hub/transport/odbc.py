@@ -28,6 +28,7 @@ class Profile:
     quote: str = '""'
     limit: str = "SELECT {what} LIMIT {n}"
     times_as_text: bool = False
+    patience: str = ""  # added to the connection string: for a server that is there and says nothing
     driver_times_out: bool = False  # SQL_ATTR_QUERY_TIMEOUT; psqlodbc refuses it on connections, MariaDB's takes no notice
 
 
@@ -35,7 +36,7 @@ PROFILES: dict[str, Profile] = {
     "mariadb": Profile(
         "CHARSET=utf8mb4", "CHARSET=latin1",
         ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_statement_time = {seconds}"),
-        "SELECT CURRENT_TIMESTAMP", quote="``",
+        "SELECT CURRENT_TIMESTAMP", quote="``", patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read}",
     ),
     "postgresql": Profile(
         "ConnSettings=SET client_encoding TO 'UTF8'", "ConnSettings=SET client_encoding TO 'SQL_ASCII'",
@@ -58,7 +59,8 @@ class Database:
     def __init__(self, connection: str, kind: Kind, encoding: str, seconds: float) -> None:
         self.profile = PROFILES[kind]
         addition = self.profile.utf8 if encoding in ("utf-8", "utf8") else self.profile.other
-        self._string = ";".join(part for part in (connection.strip().rstrip(";"), addition) if part)
+        patience = self.profile.patience.format(connect=CONNECT_SECONDS, read=int(seconds) + 5)
+        self._string = ";".join(part for part in (connection.strip().rstrip(";"), addition, patience) if part)
         self._seconds = seconds
         self._connection: Any = None
 

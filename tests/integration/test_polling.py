@@ -13,7 +13,7 @@ import pytest
 
 from hub.bootstrap import channels
 from hub.bootstrap.channels import RowMapper
-from hub.bootstrap.poll import Poller, Pollers
+from hub.bootstrap.poll import HangingError, Poller, Pollers
 from hub.config import Channel
 from hub.domain.errors import Misconfigured, NotDelivered
 from hub.domain.facts import Key
@@ -244,3 +244,19 @@ def test_a_row_without_a_map_is_ignored_and_one_without_its_number_is_dead(rows:
     feed.rows("OPD_PATIENT", [Found({"ID": 1}, {"PANO": " "})])
     rows.apply()
     assert [rows.state(i) for (i,) in rows.rows("SELECT id FROM message ORDER BY id")] == ["done/ignored", "dead"]
+
+
+def test_a_poll_that_never_ends_ends_its_process(rows: Kit, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor starts it again; here: the role ends by an error."""
+    held = threading.Event()
+    monkeypatch.setattr(source, "poll", lambda feed: held.wait(20))
+    monkeypatch.setattr("hub.bootstrap.poll.HANG_SECONDS", 0.2)
+    monkeypatch.setattr("hub.bootstrap.poll.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(channels, "polled", lambda config: {"ocs-in": rows.hub.config.channels["ocs-in"]})
+    pollers, stop = Pollers(rows.hub, lambda: None), threading.Event()
+    with pytest.raises(HangingError):
+        pollers.run(stop)
+    for poller in pollers._running.values():
+        poller.stop.set()
+        held.set()
+        poller.join(10)

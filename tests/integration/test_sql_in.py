@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -242,6 +243,29 @@ def test_a_slow_statement_is_given_up(bench: Bench, mariadb: servers.MariaDB, po
         with pytest.raises(NotDelivered, match="too long"):
             poll(source(made, table="", query=query, statement_seconds=1.0), bench.feed)
         assert time.monotonic() - began < 5
+
+
+def test_a_server_that_says_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB, at its greeting and in the middle; a server of its own, because it is stopped."""
+    monkeypatch.setattr("hub.transport.odbc.CONNECT_SECONDS", 2)
+    server = servers.MariaDB().start()
+    try:
+        made = odbc_kit.mariadb(server, "d_silent", "utf8mb4", "utf-8", "utf-8")
+        fill(made)
+        polled = source(made, statement_seconds=1.0)
+        assert poll(polled, bench.feed) == len(made.names)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)  # until all of its threads stand
+        for seconds in (9.0, 5.0):
+            began = time.monotonic()
+            with pytest.raises(NotDelivered):
+                poll(polled, bench.feed)
+            assert time.monotonic() - began < seconds
+        server.process.send_signal(signal.SIGCONT)
+        assert poll(polled, bench.feed) == 0
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        server.stop()
 
 
 def test_one_bad_row_costs_one_row(bench: Bench, tmp_path: Path) -> None:

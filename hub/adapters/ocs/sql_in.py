@@ -56,7 +56,7 @@ class Settings:
     most_gone: float = option(0.1, doc="share of the rows that may be gone at once; more is taken for a mistake", low=0, high=1)
     encoding: str = option("utf-8", doc="utf-8, or what text columns hold against their declaration: cp949")
     encodings: dict[str, str] = option(dict, doc='of single columns: { MEMO = "utf-8" }; binary ones become text by this')
-    statement_seconds: float = option(30.0, doc="a statement that takes longer is given up", low=1, high=3600)
+    statement_seconds: float = option(30.0, doc="a statement that takes longer is given up", low=1, high=300)
     block: int = option(2000, doc="rows read by one statement", low=1, high=100_000)
     name: str = option("", doc="the channel's name; its table in hub.toml names it")
 
@@ -141,7 +141,7 @@ class SqlSource:
         began, told, greatest = now_us(), 0, None
         order = (column, *(key for key in self._s.key if key.lower() != column.lower()))
         for names, rows in self._relation.blocks(self._database, order, self._s.block, mark.low, present=True):
-            told += self._hand_on(feed, names, rows)
+            told += self._hand_on(feed, names, rows, self._sweep)
             if rows:
                 greatest = rows[-1][place_of(column, names)]
             if feed.ending():
@@ -156,9 +156,9 @@ class SqlSource:
     def _now(self) -> Any:
         return self._database.select(self._database.profile.now)[1][0][0]
 
-    def _hand_on(self, feed: Feed, names: list[str], rows: list[tuple[Any, ...]]) -> int:
+    def _hand_on(self, feed: Feed, names: list[str], rows: list[tuple[Any, ...]], sweep: Sweep | None) -> int:
         found = [self._cleaner.found(names, row) for row in rows]
-        return feed.rows(self._s.event, found, self._sweep.seen if self._sweep is not None else None)
+        return feed.rows(self._s.event, found, sweep.seen if sweep is not None else None)
 
     # -- everything -----------------------------------------------------------------------------------------------
 
@@ -173,11 +173,12 @@ class SqlSource:
     def _compare(self, feed: Feed, sweep: Sweep) -> int:
         """A second's worth of it."""
         told, until = 0, time.monotonic() + SWEEP_SECONDS
+        self._sweep = None  # one that fails is begun anew: half of it would take the rest of the rows for gone
         for names, rows in sweep.blocks:
-            told += self._hand_on(feed, names, rows)
+            told += self._hand_on(feed, names, rows, sweep)
             if time.monotonic() >= until or feed.ending():
+                self._sweep = sweep
                 return told
-        self._sweep = None
         told += self._notice_gone(feed, sweep)
         feed.keep("compared", str(now_us()))
         due = feed.place("compare")
@@ -193,7 +194,7 @@ class SqlSource:
             raise Misconfigured(
                 f"{len(gone)} of {len(sweep.known)} rows are gone at once: nothing is told of it; if it is right, raise most_gone"
             )
-        _log.info("rows are gone", extra={"channel": self._s.name, "rows": len(gone)})
+        _log.info("rows are gone", extra={"channel": self._s.name, "count": len(gone)})
         return feed.gone(self._s.gone_event, gone)
 
 

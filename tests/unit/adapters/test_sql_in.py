@@ -169,8 +169,8 @@ def test_every_database_has_its_charset_and_its_limits() -> None:
         for encoding in ("utf-8", "cp949")
     }
     assert strings == {
-        ("mariadb", "utf-8"): "DSN=x;CHARSET=utf8mb4",
-        ("mariadb", "cp949"): "DSN=x;CHARSET=latin1",
+        ("mariadb", "utf-8"): "DSN=x;CHARSET=utf8mb4;CONN_TIMEOUT=10;READ_TIMEOUT=35",
+        ("mariadb", "cp949"): "DSN=x;CHARSET=latin1;CONN_TIMEOUT=10;READ_TIMEOUT=35",
         ("postgresql", "utf-8"): "DSN=x;ConnSettings=SET client_encoding TO 'UTF8'",
         ("postgresql", "cp949"): "DSN=x;ConnSettings=SET client_encoding TO 'SQL_ASCII'",
         ("sqlite", "utf-8"): "DSN=x",

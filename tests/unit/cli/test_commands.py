@@ -190,11 +190,11 @@ def test_map_try_shows_field_by_field(run: Run, hub_toml: Path, tmp_path: Path) 
 
 
 def test_map_try_says_what_has_no_map(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "oru.hl7"
-    file.write_bytes(MESSAGE.replace("ADT^A08^ADT_A01", "ORU^R01").encode())
+    file = tmp_path / "bed.hl7"
+    file.write_bytes(MESSAGE.replace("ADT^A08^ADT_A01", "ADT^A20").encode())
     ran = run("map", "try", file)
     assert ran.code == 1
-    assert "there is no map for ORU^R01" in ran.out
+    assert "there is no map for ADT^A20" in ran.out
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("15m", 900), ("2h", 7200), ("3 d", 259200), ("30s", 30)])

@@ -34,7 +34,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     },
     "MedicationRequest": CLINICAL | NUMBERED | STATED | CODED | {"authoredon": "date", "requester": "reference"},
     "DiagnosticReport": CLINICAL | NUMBERED | STATED | CODED | DATED | {"category": "token", "based-on": "reference"},
-    "Observation": CLINICAL | STATED | CODED | DATED,
+    "Observation": CLINICAL | STATED | CODED | DATED | {"report": "reference"},  # R4 has no way from a value to its report
     "DocumentReference": CLINICAL | NUMBERED | STATED | DATED | {"type": "token", "author": "reference"},
     "Condition": CLINICAL | NUMBERED | CODED | {"recorded-date": "date", "category": "token", "verification-status": "token"},
     "Procedure": CLINICAL | NUMBERED | STATED | CODED | DATED | {"performer": "reference"},
@@ -42,6 +42,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 ELEMENTS = {  # where the element is not called like its parameter
     "practitioner": "participant", "actor": "participant", "verification-status": "verificationStatus", "based-on": "basedOn",
+    "report": "extension",
 }  # fmt: skip
 BEGINS = ("date", "authored", "authoredon", "recorded-date")  # parameters of the time by which a kind is ordered
 _WHO = ("Practitioner", "Organization")
@@ -67,7 +68,7 @@ INCLUDES: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {  # kind ->
     },
     "MedicationRequest": _CLINICAL | {"requester": ("requester", _WHO)},
     "DiagnosticReport": _CLINICAL | {"based-on": ("basedOn", ("ServiceRequest",))},
-    "Observation": _CLINICAL,
+    "Observation": _CLINICAL | {"report": ("extension", ("DiagnosticReport",))},
     "DocumentReference": _CLINICAL | {"author": ("author", _WHO)},
     "Condition": _CLINICAL,
     "Procedure": _CLINICAL | {"performer": ("performer", _WHO)},

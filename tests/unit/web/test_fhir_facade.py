@@ -249,7 +249,7 @@ def test_everybodys_bookings_of_a_day(crm: TestClient, ward: None) -> None:
 
 
 def test_what_the_house_did_is_shown_too(crm: TestClient, engine: Engine) -> None:
-    rows = [f"01900000-0000-7000-8000-0000000005{n:02d}" for n in range(5)]
+    rows = [f"01900000-0000-7000-8000-0000000005{n:02d}" for n in range(6)]
     visit = {"reference": f"Encounter/{VISIT}", "identifier": {"assigner": "HOSP", "value": "V1"}}
     code = {"code": "R3505", "system": "EDI", "display": "혈액검사"}
     documents = {
@@ -258,6 +258,7 @@ def test_what_the_house_did_is_shown_too(crm: TestClient, engine: Engine) -> Non
         "Procedure": {"code": code, "performed": "2026-11-22"},
         "Condition": {"code": {"code": "J00", "system": "KCD8", "display": "급성 비인두염"}, "category": "F", "rank": 1},
         "AllergyIntolerance": {"code": {"display": "페니실린"}, "category": "medication", "reaction": ["두드러기"]},
+        "Observation": {"code": code, "interpretation": ["H"], "report": {"reference": f"DiagnosticReport/{rows[1]}"}},
     }
     with engine.begin() as conn:
         for row_id, (kind, document) in zip(rows, documents.items(), strict=True):
@@ -270,6 +271,8 @@ def test_what_the_house_did_is_shown_too(crm: TestClient, engine: Engine) -> Non
     ]
     with_order = get(crm, f"/DiagnosticReport?patient={HONG}&_include=DiagnosticReport:based-on")
     assert (ids(with_order), ids(with_order, "include")) == ([rows[1]], [rows[0]])
+    values = get(crm, f"/Observation?patient={HONG}&report={rows[1]}&_include=Observation:report")
+    assert (ids(values), ids(values, "include")) == ([rows[5]], [rows[1]])
     kcd = "http://www.hl7korea.or.kr/CodeSystem/kostat-kcd-8"
     assert ids(get(crm, f"/Condition?patient={HONG}&code={kcd}|J00&verification-status=confirmed")) == [rows[3]]
     assert ids(get(crm, f"/Condition?patient={HONG}&code=http://loinc.org|J00")) == []

@@ -10,7 +10,7 @@ from hub.audit.entry import detail_text
 from hub.domain.errors import Misconfigured, NotFound
 from hub.domain.lifecycle import IllegalStep, Outcome, State, Step, after
 from hub.domain.ports import Target
-from hub.domain.rows import EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
+from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
 from hub.domain.store import Store, Tx
 from hub.sync.record import reason_text
 
@@ -83,6 +83,10 @@ class OperationsService:
         with self._store.transaction() as tx:
             tx.set_channel_state(channel, **columns)
             if action is Action.CHANNEL_RESUMED:
+                tx.execute(  # what waits for its next attempt need not wait any more
+                    "UPDATE work SET due = 0 WHERE channel = ? AND state = 'queued' AND due > ? AND due < ?",
+                    channel, tx.now, FOREVER,
+                )  # fmt: skip
                 tx.execute(
                     "UPDATE alert SET cleared_at = ? WHERE channel = ? AND cleared_at IS NULL"
                     " AND kind IN ('breaker_open', 'channel_stopped')",

@@ -5,6 +5,7 @@ Table of the four errors (design.md, promise 4):
     delivered        DONE
     NotDelivered     QUEUED, later; DEAD after max_attempts that reached the target; not counted where it was not reached
     OutcomeUnknown   QUEUED where a resend is safe (counted), else UNCERTAIN
+                     (neither is counted while the breaker is not closed: a target that is down makes no dead letters)
     Refused          DEAD
     Misconfigured    QUEUED again, uncounted; the channel stops and says so once
     anything else    UNCERTAIN: our bug, never an automatic retry
@@ -40,7 +41,7 @@ from hub.domain.rows import (
     WorkState,
 )
 from hub.domain.store import OutboundWork, Tx
-from hub.sync.breaker import Signal
+from hub.sync.breaker import BreakerState, Signal
 from hub.sync.record import reason_text
 
 if TYPE_CHECKING:
@@ -143,21 +144,23 @@ class _Batch:
         self._signal(channel, channel.breaker.succeeded())
 
     def _not_delivered(self, result: Result, error: NotDelivered, channel: OutboundChannel) -> None:
-        attempts = result.attempts + 1 if error.reached else result.attempts
+        counts = error.reached and channel.breaker.state is BreakerState.CLOSED
+        attempts = result.attempts + 1 if counts else result.attempts
         self._attempt(result, "not_delivered", error.reason, *_bytes(error))
         self._signal(channel, channel.breaker.failed(self._tx.now))
-        if error.reached and attempts >= channel.retry.max_attempts:
+        if counts and attempts >= channel.retry.max_attempts:
             self._dead(result, f"{attempts} attempts reached the target; the last: {error.reason}", channel)
             return
         self._later(result, attempts, error, channel, error.retry_after)
 
     def _unknown(self, result: Result, error: OutcomeUnknown, channel: OutboundChannel) -> None:
-        attempts = result.attempts + 1
+        counts = channel.breaker.state is BreakerState.CLOSED
+        attempts = result.attempts + 1 if counts else result.attempts
         self._attempt(result, "outcome_unknown", error.reason, *_bytes(error))
         self._signal(channel, channel.breaker.failed(self._tx.now))
         if not channel.target.resend_is_safe:
             self._uncertain(result, error)
-        elif attempts >= channel.retry.max_attempts:
+        elif counts and attempts >= channel.retry.max_attempts:
             self._dead(result, f"{attempts} attempts without a trustworthy answer; the last: {error.reason}", channel)
         else:
             self._later(result, attempts, error, channel, None)
@@ -186,7 +189,10 @@ class _Batch:
 
     def _later(self, result: Result, attempts: int, error: HubError, channel: OutboundChannel, retry_after: float | None) -> None:
         wait = channel.retry.wait(max(attempts, 1), retry_after)
-        due = self._tx.now + int(wait * 1e6)
+        # Behind the next trial of an open breaker, so that each trial is another lane's: one that fails for a reason of its
+        # own must not be the only one that is ever tried.
+        open_until = channel.breaker.until if channel.breaker.state is BreakerState.OPEN else 0
+        due = max(self._tx.now, open_until) + int(wait * 1e6)
         self.rows.append(WorkState(result.work.message_id, State.QUEUED, attempts, due, error.reason))
         self._entry(Action.MESSAGE_NOT_DELIVERED, result, {"attempt": attempts, "code": error.code, "reason": error.reason})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,23 @@ def test_an_outcome_unknown_is_sent_again_where_that_is_safe(kit: Kit) -> None:
         tx.execute("UPDATE work SET due = 0 WHERE due < 9000000000000000")
     kit.deliver()
     assert kit.target().types() == ["patient.created"]
+
+
+def test_a_target_that_is_down_behind_a_gateway_makes_no_dead_letters(kit: Kit) -> None:
+    """It answers 503: the trials of an open breaker reach it, and would use up a message's attempts."""
+    breaker, tried = kit.hub.targets()["crm"].breaker, []
+    breaker.failures_to_open, breaker.seconds = 2, 0.001
+    kit.receive(*(adt("A28", str(number)) for number in range(6)))
+    kit.apply()
+    kit.target().fail = lambda m: tried.append(m.message_id) or NotDelivered("503")
+    for _ in range(40):
+        kit.deliver(steps=20)
+        breaker.waits = 0  # the next trial is soon
+        time.sleep(0.03)
+    assert len(tried) > 3 * 6
+    assert len(set(tried)) == 6  # each trial is another lane's
+    assert kit.rows("SELECT COUNT(*) FROM work WHERE state = 'dead'") == [(0,)]
+    kit.target().fail = lambda m: None
+    kit.hub.operations.resume("crm", **PERSON)  # nothing waits for its next attempt any more
+    kit.deliver()
+    assert kit.rows("SELECT COUNT(*) FROM work WHERE direction = 'out'") == [(0,)]

@@ -64,6 +64,8 @@ def _channel(channel: Channel) -> Finding:
         folder = getattr(channels.settings_of(channel), "folder", None)
         if channel.enabled and channels.manifest_of(channel).direction == "out":
             channels.build_target(channel).close()  # a URL or a certificate that cannot be used shows here; nothing is sent
+        if channel.enabled and channels.manifest_of(channel).polled:
+            channels.build_source(channel).close()  # nothing is asked
         if channel.overlay is not None and not channel.overlay.is_dir():
             raise channel.error(f"there is no folder {channel.overlay}", "name a folder of maps", key="overlay")
     except ConfigError as error:

@@ -99,3 +99,13 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert execute(["odbc", "sniff", "old", "T", "-c", str(config)]) == 2
     assert execute(["odbc", "sniff", "new", "T", "-c", str(config)]) == 1
     assert "needs connection and database" in capsys.readouterr().err
+
+
+def test_hub_check_names_a_table_that_is_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    channel = (
+        '[channels.old]\nadapter = "ocs.sql_in"\nsystem = "ocs"\nconnection = "DSN=x"\ndatabase = "sqlite"\n'
+        'event = "E"\nkey = ["ID"]\ntable = "T; DROP TABLE T"\n'
+    )
+    (tmp_path / "hub.toml").write_text(channel, encoding="utf-8")
+    assert execute(["check", "-c", str(tmp_path / "hub.toml")]) == 2
+    assert "cannot be a name in SQL" in " ".join(capsys.readouterr().out.split())

@@ -15,6 +15,7 @@ from hub import log
 from hub.audit.actions import Action
 from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
+from hub.bootstrap.bound import Bound
 from hub.bootstrap.keeper import Keeper
 from hub.bootstrap.limits import why_full
 from hub.bootstrap.poll import Pollers
@@ -35,8 +36,9 @@ Serve = Callable[[Hub, threading.Event, Wake | None], None]
 class Listeners:
     """All MLLP listeners of this process in one asyncio loop, so that one commit serves all that is ready."""
 
-    def __init__(self, hub: Hub, stored: Callable[[], None]) -> None:
+    def __init__(self, hub: Hub, stored: Callable[[], None], bound: Bound) -> None:
         self._hub = hub
+        self._bound = bound
         self._stored = stored
         self.intake: IntakeService = hub.intake()
         self._running: dict[str, tuple[Channel, Listener]] = {}
@@ -99,10 +101,13 @@ class Listeners:
             return
         self._troubles.pop(name, None)
         self._running[name] = (channel, listener)
-        _log.info("listening", extra={"channel": name, "address": listener.health().address})
+        address = listener.health().address
+        self._bound.add(int(address.rpartition(":")[2]))
+        _log.info("listening", extra={"channel": name, "address": address})
 
     async def _end(self, name: str) -> None:
         _, listener = self._running.pop(name)
+        self._bound.remove(int(listener.health().address.rpartition(":")[2]))
         await listener.stop()
 
     def reload(self) -> None:
@@ -140,7 +145,9 @@ class Runtime:
         serve: Serve | None = None,
         wake_workers: Wake | None = None,
         beat: Beat | None = None,
+        bound: Bound | None = None,
     ) -> None:
+        self._bound = bound or Bound()
         self._serve = serve
         self._beat = beat or Beat()
         self.hub = hub
@@ -196,7 +203,7 @@ class Runtime:
             self._wake_workers("in")
 
     def _listen(self) -> None:
-        self.listeners = Listeners(self.hub, self._stored)
+        self.listeners = Listeners(self.hub, self._stored, self._bound)
         self.listeners.run(self._stop)
 
     def _poll(self) -> None:

@@ -16,15 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from hub import log
 from hub.audit.actions import Action
 from hub.bootstrap import channels
 from hub.bootstrap.assemble import open_hub
+from hub.bootstrap.bound import Bound
 from hub.bootstrap.child import CHILD, Child, fork, spawn
 from hub.bootstrap.orphans import Orphans
+from hub.bootstrap.pid_file import PidFile
 from hub.bootstrap.priority import BEHIND, step_back
 from hub.bootstrap.runtime import Runtime, Serve, Wake
 from hub.bootstrap.signals import Signals
@@ -43,6 +45,7 @@ class Outside:
     serve: Serve | None = None
     waker: Callable[[], Wake] | None = None  # called in the process that wakes
     begun: Callable[[], None] | None = None
+    bound: Bound = field(default_factory=Bound)
 
 
 def run(
@@ -52,22 +55,30 @@ def run(
     serve: Serve | None = None,
     waker: Callable[[], Wake] | None = None,
     begun: Callable[[], None] | None = None,
+    bound: Bound | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT; exit code 0 when it ended cleanly.
 
     `roles` empty: all of them, each a child; else these, in this process. `serve` is the web role, `waker` makes what tells
-    Celery workers of new work, `begun` is called when all roles were started, in a process that may have threads.
+    Celery workers of new work, `begun` is called when all roles were started, in a process that may have threads. `bound`
+    gets the ports of listeners. Where all roles run in the folder already, HubError; some roles may run beside them.
     """
-    outside, signals = Outside(serve, waker, begun), Signals()
-    with closing(open_hub(config)) as hub:  # says what is wrong before anything begins
-        config.pid_file.write_text(f"{os.getpid()}\n")
-        hub.audit.append(Action.HUB_STARTED, actor="system")
+    outside, signals = Outside(serve, waker, begun, bound or Bound()), Signals()
+    if roles:
+        _open_once(config)
+        return Process(config, tuple(roles), outside, signals).run()
+    pid_file = PidFile(config.pid_file)
     try:
-        if roles:
-            return Process(config, tuple(roles), outside, signals).run()
-        return Supervisor(config, outside, signals).run()
+        _open_once(config)
+        return Supervisor(config, outside, signals, pid_file).run()
     finally:
-        config.pid_file.unlink(missing_ok=True)
+        pid_file.release()
+
+
+def _open_once(config: Config) -> None:
+    """Says what is wrong before anything begins."""
+    with closing(open_hub(config)) as hub:
+        hub.audit.append(Action.HUB_STARTED, actor="system")
 
 
 class Process:
@@ -97,7 +108,7 @@ class Process:
         elif BEHIND.issuperset(self._roles):
             orphans.look_once()  # what the one before this left behind need not wait for the keeper
             hub.store.close()
-        self._runtime = Runtime(hub, self._roles, self._outside.serve, wake, self._beat)
+        self._runtime = Runtime(hub, self._roles, self._outside.serve, wake, self._beat, self._outside.bound)
         self._runtime.start()
         if self._keeps and self._outside.begun:
             self._outside.begun()
@@ -134,8 +145,9 @@ class Process:
 class Supervisor:
     """Starts all roles, starts again what ends, ends what hangs. One thread, no connection."""
 
-    def __init__(self, config: Config, outside: Outside, signals: Signals) -> None:
+    def __init__(self, config: Config, outside: Outside, signals: Signals, pid_file: PidFile) -> None:
         self._config = config
+        self._pid_file = pid_file
         self._outside = outside
         self._signals = signals
         self._keeper = self._role("keep", "sweep") if config.broker.url else self._role("keep")
@@ -170,6 +182,7 @@ class Supervisor:
 
         def work() -> int:
             self._signals.forked()
+            self._pid_file.forked()
             return Process(self._config, roles, self._outside, self._signals, beat).run()
 
         return Child(roles[0], partial(fork, roles[0], work), beat)

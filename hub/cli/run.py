@@ -18,6 +18,8 @@ from hub.config import Config, load
 
 if TYPE_CHECKING:
     from hub.bootstrap import Hub
+    from hub.bootstrap.bound import Bound
+    from hub.bootstrap.runtime import Serve
 
 
 class Role(StrEnum):
@@ -77,10 +79,15 @@ def run(
 
     require_folder(settings)
     channels.check_all(settings)
-    places = ready.places(settings, roles)
+    from hub.bootstrap.bound import Bound
+
+    places, bound = ready.places(settings, roles), Bound()
     raise typer.Exit(
-        bootstrap.run(settings, roles, serve=_serve, waker=_waker(settings), begun=lambda: ready.watch(places, tell))
-    )
+        bootstrap.run(
+            settings, roles, serve=_serve(bound), waker=_waker(settings),
+            begun=lambda: ready.watch(places, bound, tell), bound=bound,
+        )
+    )  # fmt: skip
 
 
 def _tell(form: LogForm) -> Callable[[str], None]:
@@ -88,11 +95,15 @@ def _tell(form: LogForm) -> Callable[[str], None]:
     return log.get("hub.run").info if form is LogForm.JSON else say
 
 
-def _serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None) -> None:
+def _serve(bound: Bound) -> Serve:
     """The web role: FastAPI takes as long to load as all the rest, and only one process of them needs it."""
-    from hub.web.serve import serve
 
-    serve(hub, stop, wake)
+    def serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None) -> None:
+        from hub.web.serve import serve as serve_web
+
+        serve_web(hub, stop, wake, bound)
+
+    return serve
 
 
 def _waker(config: Config) -> Callable[[], Callable[[str], None]] | None:

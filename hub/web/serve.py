@@ -12,6 +12,7 @@ import uvicorn
 
 from hub import log
 from hub.bootstrap import Hub, channels
+from hub.bootstrap.bound import Bound
 from hub.bootstrap.limits import why_full
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
@@ -23,13 +24,14 @@ _log = log.get(__name__)
 BIND_SECONDS = 5.0  # a web process that was killed a moment ago may still hold its port
 
 
-def serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None = None) -> None:
-    """Serves until `stop`. Raises Misconfigured where the address cannot be had, or the server ended by itself: the
-    supervisor then starts this role again."""
+def serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None = None, bound: Bound | None = None) -> None:
+    """Serves until `stop`; `bound` has its port meanwhile. Raises Misconfigured where the address cannot be had, or the server
+    ended by itself: the supervisor then starts this role again."""
     web = hub.config.web
     listening = bind(web.host, web.port, stop)
     if listening is None:
         return
+    bound, port = bound or Bound(), listening.getsockname()[1]
     config = uvicorn.Config(
         create_app(web_hub(hub, wake)), log_config=None, access_log=False, server_header=False, ssl_certfile=web.tls_cert,
         ssl_keyfile=web.tls_key, timeout_graceful_shutdown=3,
@@ -39,7 +41,9 @@ def serve(hub: Hub, stop: threading.Event, wake: Callable[[str], None] | None = 
     thread = threading.Thread(target=server.run, args=([listening],), name="uvicorn", daemon=True)
     thread.start()
     while not stop.wait(0.2) and thread.is_alive():
-        pass
+        if server.started:
+            bound.add(port)
+    bound.remove(port)
     ended = not stop.is_set()
     server.should_exit = True
     thread.join(4)

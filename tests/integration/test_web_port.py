@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.bootstrap.bound import Bound
 from hub.cli import execute, ready
 from hub.config import load
 from hub.domain.errors import Misconfigured
@@ -81,10 +82,15 @@ def test_ready_is_said_when_console_and_listeners_answer() -> None:
         ready.Place("console", "0.0.0.0", web.server_port, web=True),
         ready.Place("HL7 v2", "127.0.0.1", mllp.getsockname()[1]),
     ]
-    ready.watch(wanted, told.append)
+    bound = Bound()
+    ready.watch(wanted, bound, told.append)
+    bound.add(wanted[1].port)
     time.sleep(0.5)
     assert told == []
     mllp.listen()
+    time.sleep(0.5)
+    assert told == []  # a console answers, and it is not ours
+    bound.add(wanted[0].port)
     deadline = time.monotonic() + 3
     while not told and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -83,6 +83,7 @@ def status(
             return
         if not watch:
             out.print(status_table(settings, engine))
+            _print_todo(settings, engine)
             _print_alerts(engine)
             return
         with Live(status_table(settings, engine), console=out, auto_refresh=False) as live:
@@ -150,6 +151,15 @@ def _condition(config: Config, one: ChannelStatus) -> Text:
     if one.channel not in config.channels:
         return Text("no longer configured", style=DIM)
     return Text("" if config.channels[one.channel].enabled else "not enabled", style=DIM)
+
+
+def _print_todo(config: Config, engine: Engine) -> None:
+    """Of each channel that does not go, what ends that: as lines, because a command is copied."""
+    for one in current(config, engine):
+        if one.stopped:
+            say(f'{one.channel}: correct the cause, then: hub channel resume {one.channel} --reason "…"', WARN)
+        elif one.breaker == "open":
+            say(f"{one.channel}: nothing to do; next probe of the target {moment(one.breaker_until)}", WARN)
 
 
 def _print_alerts(engine: Engine) -> None:

@@ -29,6 +29,7 @@ class Sent(NamedTuple):
     n: int
     code: str  # MSA-1, or what went wrong
     milliseconds: float
+    text: str = ""  # what a negative answer says: MSA-3, ERR-3, ERR-7, ERR-8
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +79,8 @@ def send(
         for sent in results:
             if sent.code not in POSITIVE or len(results) <= 20:
                 say(
-                    f"{sent.file} message {sent.n}: {sent.code} after {sent.milliseconds:.0f} ms",
+                    f"{sent.file} message {sent.n}: {sent.code} after {sent.milliseconds:.0f} ms"
+                    + (f": {sent.text}" if sent.text else ""),
                     "" if sent.code in POSITIVE else BAD,
                 )
         say(f"{len(results)} sent: " + ", ".join(f"{code} {n}" for code, n in counts.most_common()), DIM)
@@ -116,17 +118,24 @@ def _answer(client: MllpClient, body: bytes, patience: float) -> bytes:
 
 
 def _send_one(client: MllpClient, name: str, n: int, body: bytes, patience: float) -> Sent:
-    begun = time.perf_counter()
+    begun, text = time.perf_counter(), ""
     try:
-        answer = _answer(client, body, patience)
-        code = next(
-            (segment.split(b"|")[1].decode("ascii", "replace") for segment in answer.split(b"\r") if segment[:4] == b"MSA|"),
-            "no MSA",
-        )
+        code, text = _read(_answer(client, body, patience))
     except Unreadable:
         code = "no HL7 message"
     except OutcomeUnknown as error:
         code = f"unknown: {error.reason}"
     except HubError as error:
         code = error.reason
-    return Sent(name, n, code, (time.perf_counter() - begun) * 1000)
+    return Sent(name, n, code, (time.perf_counter() - begun) * 1000, text)
+
+
+def _read(answer: bytes) -> tuple[str, str]:
+    """MSA-1 of an answer, and where that is negative what it says: MSA-3, and of each ERR its location, code and texts."""
+    segments = [segment.decode("utf-8", "replace").split("|") for segment in answer.split(b"\r")]
+    msa = next((fields for fields in segments if fields[0] == "MSA" and len(fields) > 1), ["MSA", "no MSA"])
+    if msa[1] in POSITIVE:
+        return msa[1], ""
+    said = [field for fields in segments if fields[0] == "ERR" for n, field in enumerate(fields) if n in (2, 3, 7, 8)]
+    texts = [*msa[3:4], *said]
+    return msa[1], "; ".join(dict.fromkeys("".join(c for c in text if c.isprintable()) for text in texts if text))

@@ -62,6 +62,19 @@ def test_status_holds_the_counts_of_each_channel(run: Run, hub_toml: Path) -> No
     assert status["running"] is False
 
 
+def test_status_says_what_to_do_of_a_channel_that_does_not_go(run: Run, hub_toml: Path) -> None:
+    with sqlite3.connect(hub_toml.parent / "hub.db") as database:
+        for name, stopped, breaker in (("crm-webhook", "gone: HTTP 410", "closed"), ("ocs-in", "", "open")):
+            database.execute(
+                "INSERT INTO channel_state (channel, paused, stopped, breaker, breaker_until, failures, updated_at)"
+                " VALUES (?, 0, ?, ?, ?, 0, 0)",
+                (name, stopped, breaker, now_us() + 60_000_000),
+            )
+    told = run("status", "-c", hub_toml).out
+    assert "hub channel resume crm-webhook --reason" in told
+    assert "next probe of the target 20" in told
+
+
 def test_a_running_hub_is_seen_by_its_pid_file(run: Run, hub_toml: Path) -> None:
     (hub_toml.parent / "hub.pid").write_text(f"{os.getpid()}\n")
     assert run("status", "-c", hub_toml, "--json").json["pid"] == os.getpid()

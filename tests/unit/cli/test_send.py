@@ -42,7 +42,9 @@ class FakeClient:
             raise NotDelivered("no connection (ConnectionRefusedError)", reached=False)
         if control_id == "MUTE":
             raise OutcomeUnknown("no answer in time")
-        return f"MSH|^~\\&|HUB\rMSA|{'AE' if control_id == 'BAD' else 'AA'}|{control_id}\r".encode()
+        if control_id == "BAD":
+            return b"MSH|^~\\&|HUB\rMSA|AE|BAD|not now\rERR||PID^1^3|101^Required field missing|E||||PID-3 is empty\r"
+        return f"MSH|^~\\&|HUB\rMSA|AA|{control_id}\r".encode()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -57,6 +59,8 @@ def test_every_answer_is_told(run: Run, tmp_path: Path, hub_toml: Path, monkeypa
     ran = run("send", good, "--channel", "ocs-in", "-c", hub_toml)
     assert ran.code == 0
     assert "3 sent: AA 3" in ran.out
+    said = run("send", mixed, "--port", 2575).out
+    assert "not now; PID^1^3; 101^Required field missing; PID-3 is empty" in " ".join(said.split())
     ran = run("send", mixed, "--port", 2575, "--json")
     assert ran.code == 1
     assert [one["code"] for one in json.loads(ran.out)["messages"]] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,15 @@ def test_a_listener_that_is_starting_is_waited_for(run: Run, tmp_path: Path, mon
     file.write_bytes(ONE % b"A")
     assert run("send", file, "--port", 2575).code == 0
     assert len(tries) == 3
+
+
+def test_the_readmes_example_is_there_and_maps(run: Run) -> None:
+    root = Path(__file__).resolve().parents[3]
+    named = set(re.findall(r"\S+\.hl7", (root / "README.md").read_text().replace("`", " ")))
+    assert named == {"examples/admission.hl7"}
+    data = (root / "examples/admission.hl7").read_bytes()
+    assert len(send.messages_in(data)) == 1
+    tried = run("map", "try", root / "examples/admission.hl7")
+    assert tried.code == 0, tried.err
+    assert "홍길동" in tried.out
+    assert "V00012345" in tried.out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hub.codecs.hl7v2 import batch
@@ -25,6 +25,8 @@ def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
+@example(b"MSH|^~\\&|A\rPID|1\rFHS|x\r", 1)
+@example(b"MSH|^~\\&|A\rPID|1\r MSH|^~\\&|A\rPID|1\r", 1)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join), st.integers(1, 200))
 def test_the_pieces_of_a_stream_are_those_of_the_whole(data: bytes, size: int) -> None:
     found = list(batch.stream(cut(data, size), 7, 1 << 20))

@@ -62,7 +62,7 @@ def stream(chunks: Iterable[bytes], offset: int, most: int) -> Iterator[Piece]:
             yield long._replace(end=base + at)
         elif kind == b"MSH" or (not kind and held[start:at].strip(_BLANK)):
             whole = at - start <= most
-            yield Piece(base + start, base + at, held[start : at if whole else start + KEPT], whole)
+            yield Piece(base + start, base + at, held[start : at if whole else min(at, start + KEPT)], whole)
 
     for chunk in chain(chunks, [b""]):
         held += chunk
@@ -78,8 +78,8 @@ def stream(chunks: Iterable[bytes], offset: int, most: int) -> Iterator[Piece]:
         held, base = held[start:], base + start
         if not chunk:
             yield from piece(0, len(held))
-        elif len(held) > most:
+        elif len(held) > most + OVERLAP:  # the beginning of what follows may be among it
             kind = kind or b"..."  # text before the first header
-            long = long or Piece(base, base, held[:KEPT], whole=False)
+            long = long or Piece(base, base, held[: min(KEPT, most)], whole=False)
             held, base = held[-OVERLAP:], base + len(held) - OVERLAP
         scanned = len(held)

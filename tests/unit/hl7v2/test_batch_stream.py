@@ -42,6 +42,9 @@ def test_the_pieces_of_a_stream_are_those_of_the_whole(data: bytes, size: int) -
     assert [p.body for p in again] == [p.body for p in found[1:]]  # begun anew at the end of any of them
 
 
+@example(3, 9990)
+@example(1, 9987)
+@example(1, 10052)
 @given(st.integers(1, 3000), st.integers(0, 40000))
 def test_what_is_too_long_is_cut_and_its_neighbours_are_whole(size: int, length: int) -> None:
     one, two, three = b"MSH|1\rPID|\r", b"MSH|2\rNTE|" + b"x" * length + b"\r", b"MSH|3\rPID|\r"

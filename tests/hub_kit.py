@@ -218,3 +218,10 @@ def pv1(visit: str, patient_class: str = "O", department: str = "OPD", at: str =
 
 def adt(trigger: str, number: str, *more: str, at: str = "20261122090000", control: str = "", **of_pid: str) -> bytes:
     return hl7(f"ADT^{trigger}", pid(number, **of_pid), *more, at=at, control=control)
+
+
+def row_map(*fields: str) -> str:
+    """A map of an old system's table OPD_PATIENT, whose key is PANO; `fields` are lines of it."""
+    head = 'source = "row"\n[block.patient]\nkind = "Patient"\nkey = "PANO"\n[block.patient.fields]\n'
+    tail = '\n[event.OPD_PATIENT]\ntitle = "Patient master"\nblocks = ["patient"]\n'
+    return head + "\n".join(fields) + tail

@@ -72,16 +72,10 @@ class DedupeRow(NamedTuple):
     at: int
 
 
-class DedupeNew(NamedTuple):
+class DedupeNew(DedupeRow):
     """A DedupeRow that is taken to be the first: inserts; if another listener was first, the transaction is rolled back."""
 
-    channel: str
-    sender: str
-    control_id: str
-    digest: bytes
-    message_id: int
-    code: str
-    at: int
+    __slots__ = ()
 
 
 class AnsweredRow(NamedTuple):

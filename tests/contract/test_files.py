@@ -15,19 +15,12 @@ from hub.adapters.files import source as reading
 from hub.bootstrap.poll import Poller
 from hub.cli import checks
 from hub.config import load
-from tests.hub_kit import Kit, adt, make_kit, pv1
+from tests.hub_kit import Kit, adt, make_kit, pv1, row_map
 
-MAP = """source = "row"
-[block.patient]
-kind = "Patient"
-key = "PANO"
-[block.patient.fields]
-"SNAME" = { to = "name", as = "name_text", each = true }
-"REMARK" = { to = "note" }
-[event.OPD_PATIENT]
-title = "Patient master"
-blocks = ["patient"]
-"""
+MAP = row_map(
+    '"SNAME" = { to = "name", as = "name_text", each = true }',
+    '"REMARK" = { to = "note" }',
+)
 CHANNELS = """
 [channels.hl7-files]
 adapter = "files.hl7_in"

@@ -10,19 +10,12 @@ from pathlib import Path
 import pytest
 
 from hub.config import load
-from tests.hub_kit import Kit, adt
+from tests.hub_kit import Kit, adt, row_map
 
 HL7, ROWS = 2500, 3500
-MAP = """source = "row"
-[block.patient]
-kind = "Patient"
-key = "PANO"
-[block.patient.fields]
-"SNAME" = { to = "name", as = "name_text", each = true }
-[event.OPD_PATIENT]
-title = "Patient master"
-blocks = ["patient"]
-"""
+MAP = row_map(
+    '"SNAME" = { to = "name", as = "name_text", each = true }',
+)
 CHANNELS = """
 [channels.hl7-files]
 adapter = "files.hl7_in"

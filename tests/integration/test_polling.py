@@ -20,19 +20,12 @@ from hub.domain.facts import Key
 from hub.domain.ports import Feed, Found, Received
 from hub.mapping import load_maps
 from hub.sync.polled import PolledFeed
-from tests.hub_kit import Kit
+from tests.hub_kit import Kit, row_map
 
-MAP = """source = "row"
-[block.patient]
-kind = "Patient"
-key = "PANO"
-[block.patient.fields]
-"SNAME" = { to = "name", as = "xpn", each = true }
-"REMARK" = { to = "note" }
-[event.OPD_PATIENT]
-title = "Patient master"
-blocks = ["patient"]
-"""
+MAP = row_map(
+    '"SNAME" = { to = "name", as = "xpn", each = true }',
+    '"REMARK" = { to = "note" }',
+)
 
 
 def found(number: str, **columns: Any) -> Found:

@@ -16,19 +16,13 @@ from hub.cli.common import database
 from hub.config import load
 from tests import servers
 from tests.chaos.hub_process import Hub
+from tests.hub_kit import row_map
 from tests.integration import odbc_kit
 
-MAP = """source = "row"
-[block.patient]
-kind = "Patient"
-key = "PANO"
-[block.patient.fields]
-"SNAME" = { to = "name", as = "latin1_name", each = true }
-"BIRTH" = { to = "birthDate", as = "date", empty = ["00000000"] }
-[event.OPD_PATIENT]
-title = "Patient master"
-blocks = ["patient"]
-"""
+MAP = row_map(
+    '"SNAME" = { to = "name", as = "latin1_name", each = true }',
+    '"BIRTH" = { to = "birthDate", as = "date", empty = ["00000000"] }',
+)
 CHANNEL = """
 [channels.ocs-patient]
 adapter = "ocs.sql_in"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -227,6 +227,50 @@ class Source(Protocol):
 
     def poll(self, feed: Feed) -> int:
         """Hands all that is new to `feed`; how many messages that made. Raises HubError: closed, built and polled again later."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Condition(NamedTuple):
+    """One condition of a load: a column (or search parameter) compared with a value that is bound, never written into a statement."""
+
+    column: str
+    operator: str  # = != < <= > >=
+    value: str
+
+
+class Loaded(NamedTuple):
+    """A block of a load, stored durably."""
+
+    place: str  # where to go on after it, whoever does; means something to its source only
+    read: int  # rows or resources in it
+    told: int  # how many of them made a message: the others were known as they are
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """A polled source that can also be asked: for all of a kind, and for one thing now.
+
+    Built for itself, beside the one that polls; what both hand to their Feed makes one message. One thread; raises HubError.
+    """
+
+    def total(self, kind: str, where: Sequence[Condition]) -> int | None:
+        """How many there are, for progress; None where nobody can tell cheaply. Misconfigured: no such kind, no such column."""
+        ...
+
+    def load(self, feed: Feed, kind: str, where: Sequence[Condition], place: str) -> Iterator[Loaded]:
+        """Hands all of them to `feed`, a block a step, from `place` on ("": from the beginning).
+
+        Nothing is read before the next step is asked for: whoever drives it may wait between two.
+        """
+        ...
+
+    def request(self, feed: Feed, kind: str, number: str, columns: Sequence[str]) -> int:
+        """Hands what is there under a number to `feed`; how many rows or resources that were, 0: there is none.
+
+        `columns`: of rows, where the map reads that number from.
+        """
         ...
 
     def close(self) -> None: ...

@@ -233,7 +233,7 @@ class Source(Protocol):
 
 
 class Condition(NamedTuple):
-    """One condition of a load: a column (or search parameter) compared with a value that is bound, never written into a statement."""
+    """One condition of a load: a column (or search parameter), and a value that is bound, never written into a statement."""
 
     column: str
     operator: str  # = != < <= > >=

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up what a make target needs: `setup.sh run` (virtual environment with what the hub needs), `setup.sh dev` (and what
-# its tests need), `setup.sh system` (Debian packages that tests need: installed when we are root, else listed).
+# its tests need), `setup.sh system` (Debian packages that tests need: installed when we are root, else listed; and the FHIR
+# server that tests talk to, from npm).
 set -eu
 cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -52,7 +53,7 @@ install() {
     : >"$stamp"
 }
 
-system() {
+packages() {
     missing=
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || missing="$missing postgresql"
     command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
@@ -67,6 +68,9 @@ system() {
         missing="$missing chromium"
     ls /usr/share/fonts/truetype/nanum >/dev/null 2>&1 || ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1 ||
         missing="$missing fonts-nanum"
+    # an npm of another source (NodeSource, nvm) comes with its node: ask for the commands
+    command -v node >/dev/null 2>&1 || missing="$missing nodejs"
+    command -v npm >/dev/null 2>&1 || missing="$missing npm"
     [ -n "$missing" ] || return 0
     if root; then
         # shellcheck disable=SC2086  # a list of words
@@ -76,6 +80,24 @@ system() {
         say "    sudo apt-get install$missing"
         [ "${CI:-}" != true ] || exit 1
     fi
+}
+
+# Exact versions with their hashes from package-lock.json; nothing is asked of any registry while that is unchanged.
+fhir_server() {
+    modules=tests/fhir_server/node_modules
+    stamp="$modules/.installed-$(cksum <tests/fhir_server/package-lock.json | tr ' ' '-')"
+    [ ! -e "$stamp" ] || return 0
+    if command -v npm >/dev/null 2>&1 && say "npm ci in tests/fhir_server" && (cd tests/fhir_server && npm ci --ignore-scripts >&2); then
+        : >"$stamp"
+    else
+        say "tests that need the FHIR server are skipped: npm ci in tests/fhir_server did not succeed"
+        [ "${CI:-}" != true ] || exit 1
+    fi
+}
+
+system() {
+    packages
+    fhir_server
 }
 
 case "${1:-}" in

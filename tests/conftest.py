@@ -1,7 +1,7 @@
 """Fixtures that every kind of test shares. With CI=true nothing is skipped: what cannot run fails, with its reason.
 
 corpus             Path of the message corpus
-postgres, redis, mariadb   real servers, one of each per test process
+postgres, redis, mariadb, fhir_server   real servers, one of each per test process
 database_url       a fresh, empty database, once on SQLite and once on PostgreSQL
 sqlite_url, postgres_url   the same, one kind only
 free_port          a function that gives TCP ports
@@ -68,6 +68,17 @@ def redis() -> Iterator[servers.Redis]:
 def mariadb() -> Iterator[servers.MariaDB]:
     try:
         server = servers.MariaDB().start()
+    except servers.NotInstalledError as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def fhir_server() -> Iterator[servers.FhirServer]:
+    """An EMR's FHIR R4 server; what other tests wrote there stays, so write under numbers of your own."""
+    try:
+        server = servers.FhirServer().start()
     except servers.NotInstalledError as missing:
         pytest.skip(str(missing))
     yield server

@@ -52,7 +52,7 @@ def documents(cls: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", sorted(MAKERS))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_document_becomes_valid_r4(kind: Any, data: st.DataObject) -> None:
     document = data.draw(documents(DOCUMENTS[kind]))

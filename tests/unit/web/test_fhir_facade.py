@@ -34,12 +34,13 @@ def crm(as_role: As) -> TestClient:
 
 @pytest.fixture
 def ward(engine: Engine) -> None:
-    """A doctor whom visit and booking name, an insurance, a blocked slot, a booking that was withdrawn."""
+    """A doctor whom visit and booking name, an insurance, a closed slot, a relative who was withdrawn."""
     doctor = {"reference": f"Practitioner/{DOCTOR}", "name": "남궁민수", "role": "performer"}
     with engine.begin() as conn:
         web_kit.add_resource(conn, DOCTOR, "Practitioner", None, {"name": [{"text": "남궁민수"}]})
         web_kit.add_resource(conn, INSURANCE, "Coverage", HONG, {"subscriberId": "7", "payor": {"name": "공단"}})
-        web_kit.add_resource(conn, SLOT, "Appointment", None, {"status": "blocked", "start": "2026-11-25T09:00:00+09:00"})
+        closed = {"status": "busy-unavailable", "start": "2026-11-25T09:00:00+09:00", "participant": [doctor]}
+        web_kit.add_resource(conn, SLOT, "Slot", None, closed, sort_at=NOW + 3 * 86_400 * SECOND)
         web_kit.add_resource(conn, GONE, "RelatedPerson", HONG, {"name": [{"text": "뷁"}]}, status="removed")
         for number in range(5):
             row_id, start = f"01900000-0000-7000-8000-0000000006{number:02d}", f"2026-12-{number + 1:02d}T09:00:00+09:00"
@@ -295,7 +296,16 @@ def test_what_belongs_to_a_patient_comes_along(crm: TestClient, ward: None, hub:
     assert len(theirs) == len(set(theirs)) == 6
 
 
-def test_a_blocked_slot_is_no_appointment_and_what_was_withdrawn_is_gone(crm: TestClient, ward: None) -> None:
+def test_slots_are_found_by_their_start(crm: TestClient, ward: None) -> None:
+    assert ids(get(crm, "/Slot?start=2026-11-25")) == [SLOT]
+    assert ids(get(crm, "/Slot?start=ge2026-11-25&status=free")) == []
+    assert ids(get(crm, "/Slot?start=2026-11-26")) == []
+    found = get(crm, f"/Slot/{SLOT}")
+    assert found["extension"][0]["valueReference"]["reference"] == f"Practitioner/{DOCTOR}"
+    assert "_end" in found  # R4 wants one, and nobody told us
+
+
+def test_what_was_withdrawn_is_gone(crm: TestClient, ward: None) -> None:
     get(crm, f"/Appointment/{SLOT}", 404)
     get(crm, f"/RelatedPerson/{GONE}", 410)
     assert ids(get(crm, f"/RelatedPerson?patient={HONG}")) == [KIN]

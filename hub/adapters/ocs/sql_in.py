@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hub import log
 from hub.adapters.settings import read_table
 from hub.adapters.sql.clean import Cleaner
+from hub.adapters.sql.load import TableLoad
 from hub.adapters.sql.select import Relation, name, place_of
 from hub.adapters.sql.watermark import Watermark, ceiling, dumps, loads
 from hub.config import option
 from hub.domain.errors import Misconfigured
 from hub.domain.ids import now_us
-from hub.domain.ports import Feed, Manifest
+from hub.domain.ports import Condition, Feed, Loaded, Manifest
 from hub.transport.odbc import PROFILES, Database
 
 _log = log.get(__name__)
@@ -108,6 +109,22 @@ class SqlSource:
     def close(self) -> None:
         self._database.close()
         self._sweep = None
+
+    # -- asked instead of polling (hub.domain.ports.Loadable): a row is of whatever kinds its map makes of it ------------
+
+    def total(self, _kind: str, where: Sequence[Condition]) -> int:
+        return self._load().total(where)
+
+    def load(self, feed: Feed, _kind: str, where: Sequence[Condition], place: str) -> Iterator[Loaded]:
+        return self._load().load(feed, where, place)
+
+    def request(self, feed: Feed, _kind: str, number: str, columns: Sequence[str]) -> int:
+        return self._load().request(feed, number, columns)
+
+    def _load(self) -> TableLoad:
+        return TableLoad(self._relation, self._database, self._cleaner, self._s.key, self._s.block, self._s.event)
+
+    # -- polling ----------------------------------------------------------------------------------------------------
 
     def poll(self, feed: Feed) -> int:
         told = 0

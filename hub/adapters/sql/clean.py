@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hub.adapters.sql.select import place_of
+from hub.domain.errors import Misconfigured
 from hub.domain.ports import Found
 
 PADDING = " \0\u3000"  # CHAR columns; an ideographic space is what Korean input methods pad with
@@ -33,6 +34,14 @@ class Cleaner(NamedTuple):
                 refused = f"column {name} is not {encoding}"
         key = {names[place]: cleaned[names[place]] for place in (place_of(column, names) for column in self.key)}
         return Found(key, cleaned, refused)
+
+    def bound(self, name: str, text: str) -> str:
+        """A text to compare the column with, as the driver is to send it."""
+        encoding = self.encodings.get(name, self.encoding)
+        try:
+            return text.encode(encoding).decode("latin-1") if self.raw and not text.isascii() else text
+        except UnicodeEncodeError:
+            raise Misconfigured(f'what "{name}" is compared with cannot be written in {encoding}') from None
 
     def _clean(self, name: str, value: Any, encoding: str) -> Any:
         if isinstance(value, str):

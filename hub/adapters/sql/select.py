@@ -47,7 +47,7 @@ class Relation:
             where, values = f"{columns[0]} >= ?", [first]
         while True:
             what = f"{self.columns} FROM {self.source}{' WHERE ' + where if where else ''} ORDER BY {', '.join(columns)}"
-            names, rows = database.select(profile.limit.format(what=what, n=size), [_parameter(v, profile) for v in values])
+            names, rows = database.select(profile.limit.format(what=what, n=size), [parameter(v, profile) for v in values])
             yield names, rows
             if len(rows) < size:
                 return
@@ -55,7 +55,7 @@ class Relation:
             last = [rows[-1][place] for place in places]
             if None in last:
                 raise Misconfigured("a key column is NULL: such rows cannot be told apart")
-            where, values = _behind(columns, last)
+            where, values = behind(columns, last)
 
     def greatest(self, database: Database, column: str) -> Any:
         """Its largest value now, or None."""
@@ -65,7 +65,7 @@ class Relation:
         return rows[0][0] if rows else None
 
 
-def _behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]]:
+def behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]]:
     """The rows after `last` in the order of `columns`: a >= ? AND (a > ? OR (a = ? AND b > ?) …), the first for the index."""
     terms: list[str] = []
     values = [last[0]]
@@ -75,7 +75,7 @@ def _behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]
     return f"{columns[0]} >= ? AND ({' OR '.join(terms)})", values
 
 
-def _parameter(value: Any, profile: Any) -> Any:
+def parameter(value: Any, profile: Any) -> Any:
     """SQLite keeps times as text, and compares them as such."""
     return value.isoformat(" ") if profile.times_as_text and hasattr(value, "isoformat") else value
 

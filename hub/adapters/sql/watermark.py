@@ -47,11 +47,11 @@ class Watermark:
         return True
 
     def dump(self) -> dict[str, Any]:
-        return {"low": _dump(self.low), "samples": [[at, _dump(value)] for at, value in self.samples]}
+        return {"low": dump(self.low), "samples": [[at, dump(value)] for at, value in self.samples]}
 
     @classmethod
     def load(cls, overlap_us: int, saved: dict[str, Any]) -> Watermark:
-        return cls(overlap_us, _load(saved["low"]), [(at, _load(value)) for at, value in saved["samples"]])
+        return cls(overlap_us, restore(saved["low"]), [(at, restore(value)) for at, value in saved["samples"]])
 
 
 def ceiling(value: Any, now: Any) -> Any:
@@ -80,8 +80,8 @@ _TYPES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _dump(value: Any) -> Any:
-    """JSON, with the type's name where JSON has none."""
+def dump(value: Any) -> Any:
+    """A value of a column as JSON, with the type's name where JSON has none."""
     if value is None or isinstance(value, str | int | float):
         return value
     kind = type(value).__name__
@@ -90,7 +90,8 @@ def _dump(value: Any) -> Any:
     return {kind: value.isoformat() if isinstance(value, dt.date) else value.hex() if isinstance(value, bytes) else str(value)}
 
 
-def _load(saved: Any) -> Any:
+def restore(saved: Any) -> Any:
+    """The value that `dump` wrote."""
     if not isinstance(saved, dict):
         return saved
     ((kind, text),) = saved.items()

@@ -10,13 +10,13 @@ from typing import Any
 from fhir.resources.R4B import get_fhir_model_class
 from pydantic import ValidationError
 
-from hub.codecs import fhir_findings, fhir_orders, fhir_people, fhir_visits
+from hub.codecs import fhir_calendars, fhir_findings, fhir_orders, fhir_people, fhir_visits
 from hub.codecs.fhir import Document, dump
 from hub.codecs.fhir_types import Systems, at
 from hub.domain.errors import Unmappable
 
 Maker = Callable[[Mapping[str, Any], Systems, str | None], Document]
-MAKERS: dict[str, Maker] = {  # Relationship stands in its RelatedPerson; money has no place in a clinical façade
+MAKERS: dict[str, Maker] = {  # Relationship stands in its RelatedPerson; of money the bills
     "Patient": fhir_people.patient,
     "RelatedPerson": fhir_people.related_person,
     "Practitioner": fhir_people.practitioner,
@@ -32,12 +32,10 @@ MAKERS: dict[str, Maker] = {  # Relationship stands in its RelatedPerson; money 
     "Condition": fhir_findings.condition,
     "Procedure": fhir_findings.procedure,
     "AllergyIntolerance": fhir_findings.allergy,
+    "Schedule": fhir_calendars.schedule,
+    "Slot": fhir_calendars.slot,
+    "Invoice": fhir_calendars.invoice,
 }
-
-
-def shown(kind: str, data: Mapping[str, Any]) -> bool:
-    """Whether R4 has a resource for this one."""
-    return kind in MAKERS and not (kind == "Appointment" and fhir_visits.is_slot(data))
 
 
 def to_fhir(

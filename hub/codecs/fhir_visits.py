@@ -111,11 +111,6 @@ def appointment(data: Mapping[str, Any], systems: Systems, patient_id: str | Non
     )
 
 
-def is_slot(data: Mapping[str, Any]) -> bool:
-    """Whether this Appointment is a blocked slot (SIU S23): nobody's booking, and R4 has no such status of an Appointment."""
-    return data.get("status") == "blocked"
-
-
 def coverage(data: Mapping[str, Any], systems: Systems, patient_id: str | None) -> Document:
     """Insurance; HL7's v2-to-FHIR calls whatever an IN1 tells active."""
     payor = party(data.get("payor"), systems, ("Organization", "Patient", "RelatedPerson"))

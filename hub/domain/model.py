@@ -12,20 +12,23 @@ from typing import Literal, NotRequired, TypedDict, get_args
 Kind = Literal[
     "Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment",
     "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "AllergyIntolerance",
-    "DocumentReference", "ChargeItem", "Payment", "Account", "ChargeItemDefinition",
+    "DocumentReference", "ChargeItem", "Invoice", "Payment", "Account", "ChargeItemDefinition", "Schedule", "Slot",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # What happened with a patient in the hospital: told under his number, moved with him or with his visit.
 VISITS: tuple[Kind, ...] = ("Encounter", "Appointment")
 ACTS: tuple[Kind, ...] = (
     "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "DocumentReference",
-    "ChargeItem", "Payment", "Account",
+    "ChargeItem", "Invoice", "Payment", "Account",
 )  # fmt: skip
 CLINICAL: tuple[Kind, ...] = (*VISITS, *ACTS)
 LISTED: tuple[Kind, ...] = ("RelatedPerson", "Relationship", "Coverage", "AllergyIntolerance")  # told as whole lists
 OWNED: tuple[Kind, ...] = (*LISTED, *CLINICAL)  # all that a patient has
 # Fields that name another thing by a number of it (`Reference`), and what they name.
-REFERENCES: dict[str, Kind] = {"encounter": "Encounter", "basedOn": "ServiceRequest", "report": "DiagnosticReport"}
+REFERENCES: dict[str, Kind] = {
+    "encounter": "Encounter", "basedOn": "ServiceRequest", "report": "DiagnosticReport", "invoice": "Invoice",
+    "schedule": "Schedule",
+}  # fmt: skip
 
 
 class Identifier(TypedDict):
@@ -206,7 +209,7 @@ class Encounter(TypedDict, total=False):
     insuranceType: str
 
 
-AppointmentStatus = Literal["pending", "booked", "arrived", "fulfilled", "cancelled", "noshow", "blocked", "entered-in-error"]
+AppointmentStatus = Literal["pending", "booked", "arrived", "fulfilled", "cancelled", "noshow", "entered-in-error"]
 
 
 class Appointment(TypedDict, total=False):
@@ -340,10 +343,27 @@ class ChargeItem(TypedDict, total=False):
     identifier: list[Identifier]
     type: str  # FT1-6, table 0017: CG charge, CR credit, AJ adjustment …
     code: Coding
+    procedure: Coding  # FT1-25: what was done for it
     occurrence: str
     quantity: str
     amount: Money
     unitPrice: Money
+    department: str
+    account: Identifier
+    invoice: Reference
+    participant: list[Party]
+    encounter: Reference
+
+
+class Invoice(TypedDict, total=False):
+    """A bill (계산서) of which ChargeItems are the lines and which Payments pay: both name it."""
+
+    identifier: list[Identifier]
+    status: Literal["draft", "issued", "balanced", "cancelled", "entered-in-error"]
+    type: Coding
+    date: str
+    total: Money
+    patientShare: Money  # 본인부담금: what the insurance leaves to the patient
     department: str
     account: Identifier
     participant: list[Party]
@@ -351,13 +371,16 @@ class ChargeItem(TypedDict, total=False):
 
 
 class Payment(TypedDict, total=False):
-    """Money that was paid (FT1-6 PY)."""
+    """Money that was paid (수납; FT1-6 PY); what the receipt (영수증) says."""
 
     identifier: list[Identifier]
+    status: Literal["active", "cancelled", "entered-in-error"]
     code: Coding
+    method: str  # cash, card … as the source calls it
     date: str
-    amount: Money
+    amount: Money  # negative: paid back
     account: Identifier
+    invoice: Reference
     encounter: Reference
 
 
@@ -380,6 +403,35 @@ class ChargeItemDefinition(TypedDict, total=False):
     active: bool
 
 
+class Schedule(TypedDict, total=False):
+    """Whose or which calendar slots are in: a doctor's, a room's, a device's."""
+
+    identifier: list[Identifier]
+    name: str
+    active: bool
+    type: Coding
+    department: str
+    location: str
+    participant: list[Party]
+    period: Period  # the days that its slots are laid out for
+
+
+class Slot(TypedDict, total=False):
+    """A time that can be booked, or that is closed (SIU S23)."""
+
+    identifier: list[Identifier]
+    status: Literal["free", "busy", "busy-tentative", "busy-unavailable", "entered-in-error"]
+    start: str
+    end: str
+    type: Coding
+    reason: Coding
+    department: str
+    location: str
+    participant: list[Party]
+    schedule: Reference
+    comment: str
+
+
 DOCUMENTS: dict[Kind, type] = {
     "Patient": Patient,
     "RelatedPerson": RelatedPerson,
@@ -398,7 +450,10 @@ DOCUMENTS: dict[Kind, type] = {
     "AllergyIntolerance": AllergyIntolerance,
     "DocumentReference": DocumentReference,
     "ChargeItem": ChargeItem,
+    "Invoice": Invoice,
     "Payment": Payment,
     "Account": Account,
     "ChargeItemDefinition": ChargeItemDefinition,
+    "Schedule": Schedule,
+    "Slot": Slot,
 }

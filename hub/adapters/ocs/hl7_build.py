@@ -30,7 +30,7 @@ ADDRESS_TYPE = {"home": "H", "work": "B", "temp": "C", "old": "BA", "billing": "
 PHONE_USE = {"mobile": ("PRN", "CP"), "home": ("PRN", "PH"), "work": ("WPN", "PH"), "temp": ("VHN", "PH")}  # 0201, 0202
 STATUS = {  # table 0278
     "pending": "Pending", "booked": "Booked", "arrived": "Started", "fulfilled": "Complete", "cancelled": "Cancelled",
-    "noshow": "Noshow", "blocked": "Blocked", "entered-in-error": "Deleted",
+    "noshow": "Noshow", "entered-in-error": "Deleted",
 }  # fmt: skip
 GONE = frozenset({"cancelled", "entered-in-error"})
 SCHEDULING = {"created": "SIU^S12", "updated": "SIU^S13", "cancelled": "SIU^S15"}

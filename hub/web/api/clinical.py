@@ -44,11 +44,14 @@ RESOURCES = (
     Resource("allergies", "AllergyIntolerance", "an allergy"),
     Resource("documents", "DocumentReference", "a document"),
     Resource("charges", "ChargeItem", "a line of a bill"),
+    Resource("invoices", "Invoice", "a bill"),
     Resource("payments", "Payment", "a payment"),
     Resource("accounts", "Account", "an account"),
     Resource("practitioners", "Practitioner", "a practitioner", owned=False),
     Resource("organizations", "Organization", "an insurer or a department", owned=False),
     Resource("catalogue", "ChargeItemDefinition", "a line of the catalogue of charges", owned=False),
+    Resource("schedules", "Schedule", "a calendar that slots are in", owned=False),
+    Resource("slots", "Slot", "a time that can be booked or is closed", owned=False),
 )
 
 

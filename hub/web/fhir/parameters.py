@@ -39,12 +39,15 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "Condition": CLINICAL | NUMBERED | CODED | {"recorded-date": "date", "category": "token", "verification-status": "token"},
     "Procedure": CLINICAL | NUMBERED | STATED | CODED | DATED | {"performer": "reference"},
     "AllergyIntolerance": COMMON | OWNED | CODED | {"category": "token", "criticality": "token"},
+    "Schedule": COMMON | NUMBERED | {"active": "token", "actor": "reference", "service-type": "token"},
+    "Slot": COMMON | NUMBERED | STATED | {"start": "date", "schedule": "reference", "service-type": "token"},
+    "Invoice": COMMON | OWNED | NUMBERED | STATED | DATED | {"subject": "reference", "type": "token", "participant": "reference"},
 }  # fmt: skip
 ELEMENTS = {  # where the element is not called like its parameter
     "practitioner": "participant", "actor": "participant", "verification-status": "verificationStatus", "based-on": "basedOn",
-    "report": "extension",
+    "report": "extension", "service-type": "serviceType",
 }  # fmt: skip
-BEGINS = ("date", "authored", "authoredon", "recorded-date")  # parameters of the time by which a kind is ordered
+BEGINS = ("date", "start", "authored", "authoredon", "recorded-date")  # parameters of the time by which a kind is ordered
 _WHO = ("Practitioner", "Organization")
 _CLINICAL = {
     "patient": ("subject", ("Patient",)), "subject": ("subject", ("Patient",)), "encounter": ("encounter", ("Encounter",)),
@@ -73,6 +76,12 @@ INCLUDES: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {  # kind ->
     "Condition": _CLINICAL,
     "Procedure": _CLINICAL | {"performer": ("performer", _WHO)},
     "AllergyIntolerance": {"patient": ("patient", ("Patient",))},
+    "Schedule": {"actor": ("actor", ("Practitioner",))},
+    "Slot": {"schedule": ("schedule", ("Schedule",))},
+    "Invoice": {
+        "patient": ("subject", ("Patient",)), "subject": ("subject", ("Patient",)),
+        "participant": ("participant", ("Practitioner",)),
+    },
 }  # fmt: skip
 WHOSE = ("patient", "subject", "beneficiary", "actor")  # parameters that can name the patient
 OF_PATIENT = tuple(kind for kind in MAKERS if any(name in PARAMETERS[kind] for name in OWNED))

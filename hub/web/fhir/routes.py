@@ -118,7 +118,7 @@ def everything(request: Request, resource_id: str, operation: str) -> Response:
     with hub_of(request).engine.connect() as conn:
         _the(conn, "Patient", resource_id)
         rows = views.everything(conn, resource_id, kinds, after=position[0] if position else "", limit=count)
-        found = Found([_shown(request, row) for row in rows if fhir_resource.shown(row.kind, row.data)])
+        found = Found([_shown(request, row) for row in rows])
         if not types or "Practitioner" in types:
             found.included = _led_to(request, conn, found.matches, [("participant", ("Practitioner",))])
     record(request, Action.PATIENT_READ, resource_id, what="fhir.everything")
@@ -190,11 +190,10 @@ def _look(
         page = views.find(conn, asked.wanted, after=after, limit=asked.count)
         after = page.after
         for row in page.rows:
-            if fhir_resource.shown(row.kind, row.data):
-                document = _shown(request, row)
-                if all(check(document) for check in asked.checks):
-                    found.matches.append(document)
-                    rows.append(row)
+            document = _shown(request, row)
+            if all(check(document) for check in asked.checks):
+                found.matches.append(document)
+                rows.append(row)
         if rows or after is None:
             break
     beside: list[ResourceRow] = []
@@ -204,7 +203,7 @@ def _look(
             found.warnings.append(f"more than {BESIDE} resources would come along: ask for them by patient")
     led = _rows_led_to(conn, found.matches, asked.includes)
     beside += [row for row in led if row.kind != "Patient" or row.id not in {one.id for one in rows}]
-    found.included = [_shown(request, row) for row in beside if fhir_resource.shown(row.kind, row.data)]
+    found.included = [_shown(request, row) for row in beside]
     return found, rows + beside, after
 
 
@@ -237,7 +236,7 @@ def _known(request: Request, kind: str, wanted: str | None = None) -> None:
 
 def _the(conn: Connection, kind: str, resource_id: str) -> ResourceRow:
     row = patients.get(conn, resource_id, kind)
-    if row is None or not fhir_resource.shown(kind, row.data):
+    if row is None:
         raise ProblemError(404, f"there is no such {kind}")
     return row
 

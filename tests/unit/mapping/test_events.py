@@ -352,10 +352,14 @@ def test_a_placers_number_never_meets_a_fillers() -> None:
     assert one(facts("SIU^S12", "SCH|1", PID), "Appointment").key == Key("HOSP:placer", "1")
 
 
-def test_closed_slots_have_no_patient() -> None:
-    slot = one(facts("SIU^S23", "SCH|1|2", "RGS|1", "AIP|1||D001^김^의사"), "Appointment")
-    assert slot.patient is None
-    assert slot.values["status"] == "blocked"
+def test_slots_are_closed_and_opened_again_without_a_patient() -> None:
+    said = ("SCH|1|2|||||||30|MIN|^^^20261201100000", "RGS|1", "AIL|1||^3^^H", "AIP|1||D001^김^의사")
+    closed, opened = (one(facts(f"SIU^{event}", *said), "Slot") for event in ("S23", "S24"))
+    assert closed.patient is None
+    assert closed.key == opened.key == Key("HOSP", "2")
+    assert (closed.values["status"], opened.values["status"]) == ("busy-unavailable", "free")
+    assert closed.values["end"] == "2026-12-01T10:30:00+09:00"
+    assert closed.values["participant"][0]["identifier"]["value"] == "D001"
 
 
 @pytest.mark.parametrize(

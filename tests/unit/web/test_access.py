@@ -33,9 +33,9 @@ WATCH = {"operator", "auditor", "admin"}
 OPERATE = {"operator", "admin"}
 OWNED = (
     "orders", "results", "observations", "medications", "conditions", "procedures", "allergies", "documents", "charges",
-    "payments", "accounts",
+    "invoices", "payments", "accounts",
 )  # fmt: skip
-MASTER = ("practitioners", "organizations", "catalogue")
+MASTER = ("practitioners", "organizations", "catalogue", "schedules", "slots")
 API_MATRIX: dict[str, set[str]] = {
     "POST /patients/search": PATIENTS_READ, "GET /patients": PATIENTS_READ, "POST /patients": PATIENTS_WRITE,
     "GET /patients/{patient_id}": PATIENTS_READ, "PATCH /patients/{patient_id}": PATIENTS_WRITE,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from hub.bootstrap import routing
+from hub.bootstrap import kinds, routing
 from hub.codecs.hl7v2 import parse
 from hub.config import Channel, Config
-from hub.domain.errors import HubError
+from hub.domain.errors import HubError, Misconfigured
 from hub.domain.facts import Mapped
 from hub.domain.ports import Listener, Manifest, Source, Target
 from hub.mapping import Context, MapSet
@@ -27,12 +26,12 @@ RECORD_THREADS = 4
 
 
 def module_of(channel: Channel) -> ModuleType:
-    """The module behind `adapter = "ocs.hl7_in"`."""
+    """The module behind `adapter = "ocs.hl7_in"`, ours or a site's. Raises ConfigError."""
     try:
-        module = importlib.import_module(f"hub.adapters.{channel.adapter}")
-    except ModuleNotFoundError:
-        raise channel.error(f'there is no adapter "{channel.adapter}"', "see hub channel kinds", key="adapter") from None
-    return module
+        return kinds.module_of(channel.adapter)
+    except Misconfigured as error:
+        problem, _, instead = error.reason.partition("; ")
+        raise channel.error(problem, instead, key="adapter") from None
 
 
 def manifest_of(channel: Channel) -> Manifest:

@@ -17,6 +17,7 @@ from hub.cli.common import (
     JsonOption,
     ReasonOption,
     actor,
+    complain,
     opened,
     print_json,
     print_table,
@@ -24,6 +25,7 @@ from hub.cli.common import (
 )
 from hub.config import Channel, load
 from hub.domain.errors import NotFound
+from hub.domain.ports import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Channels: list, kinds, pause, resume, ping.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The channel's name in hub.toml.")]
@@ -73,7 +75,9 @@ def kinds(
 
       hub channel kinds ocs.hl7_in
     """
-    found = checks.kinds()
+    from hub.bootstrap.kinds import manifests, module_of, names
+
+    found, broken = manifests()
     if name is None:
         if as_json:
             print_json(
@@ -84,10 +88,12 @@ def kinds(
             )
         else:
             print_table("", ("adapter", "", "what", "protocol"), [(m.name, m.direction, m.title, m.protocol) for m in found])
+        for why in broken.values():
+            complain(why)
         return
-    manifest = next((m for m in found if m.name == name), None)
-    if manifest is None:
+    if name not in names():
         raise NotFound(f'there is no adapter "{name}"; hub channel kinds lists all')
+    manifest: Manifest = module_of(name).MANIFEST
     fields = checks.fields_of(manifest)
     if as_json:
         print_json([{"key": key, "default": default, "explanation": doc} for key, default, doc in fields])

@@ -6,14 +6,11 @@ As everywhere in hub/cli, what is heavy (SQLAlchemy, adapters) is imported where
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hub import adapters
 from hub.config import Channel, Config, ConfigError
 from hub.domain.errors import HubError
 from hub.domain.ports import Manifest
@@ -30,24 +27,12 @@ class Finding(NamedTuple):
     text: str
 
 
-def kinds() -> list[Manifest]:
-    """Every adapter that is shipped, by name."""
-    found: list[Manifest] = []
-    for package in pkgutil.iter_modules(adapters.__path__):
-        if package.ispkg:
-            folder = importlib.import_module(f"hub.adapters.{package.name}")
-            for module in pkgutil.iter_modules(folder.__path__):
-                manifest = getattr(importlib.import_module(f"{folder.__name__}.{module.name}"), "MANIFEST", None)
-                if isinstance(manifest, Manifest):
-                    found.append(manifest)
-    return sorted(found, key=lambda manifest: manifest.name)
-
-
 def offline(config: Config) -> list[Finding]:
     """Everything that needs neither network nor database."""
     return [
         Finding("hub.toml", True, f"{config.path}: {len(config.channels)} channel{'s' * (len(config.channels) != 1)}"),
         *(_channel(channel) for channel in config.channels.values()),
+        *_strangers(config),
         *_ports(config),
         *_routes(config),
         *_maps(config),
@@ -73,6 +58,16 @@ def _channel(channel: Channel) -> Finding:
     if isinstance(folder, Path) and not folder.is_dir():  # a share may come later: the hub starts, and says so
         return Finding(what, True, f"{WARNING}{channel.adapter}: there is no folder {folder}; make it, writable for the hub")
     return Finding(what, True, channel.adapter + ("" if channel.enabled else ", not enabled"))
+
+
+def _strangers(config: Config) -> Iterator[Finding]:
+    """A site's adapters that cannot be used. Those that a channel wants were told with it."""
+    from hub.bootstrap import kinds
+
+    used = {channel.adapter for channel in config.channels.values()}
+    for name, why in kinds.manifests()[1].items():
+        if name not in used:
+            yield Finding(f"adapter {name}", True, f"{WARNING}{why}")
 
 
 def _ports(config: Config) -> Iterator[Finding]:
@@ -197,7 +192,9 @@ def targets(config: Config) -> list[Finding]:
 
 def fields_of(manifest: Manifest) -> list[tuple[str, str, str]]:
     """(key, default, explanation) of an adapter's own settings."""
-    settings = importlib.import_module(f"hub.adapters.{manifest.name}").Settings
+    from hub.bootstrap.kinds import module_of
+
+    settings = module_of(manifest.name).Settings
     rows = []
     for field in dataclasses.fields(settings):
         if field.default is not dataclasses.MISSING:

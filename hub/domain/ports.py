@@ -276,6 +276,9 @@ class Loadable(Protocol):
     def close(self) -> None: ...
 
 
+KIT = 1  # what a site's own adapter is written against: these ports; another number where an old adapter would not do any more
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What an adapter module is, for `hub channel kinds`, the docs and the contract suite."""
@@ -288,6 +291,7 @@ class Manifest:
     handles: tuple[str, ...] = ()  # out: change types it can carry ("patient.updated", "appointment.*")
     polled: bool = False  # in: `build` gives a Source, not a Listener
     form: str = "hl7v2"  # in: what its messages are, hl7v2 or row; a setting `form` of the adapter wins
+    kit: int = 1  # the KIT that it was written for
 
 
 Clock = Callable[[], int]

@@ -1,8 +1,9 @@
 """MLLP framing (HL7 v2.5.1 Appendix C; Transport MLLP Release 1): VT, the message, FS, CR. No sockets, no clock.
 
 What senders do wrong and we still take: no CR after the FS, LF or blanks between frames, several frames in one packet,
-one byte a packet. What we cannot take is counted, never taken for a message: bytes outside any frame, a frame that a new VT
-cut short, one beyond the limit. A listener asks for their first bytes as Scraps, to keep and to answer them.
+one byte a packet, an FS in the middle of a message (it stays a byte of it). What we cannot take is counted, never taken for
+a message: bytes outside any frame, a frame that a new VT cut short, one beyond the limit. A listener asks for their first
+bytes as Scraps, to keep and to answer them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ FS = b"\x1c"
 CR = b"\r"
 END = FS + CR
 _HARMLESS = b"\r\n \t\0"
+_ENDS = frozenset(bytes([byte]) for byte in _HARMLESS + VT + FS)
 
 
 def frame(body: bytes) -> bytes:
@@ -22,6 +24,24 @@ def frame(body: bytes) -> bytes:
     if VT in body or FS in body:
         raise ValueError("a body that holds VT or FS cannot be framed")
     return VT + body + END
+
+
+def _end(data: bytes, at: int) -> int:
+    """Where the frame ends: at an FS that CR, white space, a new frame or nothing follows; -1: not in `data`.
+
+    Any other FS is a byte of the message: to end there would acknowledge half a message. A message without a VT of its own,
+    or junk up to the next VT, is no part of this frame.
+    """
+    end = data.find(FS, at)
+    while end >= 0:
+        after = data[end + 1 : end + 2]
+        if not after or after in _ENDS or data.startswith(b"MSH", end + 1):
+            return end
+        start, following = data.find(VT, end), data.find(FS, end + 1)
+        if start >= 0 and (following < 0 or start < following):
+            return end
+        end = following
+    return -1
 
 
 class Fault(StrEnum):
@@ -97,7 +117,7 @@ class Splitter:
             if not self._inside:
                 at = self._seek_start(data, at, len(found))
                 continue
-            end = data.find(FS, at)
+            end = _end(data, at)
             stop = end if end >= 0 else len(data)
             restart = data.rfind(VT, at, stop)
             if restart >= 0:

@@ -18,6 +18,7 @@ from hub.sync.workspace import Resource, Source
 
 STRUCTURAL = (Merge, Move, ChangeIdentifier, Link)
 KIND_OF = {"patient": "Patient", "visit": "Encounter"}
+ON_ACCOUNT = ("Encounter", "ChargeItem", "Invoice", "Payment")
 
 
 def is_structural(facts: list[AnyFact]) -> bool:
@@ -108,13 +109,19 @@ class Structure:
         self.canon.settle(resource, origin, applied, sorted(names))
 
     def _merge_accounts(self, fact: Merge, origin: Origin, applied: Applied) -> None:
-        """An account is a number on visits: every visit on the prior account goes to the surviving one."""
-        self._rewrite_account(fact.prior, fact.survivor, origin, applied)
+        """An account is a number on visits and bills, all of which go to the surviving one, and may be known itself."""
+        self._rewrite_account(fact.prior, fact.survivor, "merge", origin, applied)
 
-    def _rewrite_account(self, old: Key, new: Key, origin: Origin, applied: Applied) -> None:
+    def _rewrite_account(self, old: Key, new: Key, act: str, origin: Origin, applied: Applied) -> None:
+        self.work.load_keys([("Account", *old), ("Account", *new)])
+        prior, survivor = self.work.find("Account", old), self.work.find("Account", new)
         visits = self._visits_on(old)
-        if not visits:
+        if not visits and prior is None:
             applied.notes.append("unknown_account")
+        if prior is not None and survivor is None:
+            self._renumber("Account", prior, ChangeIdentifier("account", new, old), origin, applied)
+        elif prior is not None and survivor is not None and survivor.id != prior.id:
+            self._unite("Account", survivor, prior, act, origin, applied)
         for visit in visits:
             account = {**visit.data.get("account", {}), "assigner": new.assigner, "value": new.value}
             self.work.load_resources([visit.id])
@@ -128,7 +135,7 @@ class Structure:
     def _visits_on(self, account: Key) -> list[Resource]:
         """Visits (and their bills) on this account of the patients that the message names (its PID came first)."""
         patients = [r.id for r in self.work.resources.values() if r.kind == "Patient"]
-        visits = [v for patient in patients for v in self.work.children(patient, ("Encounter", "ChargeItem", "Payment"))]
+        visits = [v for patient in patients for v in self.work.children(patient, ON_ACCOUNT)]
         return [v for v in visits if (v.data.get("account") or {}).get("value") == account.value]
 
     # -- unmerge, link --------------------------------------------------------------------------------------------
@@ -223,7 +230,7 @@ class Structure:
 
     def _change_identifier(self, fact: ChangeIdentifier, origin: Origin, applied: Applied) -> None:
         if fact.scope == "account":
-            self._rewrite_account(fact.old, fact.new, origin, applied)
+            self._rewrite_account(fact.old, fact.new, "change_identifier", origin, applied)
             return
         kind = KIND_OF[fact.scope]
         self.work.load_keys([(kind, *fact.new), (kind, *fact.old)])
@@ -234,11 +241,15 @@ class Structure:
         if new is not None and new.id != old.id:
             self._unite(kind, new, old, "change_identifier", origin, applied)
             return
-        self.work.point(kind, fact.new, old.id, home=self.work.pointers[kind, *fact.old].home_id)
-        for source in list(self.work.sources_of(old.id, kind)):
+        self._renumber(kind, old, fact, origin, applied)
+
+    def _renumber(self, kind: str, resource: Resource, fact: ChangeIdentifier, origin: Origin, applied: Applied) -> None:
+        """The thing goes on under its new number."""
+        self.work.point(kind, fact.new, resource.id, home=self.work.pointers[kind, *fact.old].home_id)
+        for source in list(self.work.sources_of(resource.id, kind)):
             self._rename(source, fact, origin)
-        self.canon.settle(old, origin, applied, ["identifier"])
-        self._remember("change_identifier", kind, fact.new, old.id, old.id, origin)
+        self.canon.settle(resource, origin, applied, ["identifier"])
+        self._remember("change_identifier", kind, fact.new, resource.id, resource.id, origin)
 
     def _rename(self, source: Source, fact: ChangeIdentifier, origin: Origin) -> None:
         """The source record goes on under the new number; its list of numbers keeps the old one, marked so."""

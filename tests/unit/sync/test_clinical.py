@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hub.domain.facts import ChangeIdentifier, Fact, Key, Move, Snapshot
+from hub.domain.facts import ChangeIdentifier, Fact, Key, Merge, Move, Snapshot
 from tests.house import House, merge, patient, unlink, visit
 
 
@@ -104,6 +104,31 @@ def test_an_account_moves_and_changes_its_number_on_bills_too(house: House) -> N
     assert owners == {"T1": house.id("2"), "T2": house.id("1"), "A1": house.id("2")}
     house.tell(patient("2"), ChangeIdentifier("account", Key("H", "A9"), Key("H", "A1")))
     assert house.doc("T1", "ChargeItem")["account"]["value"] == "A9"
+    assert house.id("A9", "Account") == house.id("A1", "Account")
+
+
+def test_two_accounts_become_one_and_so_do_their_bills(house: House) -> None:
+    for number in ("A1", "A2"):
+        house.tell(patient("1"), act("Account", number, "1"))
+        on = {"assigner": "H", "value": number}
+        house.tell(act("Invoice", f"I{number}", "1", account=on), act("Payment", f"P{number}", "1", account=on))
+    both = house.id("A1", "Account"), house.id("A2", "Account")
+    applied = house.tell(patient("1"), Merge("account", Key("H", "A2"), Key("H", "A1"), "MRG-3"))
+    assert applied.notes == []
+    assert {c.type for c in applied.changes} == {"account.merged", "account.updated", "invoice.updated", "payment.updated"}
+    assert house.id("A1", "Account") == house.id("A2", "Account") == both[1]
+    assert {i["value"] for i in house.doc("A2", "Account")["identifier"]} == {"A1", "A2"}
+    assert {house.doc(n, k)["account"]["value"] for n, k in (("IA1", "Invoice"), ("PA2", "Payment"))} == {"A2"}
+    house.tell(act("Account", "A1", "1", status="inactive"))  # a late word under the old number is the survivor's
+    assert house.doc("A2", "Account")["status"] == "inactive"
+    assert house.tell(patient("1"), Merge("account", Key("H", "A8"), Key("H", "A7"), "MRG-3")).notes == ["unknown_account"]
+
+
+def test_an_account_that_merges_into_one_nobody_knows_goes_on_under_its_number(house: House) -> None:
+    house.tell(patient("1"), act("Account", "A1", "1", status="active"))
+    house.tell(patient("1"), Merge("account", Key("H", "A5"), Key("H", "A1"), "MRG-3"))
+    assert house.id("A5", "Account") == house.id("A1", "Account")
+    assert house.doc("A5", "Account")["identifier"][0]["value"] == "A5"
 
 
 def test_of_two_systems_the_newer_word_on_an_orders_status_stands_and_the_ranked_one_on_what_it_is(house: House) -> None:

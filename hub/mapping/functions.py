@@ -157,6 +157,19 @@ def as_time(text: str, reader: Reader) -> str | None:
     return iso_time(text, reader.zone) if text else None
 
 
+@function("date_time", "parts")
+def as_date_time(parts: list[str], reader: Reader) -> str | None:
+    """[day, time of day], as old tables keep them, -> one time, or the date where there is no time of day: `"RSVDATE,RSVTIME"`.
+
+    CHAR(8) and CHAR(4) as well as DATE and TIME; a time of day that was a number has lost its zero (930).
+    """
+    day, *rest = (reader.text(part).replace("-", "").replace(":", "") for part in parts)
+    clock = rest[0] if rest else ""
+    if not day or not clock:
+        return iso_date(day) if day else None
+    return iso_time(day + clock.rjust(6 if len(clock) > 4 else 4, "0"), reader.zone)
+
+
 @function("yn", "text", pure=True)
 def as_yn(text: str, _reader: Reader) -> bool | None:
     """Y/N (table 0136) and what old databases write for it."""

@@ -247,6 +247,29 @@ def test_keys_take_the_authority_or_the_channels_default() -> None:
     assert key_ei_placer(["7"], READER) == ("HOSP:placer", "7")
 
 
+@pytest.mark.parametrize(
+    ("day", "clock", "iso"),
+    [
+        ("20261122", "0930", "2026-11-22T09:30:00+09:00"),
+        ("20261122", "093015", "2026-11-22T09:30:15+09:00"),
+        ("2026-11-22", "09:30:15", "2026-11-22T09:30:15+09:00"),
+        ("20261122", "930", "2026-11-22T09:30:00+09:00"),
+        ("20261122", "2400", "2026-11-23T00:00:00+09:00"),
+        ("20261122", "2430", "2026-11-23T00:30:00+09:00"),
+        ("20261122", "", "2026-11-22"),
+        ("", "0930", None),
+    ],
+)
+def test_a_day_and_a_time_of_day_in_two_columns(day: str, clock: str, iso: str | None) -> None:
+    assert functions()["date_time"].call([day, clock], READER) == iso
+
+
+@pytest.mark.parametrize(("day", "clock"), [("00000000", "0930"), ("20261122", "9930"), ("20261122", "ab"), ("20261301", "")])
+def test_a_day_and_a_time_of_day_that_are_none(day: str, clock: str) -> None:
+    with pytest.raises(BadValue):
+        functions()["date_time"].call([day, clock], READER)
+
+
 @given(family=TEXT, given_name=TEXT, prefix=TEXT)
 def test_a_name_survives_escaping(family: str, given_name: str, prefix: str) -> None:
     parts = [escape(text, DEFAULT_DELIMITERS) for text in (family, given_name, "", "", prefix)]

@@ -1,4 +1,4 @@
-"""One connection to a database by ODBC, for reading: charset, time-outs and read-only mode set, driver errors named once.
+"""One connection to a database by ODBC: charset, time-outs and, unless it is to write, read-only mode; driver errors named once.
 
 Where a driver lets us, text is fetched as the bytes that it is (as latin-1, which loses none) and decoded by the caller,
 so that one bad row costs one row, and cp949 in columns that are declared latin-1 is nothing special.
@@ -6,14 +6,16 @@ so that one bad row costs one row, and cp949 in columns that are declared latin-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
 
-Kind = Literal["mariadb", "postgresql", "sqlite", "sqlserver"]
+Kind = Literal["mariadb", "postgresql", "sqlite", "sqlserver", "oracle"]
 CONNECT_SECONDS = 10
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Profile:
     utf8: str  # added to the connection string where the database knows its charset
     other: str  # added where text columns hold other bytes than they say
     session: tuple[str, ...]  # first statements; {seconds} and {ms}: the longest a statement may take
+    reading: tuple[str, ...]  # and these where nothing is to be written
     now: str  # its clock, in its own time
     raw: bool = True  # text can be had as bytes
     quote: str = '""'
@@ -30,57 +33,118 @@ class Profile:
     times_as_text: bool = False
     patience: str = ""  # added to the connection string: for a server that is there and says nothing
     driver_times_out: bool = False  # SQL_ATTR_QUERY_TIMEOUT; psqlodbc refuses it on connections, MariaDB's takes no notice
+    writing: tuple[str, ...] = ()  # first statements where something is to be written
+    hint: str = ""  # behind the table's name of a SELECT that locks its rows and leaves out those that others hold
+    lock: str = " FOR UPDATE SKIP LOCKED"  # the same at the end of it
 
 
 PROFILES: dict[str, Profile] = {
     "mariadb": Profile(
         "CHARSET=utf8mb4", "CHARSET=latin1",
-        ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_statement_time = {seconds}"),
+        ("SET SESSION max_statement_time = {seconds}",), ("SET SESSION TRANSACTION READ ONLY",),
         "SELECT CURRENT_TIMESTAMP", quote="``", patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read}",
+        writing=("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",),  # without it a lock holds the gap between rows, too
     ),
     "postgresql": Profile(
         "ConnSettings=SET client_encoding TO 'UTF8'", "ConnSettings=SET client_encoding TO 'SQL_ASCII'",
-        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET statement_timeout = {ms}"),
-        "SELECT LOCALTIMESTAMP",
+        ("SET statement_timeout = {ms}",), ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",), "SELECT LOCALTIMESTAMP",
     ),
-    "sqlite": Profile("", "", ("PRAGMA query_only = 1",), "SELECT datetime('now', 'localtime')", times_as_text=True),
+    "sqlite": Profile(
+        "", "", (), ("PRAGMA query_only = 1",), "SELECT datetime('now', 'localtime')", times_as_text=True, lock="",
+    ),
     # By FreeTDS: NVARCHAR, and VARCHAR of a Korean collation, come right by themselves; cp949 in a Latin-1 collation needs
     # CAST(column AS VARBINARY(8000)) in the channel's query.
     "sqlserver": Profile(
-        "", "", ("SET LOCK_TIMEOUT {ms}",), "SELECT CURRENT_TIMESTAMP", raw=False, quote="[]", limit="SELECT TOP ({n}) {what}",
-        driver_times_out=True,
+        "", "", ("SET LOCK_TIMEOUT {ms}",), (), "SELECT CURRENT_TIMESTAMP", raw=False, quote="[]",
+        limit="SELECT TOP ({n}) {what}", driver_times_out=True, hint=" WITH (UPDLOCK, READPAST, ROWLOCK)", lock="",
+    ),
+    # By URL only (hub/transport/sql_url.py). ROWNUM is known to every version. A read-only transaction would see for ever what
+    # there was when it began, so there the user's rights are all there is, as on SQL Server.
+    "oracle": Profile(
+        "", "", (), (), "SELECT SYSDATE FROM DUAL", raw=False, limit="SELECT * FROM (SELECT {what}) WHERE ROWNUM <= {n}",
     ),
 }  # fmt: skip
 
 
 class Database:
-    """A connection that is opened by its first statement. Used by one thread."""
+    """A connection that is opened by its first statement. Used by one thread.
 
-    def __init__(self, connection: str, kind: Kind, encoding: str, seconds: float) -> None:
+    Each statement sees what is committed, and is a transaction of its own outside of `transaction()`. All raise NotDelivered or
+    Misconfigured; the connection is closed then, and what was not committed is undone.
+    """
+
+    def __init__(self, connection: str, kind: Kind, encoding: str, seconds: float, *, writes: bool = False) -> None:
         self.profile = PROFILES[kind]
         addition = self.profile.utf8 if encoding in ("utf-8", "utf8") else self.profile.other
         patience = self.profile.patience.format(connect=CONNECT_SECONDS, read=int(seconds) + 5)
         self._string = ";".join(part for part in (connection.strip().rstrip(";"), addition, patience) if part)
         self._seconds = seconds
+        self._writes = writes
         self._connection: Any = None
+        self._together = False  # a transaction is open
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Names of the columns, and all rows. Raises NotDelivered or Misconfigured; the connection is closed then."""
+        """Names of the columns, and all rows."""
+        return self._run(sql, parameters, _rows)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """How many rows it changed. Only where this connection is one that writes."""
+        return self._run(sql, parameters, lambda cursor: int(cursor.rowcount))
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """The statements inside commit together, or not at all."""
+        self._guard(self._begin)
+        self._together = True
+        try:
+            yield
+            self._guard(self._commit)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._together = False
+
+    def _run(self, sql: str, parameters: Sequence[Any], take: Callable[[Any], T]) -> T:
+        def work() -> T:
+            cursor = self._cursor(sql, parameters)
+            result = take(cursor)
+            cursor.close()
+            return result
+
+        return self._guard(work)
+
+    def _guard(self, work: Callable[[], T]) -> T:
+        errors: tuple[type[Exception], ...] = (*self._errors(), UnicodeError)
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            return work()
+        except errors as error:
+            self.close()
+            raise self._named(error) from None
+
+    # -- what a driver does its own way ---------------------------------------------------------------------------
+
+    def _errors(self) -> tuple[type[Exception], ...]:
         try:
             import pyodbc
         except ImportError:
             raise Misconfigured("the ODBC driver manager is not installed: apt-get install unixodbc") from None
-        try:
-            if self._connection is None:
-                self._connection = self._connect(pyodbc)
-            cursor = self._connection.execute(sql, *parameters)
-            names = [column[0] for column in cursor.description]
-            rows = [tuple(row) for row in cursor.fetchall()]
-            cursor.close()
-        except (pyodbc.Error, UnicodeError) as error:
-            self.close()
-            raise named(error) from None
-        return names, rows
+        return (pyodbc.Error,)
+
+    def _named(self, error: Exception) -> HubError:
+        return named(error)
+
+    def _cursor(self, sql: str, parameters: Sequence[Any]) -> Any:
+        return self._connection.execute(sql, *parameters)
+
+    def _begin(self) -> None:
+        self._connection.autocommit = False
+
+    def _commit(self) -> None:
+        self._connection.commit()
+        self._connection.autocommit = True
 
     def primary_key(self, table: str) -> list[str]:
         """The columns of a table's declared key, in its order; none where it has none or the driver cannot tell."""
@@ -93,20 +157,25 @@ class Database:
             return []
         return [row[3] for row in sorted(rows, key=lambda row: row[4])]  # COLUMN_NAME, KEY_SEQ (ODBC, SQLPrimaryKeys)
 
-    def _connect(self, pyodbc: Any) -> Any:
+    def _connect(self) -> Any:
+        import pyodbc
+
         pyodbc.pooling = False  # a pooled connection would keep another channel's settings
-        connection = pyodbc.connect(
-            self._string, autocommit=True, timeout=CONNECT_SECONDS
-        )  # each statement sees what is committed
+        connection = pyodbc.connect(self._string, autocommit=True, timeout=CONNECT_SECONDS)
         if self.profile.raw:
             for kind in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
                 connection.setdecoding(kind, encoding="latin-1", ctype=pyodbc.SQL_CHAR)
             connection.setencoding("latin-1", ctype=pyodbc.SQL_CHAR)
         if self.profile.driver_times_out:
             connection.timeout = int(self._seconds)
-        for statement in self.profile.session:
-            connection.execute(statement.format(seconds=self._seconds, ms=int(self._seconds * 1000)))
+        for statement in self._first():
+            connection.execute(statement)
         return connection
+
+    def _first(self) -> list[str]:
+        """The first statements of a session."""
+        own = self.profile.writing if self._writes else self.profile.reading
+        return [one.format(seconds=self._seconds, ms=int(self._seconds * 1000)) for one in (*self.profile.session, *own)]
 
     def close(self) -> None:
         if self._connection is None:
@@ -116,6 +185,10 @@ class Database:
             connection.close()
         except Exception:  # noqa: BLE001, S110 - a connection that is broken already: there is nothing left to close
             pass
+
+
+def _rows(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+    return [column[0] for column in cursor.description], [tuple(row) for row in cursor.fetchall()]
 
 
 # SQLSTATE (ISO/IEC 9075-2 §24.1, ODBC appendix A): first what a person has to put right

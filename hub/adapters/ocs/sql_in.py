@@ -95,7 +95,7 @@ class SqlSource:
         self._s = s = settings
         quote = PROFILES[s.database].quote
         columns = ", ".join(name(column, quote) for column in s.columns) or "*"
-        self._relation = Relation(name(s.table, quote) if s.table else f"({s.query.rstrip().rstrip(';')}) AS hub_rows", columns)
+        self._relation = Relation(name(s.table, quote) if s.table else f"({s.query.rstrip().rstrip(';')}) hub_rows", columns)
         self._database = Database(s.connection, s.database, s.encoding, s.statement_seconds)
         self._cleaner = Cleaner(self._database.profile.raw, s.encoding, s.encodings, s.key)
         self._overlap_us = int(s.overlap_seconds * 1e6)

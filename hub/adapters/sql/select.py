@@ -26,10 +26,12 @@ def name(text: str, quote: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What is read: FROM, and which columns."""
+    """What is read: FROM, which columns, and WHERE."""
 
-    source: str  # a quoted name, or (query) AS hub_rows
+    source: str  # a quoted name, or (query) hub_rows
     columns: str  # *, or a list of quoted names
+    condition: str = ""  # of every row: SQL of ours with question marks
+    values: tuple[Any, ...] = ()  # for them
 
     def blocks(
         self, database: Database, order: Sequence[str], size: int, first: Any = None, *, present: bool = False
@@ -46,8 +48,12 @@ class Relation:
         if first is not None:
             where, values = f"{columns[0]} >= ?", [first]
         while True:
-            what = f"{self.columns} FROM {self.source}{' WHERE ' + where if where else ''} ORDER BY {', '.join(columns)}"
-            names, rows = database.select(profile.limit.format(what=what, n=size), [parameter(v, profile) for v in values])
+            conditions = " AND ".join(one for one in (self.condition, where) if one)
+            what = (
+                f"{self.columns} FROM {self.source}{' WHERE ' + conditions if conditions else ''} ORDER BY {', '.join(columns)}"
+            )
+            parameters = [parameter(value, profile) for value in (*self.values, *values)]
+            names, rows = database.select(profile.limit.format(what=what, n=size), parameters)
             yield names, rows
             if len(rows) < size:
                 return

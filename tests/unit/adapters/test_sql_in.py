@@ -177,8 +177,10 @@ def test_every_database_has_its_charset_and_its_limits() -> None:
         ("sqlite", "cp949"): "DSN=x",
         ("sqlserver", "utf-8"): "DSN=x",
         ("sqlserver", "cp949"): "DSN=x",
+        ("oracle", "utf-8"): "DSN=x",
+        ("oracle", "cp949"): "DSN=x",
     }
-    assert [kind for kind, profile in odbc.PROFILES.items() if not profile.raw] == ["sqlserver"]
+    assert [kind for kind, profile in odbc.PROFILES.items() if not profile.raw] == ["sqlserver", "oracle"]
 
 
 @pytest.mark.parametrize(

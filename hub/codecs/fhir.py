@@ -103,13 +103,13 @@ def search_token(system: str, value: str) -> str:
     return "|".join(re.sub(r"([\\$,|])", r"\\\1", part) for part in (system, value))
 
 
-def matches(bundle: Mapping[str, Any]) -> list[Document]:
-    """The Patients that a searchset matched (not what it included beside them), each once."""
+def matches(bundle: Mapping[str, Any], kind: str = "Patient") -> list[Document]:
+    """The resources of a kind that a searchset matched (not what it included beside them), each once."""
     found: dict[str, Document] = {}
     for entry in objects(bundle.get("entry")):
         resource, search = entry.get("resource"), entry.get("search")
         mode = search.get("mode", "match") if isinstance(search, dict) else "match"
-        if isinstance(resource, dict) and resource.get("resourceType") == "Patient" and mode == "match":
+        if isinstance(resource, dict) and resource.get("resourceType") == kind and mode == "match":
             found[str(resource.get("id", ""))] = resource
     return list(found.values())
 

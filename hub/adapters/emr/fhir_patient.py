@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from typing import Any
 
 from hub.adapters.emr import merge
+from hub.adapters.emr.fhir_client import FhirClient, Found, kept
+from hub.adapters.emr.smart import SmartSettings
 from hub.adapters.first import is_first, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir
 from hub.config import option
-from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused, Unmappable, Unreadable
+from hub.domain.errors import NotDelivered, Refused, Unmappable
 from hub.domain.ports import Delivered, Manifest, Outbound, Target
-from hub.transport.http import Answer, HttpClient, HttpSettings, failure
 
 MANIFEST = Manifest(
     name="emr.fhir_patient",
@@ -31,13 +31,11 @@ MANIFEST = Manifest(
     protocol="FHIR R4 (REST, JSON)",
     handles=("patient.created", "patient.updated", "patient.merged", "patient.unmerged"),
 )
-PEER = "the EMR"
 ROUNDS = 3  # how often a document that somebody else changed meanwhile is read and merged again
-_ACCEPT = {"Accept": fhir.MEDIA_TYPE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(HttpSettings):
+class Settings(SmartSettings):
     """A channel's own keys; see docs/emr-fhir.md."""
 
     identifier_systems: dict[str, str] = option(
@@ -48,7 +46,7 @@ class Settings(HttpSettings):
     profile: str = option("", doc="meta.profile of what we create: empty, or KR Core's patient profile")
 
     def __post_init__(self) -> None:
-        HttpSettings.__post_init__(self)
+        SmartSettings.__post_init__(self)
         if not self.identifier_systems or not all(self.identifier_systems.values()):
             raise wrong('"identifier_systems" names no system', 'write identifier_systems = { HOSP = "urn:oid:1.2.410.…" }')
         if not self.fields or not set(self.fields) <= set(merge.FIELDS):
@@ -65,36 +63,22 @@ def build(settings: Settings) -> Target:
     return FhirPatient(settings)
 
 
-class Found(NamedTuple):
-    """The EMR's document of a patient and the version it has (an ETag as it came, weak or not; UUIDs too)."""
-
-    id: str
-    document: fhir.Document
-    etag: str
-    body: bytes
-
-
 class FhirPatient:
     """`hub.domain.ports.Target` for one EMR."""
 
     resend_is_safe = True  # every write carries If-Match or If-None-Exist (FHIR R4 http.html#concurrency, #ccreate)
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: FhirClient | None = None) -> None:
+        """`client`: of whoever writes other things to the same EMR, and closes it."""
         self._settings = settings
-        self._http = HttpClient(settings, peer=PEER)
+        self._emr = client or FhirClient(settings)
 
     def close(self) -> None:
-        self._http.close()
+        self._emr.close()
 
     def ping(self) -> str:
         """GET [base]/metadata: what the EMR says it is."""
-        answer = self._http.read("GET", "/metadata", headers=_ACCEPT)
-        if answer.status != 200:
-            raise self._failure(answer, writing=False)
-        version = self._document(answer, "CapabilityStatement").get("fhirVersion")
-        if not isinstance(version, str) or not version.startswith("4."):
-            raise Misconfigured("the EMR does not speak FHIR R4: point url at its R4 base", code="wrong_version")
-        return f"FHIR {version}"
+        return f"FHIR {self._emr.capability()['fhirVersion']}"
 
     def send(self, message: Outbound) -> Delivered:
         """Brings the message's fields into the EMR. See hub.domain.ports.Target.send."""
@@ -131,42 +115,21 @@ class FhirPatient:
     def _find(self, message: Outbound, *, but: str = "") -> Found | None:
         """`but`: an id there that is known to be somebody else's."""
         if message.peer_id and fhir.is_id(message.peer_id):
-            found = self._read(message.peer_id)
+            found = self._emr.read("Patient", message.peer_id)
             if found is not None and not fhir.is_replaced(found.document):
                 return found
         hits: dict[str, fhir.Document] = {}
         for system, value in self._tokens(message):
-            hits |= {str(one.get("id")): one for one in self._search(system, value) if one.get("id") != but}
+            hits |= {str(one.get("id")): one for one in self._emr.search("Patient", system, value) if one.get("id") != but}
         current = [one for one in hits if not fhir.is_replaced(hits[one])] or list(hits)
         if len(current) > 1:
             raise Refused(f"ambiguous: {len(current)} patients in the EMR carry these identifiers", code="ambiguous")
-        return self._read(current[0]) if current else None
+        return self._emr.read("Patient", current[0]) if current else None
 
     def _tokens(self, message: Outbound) -> list[tuple[str, str]]:
         systems = self._settings.identifier_systems
         ours = [one for one in message.resource.get("identifier") or [] if one.get("use") != "old"]
         return [(systems[one["assigner"]], one["value"]) for one in ours if one.get("assigner") in systems and one.get("value")]
-
-    def _search(self, system: str, value: str) -> list[fhir.Document]:
-        form = {"identifier": fhir.search_token(system, value)}
-        answer = self._http.read("POST", "/Patient/_search", headers=_ACCEPT, form=form)
-        if answer.status != 200:
-            raise self._failure(answer, writing=False)
-        return fhir.matches(self._document(answer, "Bundle"))
-
-    def _read(self, peer_id: str) -> Found | None:
-        if not fhir.is_id(peer_id):
-            raise Refused("the EMR named a patient in a way that FHIR does not allow", code="bad_id")
-        answer = self._http.read("GET", f"/Patient/{peer_id}", headers=_ACCEPT)
-        if answer.status in (404, 410):
-            return None
-        if answer.status != 200:
-            raise self._failure(answer, writing=False)
-        document = self._document(answer, "Patient")
-        etag = answer.etag or _weak(document)
-        if not etag:
-            raise Misconfigured("the EMR gives no version (ETag) to write against: switch versioning on there", code="no_version")
-        return Found(peer_id, document, etag, answer.body)
 
     # writing
 
@@ -181,14 +144,10 @@ class FhirPatient:
         merged = merge.merge(found.document, message.resource, self._changed(message), self._settings.fields)
         if merged.document == found.document:
             return Delivered(found.id, found.etag, answer=found.body, detail="unchanged", sent_fields=merged.sent_fields)
-        answer = self._put(found, merged.document)
+        answer = self._emr.put("Patient", found, merged.document)
         if answer.status in (404, 409, 410, 412):
             return None
-        return self._delivered(answer, found.id, merged.sent_fields)
-
-    def _put(self, found: Found, document: fhir.Document) -> Answer:
-        headers = _ACCEPT | {"Content-Type": fhir.MEDIA_TYPE, "If-Match": found.etag}
-        return self._http.write("PUT", f"/Patient/{found.id}", headers=headers, body=fhir.dump(document))
+        return self._emr.delivered("Patient", answer, found.id, merged.sent_fields)
 
     def _create(self, message: Outbound) -> Delivered | None:
         """POST with If-None-Exist. None: somebody else created it meanwhile, find it again."""
@@ -204,36 +163,25 @@ class FhirPatient:
             fhir.check(document)
         except Unmappable as error:
             raise Refused(error.reason, code=error.code) from None
-        headers = _ACCEPT | {"Content-Type": fhir.MEDIA_TYPE, "If-None-Exist": _if_none_exist(*tokens[0])}
-        answer = self._http.write("POST", "/Patient", headers=headers, body=fhir.dump(document))
+        answer = self._emr.create("Patient", document, *tokens[0])
         if answer.status in (200, 409):  # 200: it was there already and was left as it is
             return None
         if answer.status == 412:
-            raise self._with(answer, Refused("ambiguous: several patients in the EMR carry this identifier", code="ambiguous"))
-        made = self._body(answer)
+            raise kept(answer, Refused("ambiguous: several patients in the EMR carry this identifier", code="ambiguous"))
+        made = self._emr.body(answer, "Patient")
         if (
             answer.status == 201
             and made
             and not {(one.get("system"), one.get("value")) for one in fhir.objects(made.get("identifier"))} & set(tokens)
         ):
-            raise self._with(answer, OutcomeUnknown("the EMR answered about another patient", code="wrong_answer"))
+            raise self._emr.about_another(answer, "Patient")
         sent = merge.merge({"resourceType": "Patient"}, message.resource, self._changed(message), merge.FIELDS)
-        return self._delivered(answer, None, sent.sent_fields)
-
-    def _delivered(self, answer: Answer, peer_id: str | None, sent_fields: Mapping[str, Any]) -> Delivered:
-        if answer.status not in (200, 201, 204):
-            raise self._failure(answer, writing=True)
-        document = self._body(answer)
-        if peer_id and document.get("id", peer_id) != peer_id:
-            raise self._with(answer, OutcomeUnknown("the EMR answered about another patient", code="wrong_answer"))
-        peer_id = peer_id or _id_of(answer, document)
-        etag = answer.etag or _weak(document)
-        return Delivered(peer_id, etag, answer.sent, answer.body, str(answer.status), sent_fields)
+        return self._emr.delivered("Patient", answer, None, sent.sent_fields)
 
     def _merged(self, message: Outbound) -> Delivered:
         """`patient.merged`: this patient's document there becomes inactive and points at its survivor, where both are known."""
         for _ in range(ROUNDS):
-            prior = self._read(message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
+            prior = self._emr.read("Patient", message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
             survivor = self._survivor(message)
             if prior is None or not message.resource.get("replacedBy") or survivor in (None, prior.id):
                 return Delivered(message.peer_id, message.peer_etag, detail="nothing to do")
@@ -241,9 +189,9 @@ class FhirPatient:
             if link in fhir.objects(prior.document.get("link")) and prior.document.get("active") is False:
                 return Delivered(prior.id, prior.etag, answer=prior.body, detail="unchanged")
             links = [one for one in fhir.objects(prior.document.get("link")) if one.get("type") != "replaced-by"]
-            answer = self._put(prior, prior.document | {"active": False, "link": [*links, link]})
+            answer = self._emr.put("Patient", prior, prior.document | {"active": False, "link": [*links, link]})
             if answer.status not in (409, 412):
-                return self._delivered(answer, prior.id, {})
+                return self._emr.delivered("Patient", answer, prior.id, {})
         raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
 
     def _unmerged(self, message: Outbound) -> Delivered:
@@ -251,7 +199,7 @@ class FhirPatient:
         meanwhile, when the EMR was told nothing of him, comes with it. One that the EMR does not have is created."""
         whole = replace(message, changed=[])
         for _ in range(ROUNDS):
-            found = self._read(message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
+            found = self._emr.read("Patient", message.peer_id) if message.peer_id and fhir.is_id(message.peer_id) else None
             if found is None:
                 self._require_own(whole)
                 return self._told(whole)
@@ -262,9 +210,9 @@ class FhirPatient:
                 merged.document["active"] = True
             if merged.document == found.document:
                 return Delivered(found.id, found.etag, answer=found.body, detail="unchanged", sent_fields=merged.sent_fields)
-            answer = self._put(found, merged.document)
+            answer = self._emr.put("Patient", found, merged.document)
             if answer.status not in (404, 409, 410, 412):
-                return self._delivered(answer, found.id, merged.sent_fields)
+                return self._emr.delivered("Patient", answer, found.id, merged.sent_fields)
         raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")
 
     def _require_own(self, message: Outbound) -> None:
@@ -283,17 +231,19 @@ class FhirPatient:
         attempt finds its way here again."""
         for link in fhir.objects(prior.document.get("link")):
             survivor = (
-                self._read(_linked_id(link)) if link.get("type") == "replaced-by" and fhir.is_id(_linked_id(link)) else None
+                self._emr.read("Patient", _linked_id(link))
+                if link.get("type") == "replaced-by" and fhir.is_id(_linked_id(link))
+                else None
             )
             if survivor is None:
                 continue
             document = dict(survivor.document)
             _drop_links(document, lambda one: one.get("type") == "replaces" and _linked_id(one) == prior.id)
             if document != survivor.document:
-                answer = self._put(survivor, document)
+                answer = self._emr.put("Patient", survivor, document)
                 if answer.status in (409, 412):
                     raise NotDelivered("the EMR's document changed while we wrote", code="conflict")
-                self._delivered(answer, survivor.id, {})
+                self._emr.delivered("Patient", answer, survivor.id, {})
 
     def _survivor(self, message: Outbound) -> str | None:
         """The survivor's id there: as learnt, else by the numbers of the golden record that the prior one belongs to now."""
@@ -303,28 +253,6 @@ class FhirPatient:
             return None
         found = self._find(replace(message, resource=message.patient, peer_id=None), but=message.peer_id or "")
         return found.id if found else None
-
-    # answers
-
-    def _document(self, answer: Answer, resource_type: str) -> fhir.Document:
-        try:
-            return fhir.parse(answer.body, resource_type=resource_type)
-        except Unreadable:
-            raise self._with(answer, Misconfigured(f"the EMR answered no {resource_type}: check url", code="not_fhir")) from None
-
-    def _body(self, answer: Answer) -> fhir.Document:
-        """The Patient in an answer to a write; {} where the EMR answered nothing readable (Prefer is not obeyed everywhere)."""
-        try:
-            return fhir.parse(answer.body, resource_type="Patient")
-        except Unreadable:
-            return {}
-
-    def _failure(self, answer: Answer, *, writing: bool) -> HubError:
-        return failure(answer, peer=PEER, writing=writing, codes=fhir.issue_codes(answer.body))
-
-    def _with(self, answer: Answer, error: HubError) -> HubError:
-        error.answer, error.sent = answer.body, answer.sent
-        return error
 
 
 def _linked_id(link: Mapping[str, Any]) -> str:
@@ -339,23 +267,3 @@ def _drop_links(document: fhir.Document, unwanted: Callable[[Mapping[str, Any]],
     document.pop("link", None)
     if links:
         document["link"] = links
-
-
-def _weak(document: fhir.Document) -> str | None:
-    """An ETag from meta.versionId (http.html#versioning) for servers that leave the header out."""
-    meta = document.get("meta")
-    version = meta.get("versionId") if isinstance(meta, dict) else None
-    return f'W/"{version}"' if isinstance(version, str) and fhir.is_id(version) else None
-
-
-def _id_of(answer: Answer, document: fhir.Document) -> str | None:
-    """The new id: from the body, else from Location `[base]/Patient/[id]/_history/[vid]`."""
-    if isinstance(document.get("id"), str):
-        return str(document["id"])
-    _, _, after = answer.headers.get("location", "").rpartition("Patient/")
-    new = after.partition("/")[0]
-    return new if fhir.is_id(new) else None
-
-
-def _if_none_exist(system: str, value: str) -> str:
-    return urlencode({"identifier": fhir.search_token(system, value)})

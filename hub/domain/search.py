@@ -74,6 +74,21 @@ def national_digits(phone: str) -> str:
     return digits
 
 
+def national_phone(value: str) -> tuple[str, str]:
+    """E.164 as people in its country write it, and that country: `+821012345678` -> (`010-1234-5678`, `KR`).
+
+    Other countries keep their E.164 form and get no country: their trunk prefixes are not ours to guess.
+    """
+    if not value.startswith("+82"):
+        return value, ""
+    digits = national_digits(value)
+    area = 2 if digits.startswith("02") else 4 if digits.startswith("050") else 3
+    if (digits.startswith("01") and len(digits) < 8) or len(digits) < area + 7:  # 1588-1234 and other short numbers
+        bare = digits.removeprefix("0")
+        return (f"{bare[:4]}-{bare[4:]}" if len(bare) == 8 else digits), "KR"
+    return f"{digits[:area]}-{digits[area:-4]}-{digits[-4:]}", "KR"
+
+
 def name_prefix(text: str) -> str:
     """What name terms must begin with to match what somebody typed; "" where nothing searchable was typed."""
     return normal_name(text)

@@ -11,11 +11,10 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from hub.adapters.slots import national_phone
 from hub.codecs.sap import odata
 from hub.codecs.sap.odata import Entity
 from hub.domain.errors import Refused
-from hub.domain.search import normal_name
+from hub.domain.search import national_phone, normal_name
 
 LENGTHS = {
     "FirstName": 40,

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from hub.adapters.slots import national_phone
 from hub.codecs.hl7v2 import NULL
 from hub.codecs.hl7v2.writer import Field, Fields, Repetition
 from hub.domain.errors import Refused
 from hub.domain.ports import Outbound
+from hub.domain.search import national_phone
 from hub.sync.slots import explode, slot_of
 
 HUB = "HUB"  # assigner of numbers that the hub itself gives out

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.adapters.erp import fields as bp
-from hub.adapters.slots import changed_slots, national_phone, same_contact
+from hub.adapters.slots import changed_slots, same_contact
 from hub.domain.errors import Refused
-from hub.domain.search import national_digits
+from hub.domain.search import national_digits, national_phone
 
 
 @pytest.mark.parametrize(

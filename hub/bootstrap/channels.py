@@ -118,12 +118,16 @@ class RowMapper:
         return self._maps.map_row(name, row, Context(channel.assigner, channel.system, channel.timezone, received_at))
 
 
+def form_of(channel: Channel) -> str:
+    """What its messages are: hl7v2 or row."""
+    return str(getattr(settings_of(channel), "form", manifest_of(channel).form))
+
+
 def mapper(channel: Channel, maps: MapSet) -> Hl7Mapper | RowMapper:
     """By what the channel's messages are: its adapter's form, or what its settings say of it."""
-    settings = settings_of(channel)
-    if getattr(settings, "form", manifest_of(channel).form) == "row":
+    if form_of(channel) == "row":
         return RowMapper(channel, maps)
-    return Hl7Mapper(channel, getattr(settings, "charset", "utf-8"), maps)
+    return Hl7Mapper(channel, getattr(settings_of(channel), "charset", "utf-8"), maps)
 
 
 def inbound(config: Config, maps: MapSet) -> dict[str, InboundChannel]:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hub import log, metrics
 from hub.bootstrap.signals import Signals, call_it, die_with
@@ -24,17 +24,17 @@ CHILD = "HUB_CHILD"  # environment: the process id of the supervisor whose child
 
 @dataclass(slots=True)
 class Child:
-    """`launch` starts the process and returns its id. `beat`: the role's steps, where they are watched."""
+    """`launch` starts the process and returns its id. `beats`: the steps of its roles, where they are watched."""
 
     name: str
     launch: Callable[[], int]
-    beat: Beat = field(default_factory=Beat)
+    beats: tuple[Beat, ...] = ()
     pid: int = 0  # 0: it does not run
     started: float = 0.0
     deaths: int = 0
 
     def start(self) -> None:
-        self.beat.end()
+        self._forget_steps()
         self.pid = self.launch()
         self.started = time.monotonic()
 
@@ -62,10 +62,14 @@ class Child:
 
     def end_if_hanging(self, limit: float = STEP_SECONDS) -> None:
         """Kills it where a step of it has taken longer than `limit`; `revive` does the rest."""
-        if self.pid and self.beat.seconds() > limit:
+        if self.pid and any(beat.seconds() > limit for beat in self.beats):
             _log.error("a step never ended: its process is killed", extra={"role": self.name, "seconds": int(limit)})
-            self.beat.end()
+            self._forget_steps()
             self.signal(signal.SIGKILL)
+
+    def _forget_steps(self) -> None:
+        for beat in self.beats:
+            beat.end()
 
     def signal(self, number: int) -> None:
         if self.pid:

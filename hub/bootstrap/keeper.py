@@ -7,6 +7,7 @@ import time
 
 from hub import log
 from hub.bootstrap.assemble import Hub
+from hub.bootstrap.watchdog import Beat
 from hub.config import Config
 from hub.db.audit import FULL_STEP
 from hub.domain.errors import HubError, Misconfigured
@@ -21,8 +22,9 @@ PURGE_SECONDS = 3600.0
 class Keeper:
     """Runs in one process; two of them do no harm."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, beat: Beat) -> None:
         self._hub = hub
+        self._beat = beat
         self._sequencer = hub.sequencer()
         self._broken = ""
         self._kept: tuple[Config, Retention] | None = None
@@ -31,11 +33,13 @@ class Keeper:
         """Until `stop`; then signs what is left."""
         purged = tidied = 0.0
         while not stop.wait(SIGN_SECONDS):
+            self._beat.begin()
             self._sign()
             now = time.monotonic()
             if now - tidied >= TIDY_SECONDS:
                 tidied = now
                 self._tidy()
+            self._beat.end()  # a purge may take as long as it likes
             if now - purged > PURGE_SECONDS:
                 purged = now
                 self._purge()

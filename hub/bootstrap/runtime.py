@@ -7,7 +7,7 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -36,9 +36,10 @@ Serve = Callable[[Hub, threading.Event, Wake | None], None]
 class Listeners:
     """All MLLP listeners of this process in one asyncio loop, so that one commit serves all that is ready."""
 
-    def __init__(self, hub: Hub, stored: Callable[[], None], bound: Bound) -> None:
+    def __init__(self, hub: Hub, stored: Callable[[], None], bound: Bound, beat: Beat) -> None:
         self._hub = hub
         self._bound = bound
+        self._beat = beat
         self._stored = stored
         self.intake: IntakeService = hub.intake()
         self._running: dict[str, tuple[Channel, Listener]] = {}
@@ -59,6 +60,7 @@ class Listeners:
     async def _main(self, stop: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         while not stop.is_set():
+            self._beat.begin()  # anew with every look: a loop in which something blocks comes to none
             self.intake.flush()
             self._watch()
             await self.adopt()  # a port that was taken may be free now
@@ -67,6 +69,7 @@ class Listeners:
         for name in list(self._running):
             await self._end(name)
         self.intake.flush()
+        self._beat.end()
 
     def _watch(self) -> None:
         reason = why_full(self._hub)
@@ -144,12 +147,12 @@ class Runtime:
         roles: tuple[str, ...],
         serve: Serve | None = None,
         wake_workers: Wake | None = None,
-        beat: Beat | None = None,
+        beats: Mapping[str, Beat] | None = None,
         bound: Bound | None = None,
     ) -> None:
         self._bound = bound or Bound()
         self._serve = serve
-        self._beat = beat or Beat()
+        self._beats = beats or {role: Beat() for role in roles}
         self.hub = hub
         self.roles = roles
         self._stop = threading.Event()
@@ -203,17 +206,17 @@ class Runtime:
             self._wake_workers("in")
 
     def _listen(self) -> None:
-        self.listeners = Listeners(self.hub, self._stored, self._bound)
+        self.listeners = Listeners(self.hub, self._stored, self._bound, self._beats["listen"])
         self.listeners.run(self._stop)
 
     def _poll(self) -> None:
         Pollers(self.hub, self._stored).run(self._stop)
 
     def _apply(self) -> None:
-        self._loop(Watched(ApplyStepper(self.hub.applier()), self._beat), self._wake["in"])
+        self._loop(Watched(ApplyStepper(self.hub.applier()), self._beats["apply"]), self._wake["in"])
 
     def _deliver(self) -> None:
-        self._loop(DeliverStepper(self.hub.courier()), self._wake["out"])
+        self._loop(Watched(DeliverStepper(self.hub.courier()), self._beats["deliver"]), self._wake["out"])
 
     def _loop(self, stepper: Stepper, wake: threading.Event) -> None:
         loop = Loop(self.hub.store, stepper, self.hub.buckets, self.hub.buckets, wake)
@@ -221,11 +224,11 @@ class Runtime:
         self.hub.store.close()
 
     def _keep(self) -> None:
-        Keeper(self.hub).run(self._stop)
+        Keeper(self.hub, self._beats["keep"]).run(self._stop)
 
     def _sweep(self) -> None:
         """Whatever no wake-up brought to a worker is done here, so that Redis is dispensable."""
-        Sweeper(self.hub, self._wake_workers, self._beat).run(self._stop)
+        Sweeper(self.hub, self._wake_workers, self._beats["sweep"]).run(self._stop)
 
     def _web(self) -> None:
         if self._serve is not None:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -86,15 +86,15 @@ class Process:
     that which is alone."""
 
     def __init__(
-        self, config: Config, roles: tuple[str, ...], outside: Outside, signals: Signals, beat: Beat | None = None
+        self, config: Config, roles: tuple[str, ...], outside: Outside, signals: Signals, beats: Mapping[str, Beat] | None = None
     ) -> None:
         self._config = config
         self._roles = roles
         self._outside = outside
         self._signals = signals
-        self._beat = beat or Beat()
-        self._keeps = beat is None or "keep" in roles
-        self._end_seconds = KEEPER_SECONDS if beat is not None and self._keeps else END_SECONDS
+        self._beats = beats or {role: Beat() for role in roles}
+        self._keeps = beats is None or "keep" in roles
+        self._end_seconds = KEEPER_SECONDS if beats is not None and self._keeps else END_SECONDS
 
     def run(self) -> int:
         """Until SIGTERM, or until a role ends by an error (exit code 1)."""
@@ -108,7 +108,7 @@ class Process:
         elif BEHIND.issuperset(self._roles):
             orphans.look_once()  # what the one before this left behind need not wait for the keeper
             hub.store.close()
-        self._runtime = Runtime(hub, self._roles, self._outside.serve, wake, self._beat, self._outside.bound)
+        self._runtime = Runtime(hub, self._roles, self._outside.serve, wake, self._beats, self._outside.bound)
         self._runtime.start()
         if self._keeps and self._outside.begun:
             self._outside.begun()
@@ -178,14 +178,14 @@ class Supervisor:
         return [*self._others, self._keeper]
 
     def _role(self, *roles: str) -> Child:
-        beat = Beat()
+        beats = {role: Beat() for role in roles}
 
         def work() -> int:
             self._signals.forked()
             self._pid_file.forked()
-            return Process(self._config, roles, self._outside, self._signals, beat).run()
+            return Process(self._config, roles, self._outside, self._signals, beats).run()
 
-        return Child(roles[0], partial(fork, roles[0], work), beat)
+        return Child(roles[0], partial(fork, roles[0], work), tuple(beats.values()))
 
     def _adopt(self) -> None:
         """For children that are started from now on; the keeper says what is wrong."""

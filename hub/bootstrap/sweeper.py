@@ -27,7 +27,7 @@ class Sweeper:
     def __init__(self, hub: Hub, wake: Callable[[str], None] | None, beat: Beat) -> None:
         self._hub = hub
         self._wake = wake
-        steppers = (Watched(ApplyStepper(hub.applier()), beat), DeliverStepper(hub.courier()))
+        steppers = (Watched(ApplyStepper(hub.applier()), beat), Watched(DeliverStepper(hub.courier()), beat))
         self._loops = {s.direction: Loop(hub.store, s, hub.buckets, hub.buckets) for s in steppers}
         self._seen = {"in": 0, "out": 0}
 

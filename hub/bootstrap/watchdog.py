@@ -1,8 +1,9 @@
 """A step that hangs is ended by killing its process: what a map or a parser never comes back from cannot be stopped otherwise.
 
-The worker stamps the moment at which a step begins into memory that it shares with its supervisor, and clears it at the end.
-A worker that was killed left its lease behind, so whoever is next applies one by one and counts: the message that three
-workers died of ends DEAD, and its neighbours go on (hub/sync/apply.py).
+A role (apply, deliver, sweep, keep; listen with every look of its loop) stamps the moment at which a step begins into memory
+that it shares with its supervisor, and clears it at the end. An apply worker that was killed left its lease behind, so
+whoever is next applies one by one and counts: the message that three workers died of ends DEAD, and its neighbours go on
+(hub/sync/apply.py).
 """
 
 from __future__ import annotations

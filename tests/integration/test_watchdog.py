@@ -120,7 +120,7 @@ def test_a_child_is_killed_only_where_its_step_hangs_and_is_started_again(signal
         time.sleep(60)
         return 0
 
-    one = Child("apply", lambda: fork("apply", work), beat)
+    one = Child("apply", lambda: fork("apply", work), (Beat(), beat))
     one.start()
     until(lambda: beat.seconds() > 0.1)
     first = one.pid
@@ -172,6 +172,56 @@ def test_a_message_on_which_the_map_hangs_ends_dead_and_its_neighbours_are_appli
     log = nine_and_one_that_hangs(tmp_path, ports, 60)
     assert 3 <= log.count("a step never ended") <= 5, log
     assert "길동" not in log
+
+
+# `hub run` as it is, but for a step's limit and for one call that hangs once, as soon as a file says so.
+HANG_ONCE = """
+import pathlib, sys, time
+from hub.bootstrap import keeper, runtime, supervise
+from hub.cli import main
+from hub.sync import deliver
+config, owner, name = sys.argv[1:]
+supervise.STEP_SECONDS = 1.5
+flag = pathlib.Path(config).with_name("hang")
+cls = {"Listeners": runtime.Listeners, "Keeper": keeper.Keeper, "Courier": deliver.Courier}[owner]
+usual = getattr(cls, name)
+def hanging(self, *args, **more):
+    if flag.exists():
+        flag.unlink()
+        time.sleep(1000)
+    return usual(self, *args, **more)
+setattr(cls, name, hanging)
+sys.argv = ["hub", "run", "--config", config, "--log-format", "json"]
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("role", "owner", "name"), [("listen", "Listeners", "_watch"), ("keep", "Keeper", "_tidy"), ("deliver", "Courier", "step")]
+)
+def test_a_role_that_hangs_is_started_again(tmp_path: Path, role: str, owner: str, name: str) -> None:
+    _, ports = init(tmp_path)
+    with (tmp_path / "run.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HANG_ONCE, str(tmp_path / "hub.toml"), owner, name],
+            stdout=log,
+            stderr=log,
+            preexec_fn=lambda: servers.die_with(signal.SIGKILL),  # noqa: PLW1509 - as above
+        )
+    try:
+        until(lambda: process.poll() is None and answers(ports[0]), 60)
+        (tmp_path / "hang").touch()
+        until(lambda: f'"role":"{role}"' in (tmp_path / "run.log").read_text().replace(" ", ""), 20)
+        (tmp_path / "feed.hl7").write_bytes(adt("A04", "1", control="W1"))
+        until(lambda: answers(ports[0]), 20)
+        hub(tmp_path, "send", tmp_path / "feed.hl7", "--channel", "ocs-in", "--json")
+        until(lambda: counts(tmp_path) == (1, 0), 20)
+    finally:
+        servers.stop(process)
+    said = (tmp_path / "run.log").read_text()
+    assert said.count("a step never ended") == 1, said
+    assert process.returncode == 0
 
 
 @pytest.mark.slow

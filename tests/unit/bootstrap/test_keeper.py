@@ -11,6 +11,7 @@ import pytest
 
 from hub.bootstrap import keeper
 from hub.bootstrap.keeper import Keeper
+from hub.bootstrap.watchdog import Beat
 from hub.db.audit import FULL_STEP
 from hub.domain.errors import Misconfigured
 
@@ -37,7 +38,7 @@ class Store:
 
 def a_keeper(sequencer: Any, store: Store | None = None) -> Keeper:
     hub: Any = SimpleNamespace(sequencer=lambda: sequencer, store=store or Store())
-    made = Keeper(hub)
+    made = Keeper(hub, Beat())
     made._purge = lambda: None  # type: ignore[method-assign]
     return made
 

@@ -185,8 +185,9 @@ def received(body: bytes, channel: str) -> Received:
     return Received(channel, body, sender, seen.control_id, seen.type, key, other, seen.content, code="AA")
 
 
-def make_kit(folder: Path, url: str, on_dead: str = "block") -> Kit:
-    (folder / "hub.toml").write_text(CONFIG.format(url=url, on_dead=on_dead), encoding="utf-8")
+def make_kit(folder: Path, url: str, on_dead: str = "block", more: str = "") -> Kit:
+    """`more`: what else stands in its hub.toml."""
+    (folder / "hub.toml").write_text(CONFIG.format(url=url, on_dead=on_dead) + more, encoding="utf-8")
     KeyRing.create(folder / "secrets")
     (folder / "secrets" / "crm").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", encoding="utf-8")
     (folder / "secrets" / "crm").chmod(0o600)

@@ -59,6 +59,12 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"  # somebody read this log
     AUDIT_VERIFIED = "audit.verified"  # somebody had this log checked; detail holds the result
 
+    # Polled sources, asked by a person
+    LOAD_STARTED = "load.started"  # all that a source holds of a kind; detail says which, and how many conditions
+    LOAD_ENDED = "load.ended"  # it was read to the end; detail holds counts
+    LOAD_INTERRUPTED = "load.interrupted"  # by a person; it can go on
+    REQUEST_MADE = "request.made"  # one thing was asked for by its number
+
     # Channels
     CHANNEL_PAUSED = "channel.paused"  # by a person
     CHANNEL_RESUMED = "channel.resumed"  # by a person

@@ -18,6 +18,7 @@ from hub.sync.breaker import Breaker
 from hub.sync.deliver import OutboundChannel
 from hub.sync.intake import IntakePolicy
 from hub.sync.polled import read_row
+from hub.sync.passing import Passage
 from hub.sync.retry import RetryPolicy
 from hub.sync.routes import Route
 
@@ -143,9 +144,10 @@ def policies(config: Config) -> dict[str, IntakePolicy]:
     return {name: IntakePolicy(c.dedupe_days, c.on_reuse == "refuse") for name, c in config.channels.items()}
 
 
-def routes(config: Config) -> list[Route]:
-    """Outbound channels and the changes they take (hub/bootstrap/routing.py). Raises ConfigError."""
-    return routing.routes(config, {name: manifest_of(channel) for name, channel in config.channels.items()})
+def routes(config: Config) -> tuple[list[Route], list[Passage]]:
+    """Who takes which changes, and which messages as they came (hub/bootstrap/routing.py). Raises ConfigError."""
+    manifests = {name: manifest_of(channel) for name, channel in config.channels.items()}
+    return routing.routes(config, manifests), routing.passages(config, manifests)
 
 
 def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]]) -> dict[str, tuple[Channel, OutboundChannel]]:

@@ -63,6 +63,11 @@ class MapSet:
         engine = self._engines.get("row")
         return engine.row_patient(table, row, context) if engine is not None and table in engine.events else None
 
+    def row_keys(self, table: str) -> dict[str, tuple[str, ...]]:
+        """Kind -> columns that its number is read from, of every kind that a row of this table tells of."""
+        engine = self._engines.get("row")
+        return engine.key_columns(table) if engine is not None and table in engine.events else {}
+
     def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
         """What `hub map try` shows: one row per rule: path, present, to, result, function, fact, warning. Holds patient data."""
         return explain(self._engines["hl7v2"], message, context)

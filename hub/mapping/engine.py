@@ -310,6 +310,15 @@ class Engine:
                 return keys[0]
         return None
 
+    def key_columns(self, table: str) -> dict[str, tuple[str, ...]]:
+        """Of each kind that a row tells of: the columns of the first place that gives its number."""
+        found: dict[str, tuple[str, ...]] = {}
+        for block, _, _ in self.event(table).blocks:
+            for kind, keys in ((block.kind, block.block.keys.get("key", ())), ("Patient", block.block.patient)):
+                if keys:
+                    found.setdefault(kind, tuple(path.segment for path in keys[0].paths))
+        return found
+
     def event(self, name: str) -> CompiledEvent:
         found = self.events.get(name)
         if found is None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
 from hub.web import errors, ops
-from hub.web.api import appointments, audit, changes, channels, clinical, messages, patients, tokens
+from hub.web.api import appointments, audit, changes, channels, clinical, lists, messages, patients, tokens
 from hub.web.api import docs as api_docs
 from hub.web.auth import Denials, Throttle
 from hub.web.console import pages
@@ -25,8 +25,8 @@ from hub.web.fhir import routes as fhir
 __all__ = ["ChannelInfo", "Explain", "WebHub", "create_app"]
 
 API_ROUTERS: tuple[APIRouter, ...] = (
-    patients.router, appointments.router, clinical.router, changes.router, channels.router, messages.router, audit.router,
-    tokens.router,
+    patients.router, appointments.router, clinical.router, lists.router, changes.router, channels.router, messages.router,
+    audit.router, tokens.router,
 )  # fmt: skip
 STATIC = Path(__file__).parent / "console" / "static"
 ROUTERS: tuple[APIRouter, ...] = (*API_ROUTERS, fhir.router, ops.router, api_docs.router, *pages.ROUTERS)

@@ -82,7 +82,8 @@ _ONE_RESOURCE = ("/patients/{patient_id}", "/appointments/{appointment_id}", "/e
 _LISTS = {
     "/patients": "Resource", "/patients/search": "Resource", "/relationships": "Resource", "/coverages": "Resource",
     "/encounters": "Resource", "/appointments": "Resource", "/timeline": "Resource", "/snapshot": "Resource",
-    "/changes": "Change", "/sync": "Delivery", "/deliveries": "Delivery",
+    "/practitioners": "Resource", "/organizations": "Resource", "/catalogue": "Resource", "/schedules": "Resource",
+    "/slots": "Resource", "/changes": "Change", "/sync": "Delivery", "/deliveries": "Delivery",
 }  # fmt: skip
 _PROBLEMS = {
     "400": "The body is no JSON, or the cursor is none of this list", "401": "No valid token", "403": "The role may not do this",

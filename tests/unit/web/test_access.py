@@ -50,6 +50,7 @@ API_MATRIX: dict[str, set[str]] = {
     "GET /encounters/{encounter_id}": PATIENTS_READ, "GET /encounters/{encounter_id}/lineage": PATIENTS_READ,
     **{f"GET /patients/{{patient_id}}/{name}": PATIENTS_READ for name in OWNED},
     **{f"GET /{name}/{{resource_id}}{part}": PATIENTS_READ for name in (*OWNED, *MASTER) for part in ("", "/lineage")},
+    **{f"GET /{name}": PATIENTS_READ for name in (*MASTER, "referrals", "referrers")},
     "GET /changes": PATIENTS_WRITE, "GET /snapshot": PATIENTS_WRITE, "GET /changes/{change_id}": PATIENTS_READ,
     "GET /changes/{change_id}/deliveries": PATIENTS_READ,
     "GET /channels": WATCH, "GET /channels/{name}": WATCH, "POST /channels/{name}/pause": OPERATE,

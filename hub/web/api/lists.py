@@ -54,7 +54,12 @@ MASTER = (
 def _list_of(listed: Listed) -> Callable[..., Response]:
     @allow("crm", "operator")
     def answer(
-        request: Request, department: Text = "", of_type: Type = "", active: Flag = None, cursor: CursorText = "", limit: Limit = 50
+        request: Request,
+        department: Text = "",
+        of_type: Type = "",
+        active: Flag = None,
+        cursor: CursorText = "",
+        limit: Limit = 50,
     ) -> Response:
         """`active=true` leaves out what a source has ended; what nobody ended counts as active."""
 

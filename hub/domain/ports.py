@@ -197,6 +197,14 @@ class Feed(Protocol):
         """
         ...
 
+    def documents(self, found: Sequence[Mapping[str, Any]], place: tuple[str, str] | None = None) -> list[bool]:
+        """FHIR resources as their server gave them, each with its id, or tombstones of those that it deleted.
+
+        Those that are new or changed become messages (True); of a deleted one only if it was there when last seen.
+        `place`: as of `store`, kept with the last of them.
+        """
+        ...
+
     def known(self) -> set[bytes]:
         """The digests of the keys of all rows that were there when last seen."""
         ...

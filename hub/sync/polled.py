@@ -8,18 +8,22 @@ changes back is news, and the same change found twice (two hubs poll one table) 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
-from hub.domain.errors import Misconfigured, TryAgain
+from hub.codecs import fhir_incoming
+from hub.domain.errors import Misconfigured, TryAgain, Unreadable
 from hub.domain.facts import Key
 from hub.domain.ids import now_us
 from hub.domain.ports import Found, Intake, Keys, Receipt, Received, Verdict
 from hub.domain.rows import MarkRow
 from hub.domain.store import Store
+from hub.mapping.fhir_keys import Names
+from hub.sync import fhir_received
 
 BLOCK = 500  # rows stored in one commit
 DIGEST = 16  # bytes of Keys.digest
@@ -61,12 +65,15 @@ class PolledFeed:
         intake: Intake,
         patient_of: PatientOf,
         ending: Callable[[], bool] = lambda: False,
+        names: Names | None = None,
     ) -> None:
+        """`names`: how a FHIR server names things; without it there are no `documents`."""
         self._channel = channel
         self._store = store
         self._keys = keys
         self._intake = intake
         self._patient_of = patient_of
+        self._names = names
         self.ending = ending
 
     def store(self, batch: Sequence[Received], place: tuple[str, str] | None = None) -> list[Receipt]:
@@ -83,7 +90,7 @@ class PolledFeed:
     def rows(self, event: str, found: Sequence[Found], seen: set[bytes] | None = None) -> int:
         total, here = 0, set[bytes]()
         for block in _blocks(found):
-            keyed = {self._digest_of(event, one.key): one for one in block}
+            keyed = {self.digest(event, one.key): one for one in block}
             if len(keyed) != len(block) or not here.isdisjoint(keyed):
                 raise Misconfigured(f"two rows for {event} have the same key: the key columns do not tell rows apart")
             here |= keyed.keys()
@@ -92,7 +99,7 @@ class PolledFeed:
             seen |= here
         return total
 
-    def _digest_of(self, event: str, key: Mapping[str, Any]) -> bytes:
+    def digest(self, event: str, key: Mapping[str, Any]) -> bytes:
         return self._keys.digest(row_body(event, key))
 
     def _changed(self, event: str, keyed: Mapping[bytes, Found]) -> int:
@@ -131,6 +138,49 @@ class PolledFeed:
         sql = f"SELECT key, value, n FROM mark WHERE channel = ? AND key IN ({marks})"  # noqa: S608 - nothing but question marks
         with self._store.snapshot() as tx:
             return {bytes(key): (bytes(value), n) for key, value, n in tx.many(sql, self._channel, *digests)}
+
+    # -- FHIR resources -------------------------------------------------------------------------------------------
+
+    def documents(self, found: Sequence[Mapping[str, Any]], place: tuple[str, str] | None = None) -> list[bool]:
+        """The mark of a resource is a digest of all of it but the time of its last change, which some servers make up anew
+        with each answer; a version alone is not enough, because others count none."""
+        news = [new for block in _blocks(found) for new in self._new_documents(block)]
+        if place is not None:
+            self.keep(*place)  # a message carries one mark, its own; whoever dies before this reads again what is known
+        return news
+
+    def _new_documents(self, block: Sequence[Mapping[str, Any]]) -> list[bool]:
+        keys = [self._keys.digest(_name_of(one)) for one in block]
+        marks = self._marks(keys)
+        news, batch = [], []
+        for key, document in zip(keys, block, strict=True):
+            before, n = marks.get(key, (b"", 0))
+            value = b"" if fhir_incoming.is_deleted(document) else self._keys.digest(_stable(document))
+            news.append(value != before)
+            if value != before:
+                marks[key] = (value, n + 1)
+                batch.append(self._document(document, MarkRow(self._channel, key, value, n + 1, None, now_us())))
+        if batch:
+            self.store(batch)
+        return news
+
+    def _document(self, document: Mapping[str, Any], mark: MarkRow) -> Received:
+        """What nobody can read, or name, is kept as REFUSED."""
+        assert self._names is not None, "a channel of FHIR resources has names"
+        body = fhir_incoming.body_of(document)
+        try:
+            fhir_incoming.read(body)
+            refused = "" if fhir_incoming.id_of(document) else "a resource without an id"
+        except Unreadable as error:
+            refused = error.reason
+        if not refused:
+            message = fhir_received.of_document(self._channel, self._names, document, digest=self._keys.digest)
+        else:
+            kind = fhir_incoming.type_of(document)
+            message = Received(self._channel, body, self._names.system, mark.value.hex(), kind, None, None)
+            message.refused, message.answer_owed, message.charset = refused, False, "utf-8"
+        message.mark = mark
+        return message
 
     # -- rows that are gone ---------------------------------------------------------------------------------------
 
@@ -179,6 +229,19 @@ class PolledFeed:
     def keep(self, name: str, place: str) -> None:
         with self._store.transaction() as tx:
             tx.write([MarkRow(self._channel, _place(name), place.encode(), 0, None, tx.now)])
+
+
+def _name_of(document: Mapping[str, Any]) -> bytes:
+    """`Patient/123`; of one without an id its content."""
+    number = fhir_incoming.id_of(document)
+    return f"{document.get('resourceType')}/{number}".encode() if number else _stable(document)
+
+
+def _stable(document: Mapping[str, Any]) -> bytes:
+    """A resource without the time of its last change, however its names are ordered."""
+    meta = document.get("meta")
+    kept = {name: one for name, one in meta.items() if name != "lastUpdated"} if isinstance(meta, Mapping) else meta
+    return json.dumps({**document, "meta": kept}, sort_keys=True, default=str).encode()
 
 
 def _place(name: str) -> bytes:

@@ -205,6 +205,10 @@ class Feed(Protocol):
         """
         ...
 
+    def digest(self, event: str, key: Mapping[str, Any]) -> bytes:
+        """What `known` and `gone` call the row that has this key."""
+        ...
+
     def known(self) -> set[bytes]:
         """The digests of the keys of all rows that were there when last seen."""
         ...

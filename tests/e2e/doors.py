@@ -1,0 +1,205 @@
+"""The hospital of tests/e2e/hospital with all its systems up: real databases, a FHIR server of npm's, MLLP peers, folders, a CRM.
+
+    with Hospital(tmp_path, mariadb, postgres, fhir_server) as house:
+        house.ocs.send("ADT^A04", …); house.maria("INSERT …"); house.drop("lab", rows); house.api.get(…)
+
+hub.toml and maps are those of the folder; only addresses and ports are put in, and the waits of retries are shorter.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import psycopg
+
+from hub.codecs.webhook import new_secret
+from hub.simulator.crm import CrmPeer
+from hub.simulator.demo.api import Api
+from hub.simulator.ocs import OcsPeer, OcsSender
+from tests import servers
+from tests.chaos.hub_process import HUB, ROOT, Hub
+from tests.integration import odbc_kit
+
+HOSPITAL = Path(__file__).parent / "hospital"
+SYSTEM = "urn:oid:1.2.410.100110.10"
+HOST = "127.0.0.1"
+QUICK = "retry = { base_seconds = 0.1, max_seconds = 0.5 }\nbreaker_seconds = 0.5\n"
+
+
+class HospitalHub(Hub):
+    """`hub run` on that hub.toml."""
+
+    def __init__(self, folder: Path, text: str, ports: tuple[int, int]) -> None:
+        self.folder, self.config, self.ports = folder, folder / "hub.toml", ports
+        self.process, self.starts = None, 0
+        made = subprocess.run([*HUB, "init", str(folder), "--json"], capture_output=True, timeout=60, cwd=ROOT, check=True)
+        self.token = str(json.loads(made.stdout)["token"])
+        self.config.write_text(text, encoding="utf-8")
+
+
+class Hospital:
+    """Started by `with`. `maria`, `pg`: a statement in the OCS's, the EMR's database."""
+
+    def __init__(
+        self, folder: Path, mariadb: servers.MariaDB, postgres: servers.Postgres, fhir: servers.FhirServer, name: str = "h"
+    ) -> None:
+        self.folder, self.fhir = folder / "hub", fhir
+        ocs_db = odbc_kit.mariadb(mariadb, f"ocs_{name}", "latin1", "cp949", "cp949")
+        emr_db = odbc_kit.postgresql(postgres, f"emr_{name}", "UTF8", "utf-8", "utf-8")
+        self._maria = ocs_db.write
+        self._pg = psycopg.connect(postgres.url(f"emr_{name}").replace("+psycopg", ""), autocommit=True)
+        for statement in filter(str.strip, (HOSPITAL / "ocs.sql").read_text(encoding="utf-8").split(";")):
+            ocs_db.write(statement)
+        self._pg.execute((HOSPITAL / "emr.sql").read_text(encoding="utf-8"))
+        mllp, web = servers.free_port(), servers.free_port()
+        self.crm = CrmPeer([new_secret()])
+        self.confirm = OcsSender(HOST, mllp, facility="OCS")
+        self.peer = OcsPeer(confirm=self.confirm)
+        self.ocs = OcsSender(HOST, mllp, charset="cp949", facility="ADMISSION")
+        for peer in (self.crm, self.peer):
+            peer.start()
+        self.hub = HospitalHub(self.folder, self._config(mllp, web), (mllp, web))
+        shutil.copytree(HOSPITAL / "maps", self.folder / "maps")
+        for drop in ("lab", "cashier"):
+            (self.folder / "drop" / drop).mkdir(parents=True)
+        self._secret("ocs-odbc", ocs_db.connection)
+        self._secret("emr-odbc", emr_db.connection)
+        self._secret("crm-webhook", self.crm.secrets[0])
+        self.admin = Api(f"http://{HOST}:{web}", self.hub.token)
+        self._dropped = 0
+
+    def _config(self, mllp: int, web: int) -> str:
+        """Their hub.toml at our addresses."""
+        text = (HOSPITAL / "hub.toml").read_text(encoding="utf-8")
+        for there, here in {
+            "port = 8080": f"port = {web}",
+            "port = 2575": f"port = {mllp}",
+            "port = 2576": f"port = {self.peer.port}\n{QUICK}",
+            'http://127.0.0.1:8081/fhir/R4"': f'{self.fhir.url}"\n{QUICK}',
+            'http://127.0.0.1:9400/hooks/hub"': f'{self.crm.url}"\n{QUICK}',
+        }.items():
+            assert text.count(there) == 1, there
+            text = text.replace(there, here)
+        return text
+
+    def _secret(self, name: str, text: str) -> None:
+        path = self.folder / "secrets" / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+
+    def __enter__(self) -> Self:
+        try:
+            self.hub.start()
+            self.until(lambda: self.hub.listening() and self.admin.ready(), "the hub is ready")
+            secret = self.admin.post("/api/v1/tokens", {"name": "reception", "role": "crm"}, expect=201).data["secret"]
+            self.api = Api(f"http://{HOST}:{self.hub.ports[1]}", str(secret))
+            self.confirm.start()
+            self.ocs.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.hub.end()
+        for sender in (self.confirm, self.ocs):
+            sender.stop()
+        for peer in (self.crm, self.peer):
+            peer.stop()
+        self._pg.close()
+
+    # -- the hospital's systems ----------------------------------------------------------------------------------------
+
+    def maria(self, table: str, **row: Any) -> None:
+        """INSERT, or all other columns of the row with that key anew; texts as cp949 bytes."""
+        columns, values = ", ".join(row), ", ".join(_cp949(value) for value in row.values())
+        again = ", ".join(f"{name} = VALUES({name})" for name in row)
+        self._maria(f"INSERT INTO {table} ({columns}) VALUES ({values}) ON DUPLICATE KEY UPDATE {again}")
+
+    def maria_row(self, table: str, key: str, value: str) -> dict[str, str]:
+        """One row, texts decoded."""
+        cursor = self._maria(f"SELECT * FROM {table} WHERE {key} = '{value}'")
+        names = [column[0] for column in cursor.description]
+        return {n: str(v).strip() for n, v in zip(names, cursor.fetchone(), strict=True)}
+
+    def pg(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        cursor = self._pg.execute(sql, values)
+        return cursor.fetchall() if cursor.description else []
+
+    def drop(self, folder: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A CSV file in cp949, which gets its name when it is whole."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        self._dropped += 1
+        being = self.folder / "drop" / folder / f"{self._dropped:03}.csv.tmp"
+        being.write_bytes(text.getvalue().encode("cp949"))
+        being.rename(being.with_suffix(""))
+
+    def emr_patients(self, number: str) -> list[dict[str, Any]]:
+        """What the EMR's FHIR server has under a number."""
+        found = httpx.post(f"{self.fhir.url}/Patient/_search", data={"identifier": f"{SYSTEM}|{number}"}, timeout=10).json()
+        return [entry["resource"] for entry in found.get("entry", [])]
+
+    # -- looking -----------------------------------------------------------------------------------------------------------
+
+    def patient(self, number: str) -> dict[str, Any] | None:
+        """The one patient whom the CRM finds under a number, in his envelope."""
+        found = self.api.post("/api/v1/patients/search", {"identifier": f"HOSP|{number}"}).data["items"]
+        assert len(found) < 2, f"{len(found)} patients under one number"
+        return dict(found[0]) if found else None
+
+    def timeline(self, number: str) -> list[dict[str, Any]]:
+        """What happened with him, the latest first."""
+        envelope = self.patient(number)
+        return list(self.api.items(f"/api/v1/patients/{envelope['id']}/timeline")) if envelope else []
+
+    def quiet(self) -> bool:
+        """Nothing is on its way in the hub."""
+        channels = self.hub.status()["channels"].values()
+        return all(one["queued"] == one["in_flight"] == 0 for one in channels) and self.confirm.join(0)
+
+    def settle(self, seconds: float = 30) -> None:
+        """Until nothing moves for longer than any door's poll takes."""
+        since = time.monotonic()
+        deadline = since + seconds
+
+        while time.monotonic() - since < 2.5:
+            assert time.monotonic() < deadline, "the hub does not come to rest"
+            if not self.quiet():
+                since = time.monotonic()
+            time.sleep(0.1)
+
+    def until(self, what: Callable[[], Any], name: str, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            if time.monotonic() > deadline:
+                log = (self.folder / "run.log").read_text(errors="replace")[-1500:]
+                raise AssertionError(f"it did not come to pass: {name}\n{log}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """-9 to every process of the hub; started again, as a service manager would."""
+        self.hub.kill("all", random.Random(1))
+        self.hub.start()
+
+
+def _cp949(value: Any) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"X'{str(value).encode('cp949').hex()}'"

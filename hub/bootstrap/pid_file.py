@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from hub.domain.errors import HubError, Misconfigured
+
+LOOKS = 5
 
 
 class PidFile:
@@ -29,19 +32,27 @@ class PidFile:
             raise Misconfigured(f"{path}: cannot be written and locked ({error.strerror})") from None
 
     def _take(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._locked():
             holder = _pid_in(self._path)
             who = f"process {holder}" if holder else "another process"
             raise HubError(
                 f"{who} runs this folder already ({self._path}); hub reload has it read hub.toml again, and to start anew, "
                 + (f"stop it first (kill {holder})" if holder else "stop it first"),
                 code="already_running",
-            ) from None
+            )
         fresh = self._path.with_name(self._path.name + ".new")  # whoever reads meanwhile finds a whole number
         fresh.write_text(f"{os.getpid()}\n")
         fresh.replace(self._path)
+
+    def _locked(self) -> bool:
+        """Tried for a moment: `running_in` holds the lock while it looks."""
+        for _ in range(LOOKS):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(0.05)
+        return False
 
     def forked(self) -> None:
         """In a child: the lock is its parent's alone, and must not outlive it."""
@@ -52,6 +63,21 @@ class PidFile:
         if _pid_in(self._path) == os.getpid():
             self._path.unlink(missing_ok=True)
         os.close(self._lock)
+
+
+def running_in(path: Path) -> int | None:
+    """The process id of the hub that holds `path`, or None; what a killed hub left there is no hub, whoever has its id now."""
+    try:
+        lock = os.open(path.with_suffix(".lock"), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid_in(path)
+    finally:
+        os.close(lock)
+    return None
 
 
 def _pid_in(path: Path) -> int | None:

@@ -139,12 +139,9 @@ def reload(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 def running(config: Config) -> int | None:
     """The process id of the hub that runs from this configuration, or None."""
-    try:
-        pid = int(config.pid_file.read_text().split()[0])
-        os.kill(pid, 0)
-    except (OSError, ValueError, IndexError):
-        return None
-    return pid
+    from hub.bootstrap.pid_file import running_in
+
+    return running_in(config.pid_file)
 
 
 def check(

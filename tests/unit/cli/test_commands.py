@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from hub.bootstrap.pid_file import PidFile
 from hub.cli import app
 from hub.cli.common import parse_moment
 from hub.domain.ids import now_us
@@ -76,9 +77,10 @@ def test_status_says_what_to_do_of_a_channel_that_does_not_go(run: Run, hub_toml
 
 
 def test_a_running_hub_is_seen_by_its_pid_file(run: Run, hub_toml: Path) -> None:
-    (hub_toml.parent / "hub.pid").write_text(f"{os.getpid()}\n")
+    held = PidFile(hub_toml.parent / "hub.pid")
     assert run("status", "-c", hub_toml, "--json").json["pid"] == os.getpid()
-    (hub_toml.parent / "hub.pid").write_text("nonsense")
+    held.release()
+    (hub_toml.parent / "hub.pid").write_text(f"{os.getpid()}\n")  # as a hub leaves it that was killed; somebody has its id now
     assert run("status", "-c", hub_toml, "--json").json["pid"] is None
     assert run("reload", "-c", hub_toml).code == 1
 

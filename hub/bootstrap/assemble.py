@@ -57,7 +57,7 @@ class Hub:
         self.maps = load_maps(overlays)
         self._inbound = channels.inbound(config, self.maps)
         self._policies = channels.policies(config)
-        self._routes = channels.routes(config)
+        self._routes, self._passages = channels.routes(config)
         self._authority = overridden({n: (tuple(a.systems), a.policy) for n, a in config.authority.items()})
         with self._guard:
             if self._targets:
@@ -91,7 +91,7 @@ class Hub:
         return self.targets()[name].target
 
     def intake(self) -> IntakeService:
-        return IntakeService(self.store, self.keys, _Live(lambda: self._policies), self.buckets)
+        return IntakeService(self.store, self.keys, _Live(lambda: self._policies), self.buckets, lambda: self._passages)
 
     def applier(self) -> Applier:
         return Applier(

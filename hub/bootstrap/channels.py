@@ -17,8 +17,8 @@ from hub.sync.apply import InboundChannel
 from hub.sync.breaker import Breaker
 from hub.sync.deliver import OutboundChannel
 from hub.sync.intake import IntakePolicy
-from hub.sync.polled import read_row
 from hub.sync.passing import Passage
+from hub.sync.polled import read_row
 from hub.sync.retry import RetryPolicy
 from hub.sync.routes import Route
 

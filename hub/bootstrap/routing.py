@@ -11,7 +11,8 @@ from fnmatch import fnmatchcase
 
 from hub.config import Channel, Config, RouteRule, did_you_mean
 from hub.domain.model import DOCUMENTS
-from hub.domain.ports import Manifest
+from hub.domain.ports import MESSAGE, Manifest
+from hub.sync.passing import FIELD, Passage
 from hub.sync.routes import Filter, Route
 
 TELECOM = "telecom."  # the one list whose parts are told apart: telecom.mobile
@@ -23,6 +24,8 @@ def routes(config: Config, manifests: Mapping[str, Manifest]) -> list[Route]:
     systems = {channel.system for channel in config.channels.values()} | {"crm"}  # front-ends write by the API too
     rules: dict[str, list[Filter]] = {}
     for written in config.routes:
+        if written.from_channels or _of_messages(written):
+            continue
         found = _filter(written, systems)
         for name in written.to:
             _check_target(written, config.channels[name], manifests[name])
@@ -30,8 +33,49 @@ def routes(config: Config, manifests: Mapping[str, Manifest]) -> list[Route]:
     return [
         Route(name, channel.system, channel.events or manifests[name].handles, tuple(rules.get(name, ())))
         for name, channel in config.channels.items()
-        if channel.enabled and manifests[name].direction == "out"
+        if channel.enabled and manifests[name].direction == "out" and set(manifests[name].handles) != {MESSAGE}
     ]
+
+
+def passages(config: Config, manifests: Mapping[str, Manifest]) -> list[Passage]:
+    """What goes on as it came, a Passage for each destination. Raises ConfigError where a route can never do what it says."""
+    found: list[Passage] = []
+    for written in config.routes:
+        if not written.from_channels and not _of_messages(written):
+            continue
+        _check_passage(written, config, manifests)
+        found += [
+            Passage(name, frozenset(written.from_channels), written.messages, written.senders, written.where)
+            for name in written.to
+            if config.channels[name].enabled
+        ]
+    return found
+
+
+def _of_messages(written: RouteRule) -> list[str]:
+    """The filters of messages that it has."""
+    return [key for key in ("messages", "senders", "where") if getattr(written, key)]
+
+
+def _check_passage(written: RouteRule, config: Config, manifests: Mapping[str, Manifest]) -> None:
+    if not written.from_channels:
+        raise written.error("it filters messages and does not say whose", "write from_channels", key=_of_messages(written)[0])
+    for key in ("events", "kinds", "fields", "from_systems", "departments", "wards"):
+        if getattr(written, key):
+            problem = f'"{key}" looks at changes, from_channels at messages as they came'
+            raise written.error(problem, "write two routes", key=key)
+    inbound = [name for name, manifest in manifests.items() if manifest.direction == "in"]
+    for name in written.from_channels:
+        if name not in inbound:
+            raise written.error(f'there is no inbound channel "{name}"', did_you_mean(name, inbound), key="from_channels")
+    for name in written.to:
+        if MESSAGE not in manifests[name].handles:
+            problem = f'"{name}" does not take messages as they came: {config.channels[name].adapter} carries changes'
+            raise written.error(problem, "name a channel like raw.mllp_out", key="to")
+    forms = {str(config.channels[name].settings.get("form", manifests[name].form)) for name in written.from_channels}
+    for place in written.where if "hl7v2" in forms else ():
+        if FIELD.fullmatch(place) is None:
+            raise written.error(f'"{place}" is no field', 'write one like "PV1-2" or "PV1-3.4"', key="where")
 
 
 def _filter(written: RouteRule, systems: Collection[str]) -> Filter:
@@ -63,6 +107,8 @@ def _check_target(written: RouteRule, channel: Channel, manifest: Manifest) -> N
     """The channel sends, can carry at least one thing that is asked of it, and may hear of it."""
     if manifest.direction != "out":
         raise written.error(f'"{channel.name}" sends nothing: {channel.adapter} is inbound', "name outbound channels", key="to")
+    if set(manifest.handles) == {MESSAGE}:
+        raise written.error(f'"{channel.name}" carries messages as they came', "write from_channels", key="to")
     carried = channel.events or manifest.handles
     for event in written.events:
         if not _overlap([event], carried):
@@ -84,6 +130,16 @@ def shown(route: Route) -> list[str]:
     if not route.rules:
         return [f"{', '.join(route.events)} from every {'' if route.system == 'crm' else 'other '}system"]
     return [_line(route, rule) for rule in route.rules]
+
+
+def shown_passage(passage: Passage) -> str:
+    """What a channel gets as it came, for `hub check`."""
+    parts = ["messages as they came" if not passage.messages else f"{', '.join(passage.messages)} as they came"]
+    parts.append("from " + ", ".join(sorted(passage.from_channels)))
+    if passage.senders:
+        parts.append("sent by " + ", ".join(passage.senders))
+    parts += [f"where {place} is {' or '.join(patterns)}" for place, patterns in passage.where.items()]
+    return " ".join(parts)
 
 
 def _line(route: Route, rule: Filter) -> str:

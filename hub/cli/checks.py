@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hub.config import Channel, Config, ConfigError
 from hub.domain.errors import HubError
-from hub.domain.ports import Manifest
+from hub.domain.ports import MESSAGE, Manifest
 from hub.mapping import load_maps
 
 WARNING = "warning: "  # begins the text of a finding that does not keep the hub from starting
@@ -92,13 +92,26 @@ def _routes(config: Config) -> Iterator[Finding]:
     except ConfigError:
         return  # told with its channel
     try:
-        table = channels.routes(config)
+        table, passages = channels.routes(config)
     except ConfigError as error:
         yield Finding("routes", False, str(error))
         return
     for route in table:
         for line in routing.shown(route):
             yield Finding(f"route {route.channel}", True, line)
+    for passage in passages:
+        yield Finding(f"route {passage.channel}", True, routing.shown_passage(passage))
+    yield from _unreached(config, {passage.channel for passage in passages})
+
+
+def _unreached(config: Config, reached: set[str]) -> Iterator[Finding]:
+    """Channels that carry messages as they came, and no route gives them one."""
+    from hub.bootstrap import channels
+
+    for name, channel in config.channels.items():
+        if channel.enabled and set(channels.manifest_of(channel).handles) == {MESSAGE} and name not in reached:
+            text = f'{WARNING}nothing goes there: write [[routes]] with from_channels and to = ["{name}"]'
+            yield Finding(f"channel {name}", True, text)
 
 
 def _maps(config: Config) -> Iterator[Finding]:

@@ -199,6 +199,10 @@ class RouteSection:
     from_systems: tuple[str, ...] = option((), doc='whose changes: ["ocs", "crm"]; default: every other system\'s')
     departments: tuple[str, ...] = option((), doc='department of the visit or booking: ["OBGY", "OPD*"]; default: any')
     wards: tuple[str, ...] = option((), doc='location of the visit, the one it comes from too: ["5W*"]; default: any')
+    from_channels: tuple[str, ...] = option((), doc='messages of these inbound channels go on as they came: ["lab-in"]')
+    messages: tuple[str, ...] = option((), doc='their types: ["ORU^R01", "MDM"]; default: all')
+    senders: tuple[str, ...] = option((), doc='their MSH-3, or MSH-3|MSH-4: ["LAB", "RIS|HOSP"]; default: all')
+    where: dict[str, tuple[str, ...]] = option(dict, doc='what stands in a field: { "PV1-2" = ["I", "E"] }; default: anything')
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from hub.domain.errors import HubError
+from hub.domain.errors import HubError, Refused
 from hub.domain.facts import Key
 from hub.domain.rows import MarkRow
 
@@ -76,6 +76,15 @@ class Outbound:
     peer_id: str | None = None  # how the target names this resource, learnt from an earlier delivery
     peer_etag: str | None = None
     patient_peer_id: str | None = None
+    body: bytes | None = None  # passed through: the message as it was received; then there is no resource
+    charset: str = ""  # of `body`, a Python codec
+
+    @property
+    def as_received(self) -> bytes:
+        """What is passed through. Raises Refused where retention has erased it, or where this is a change."""
+        if self.body is None:
+            raise Refused("there is no body to pass on: it was erased, or this is a change", code="no_body")
+        return self.body
 
 
 @dataclass(slots=True)
@@ -288,6 +297,7 @@ class Loadable(Protocol):
     def close(self) -> None: ...
 
 
+MESSAGE = "message"  # of Manifest.handles: messages as they were received ([[routes]] with from_channels)
 KIT = 1  # what a site's own adapter is written against: these ports; another number where an old adapter would not do any more
 
 

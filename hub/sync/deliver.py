@@ -17,6 +17,7 @@ from hub.domain.lifecycle import State
 from hub.domain.ports import Keys
 from hub.domain.rows import Row, WorkState
 from hub.domain.store import ChannelStateRow, Lease, LeaseLost, OutboundWork, Store, Tx
+from hub.sync import passing
 from hub.sync.breaker import BreakerState
 from hub.sync.crews import Back, Convoy, Lane, OutboundChannel, Senders, senders
 from hub.sync.results import Result, Results, counted
@@ -43,7 +44,7 @@ class Courier:
         self._channels = channels
         self._capacity = capacity
         self._results = Results(keys)
-        self._compose = Compose()
+        self._compose = Compose(keys)
         self._back = Back()
         self._poll = select.poll()
         self._poll.register(self._back.bell.fileno(), select.POLLIN)
@@ -194,7 +195,7 @@ class Courier:
         due = tx.due_outbound(buckets, barred, self._capacity)
         self._gone = {w.channel for w in due if w.channel not in channels} | self._gone.difference(channels)
         busy = {w.lane for w in due if w.message_id in self._in_hand}
-        return _on_trial([w for w in due if w.channel in channels and w.lane not in busy], limits)
+        return passing.affordable(tx, _on_trial([w for w in due if w.channel in channels and w.lane not in busy], limits))
 
     def _mark(self, claimed: Sequence[OutboundWork], now: int) -> list[Row]:
         """Only a claim whose worker was lost counts as an attempt: it may have reached the target."""

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -35,6 +35,7 @@ from hub.domain.rows import (
 )
 from hub.domain.store import Conflict, Store, Tx
 from hub.sync.lanes import bucket_of, inbound_lane
+from hub.sync.passing import Passage, passed_rows, wanted
 from hub.sync.record import reason_text
 
 DAY_US = 86_400_000_000
@@ -61,9 +62,13 @@ def _text(text: str) -> str:
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
+def _cleaned(key: Key) -> Key:
+    """Not cut: two numbers that begin alike are two lanes."""
+    return Key(*map(_text, key))
+
+
 def _lane(channel: str, patient: Key | None) -> str:
-    """Cleaned, but not cut: two numbers that begin alike are two lanes."""
-    return inbound_lane(channel, Key(*map(_text, patient)) if patient else None)
+    return inbound_lane(channel, _cleaned(patient) if patient else None)
 
 
 Known = dict[tuple[str, str, str], dict[bytes, DedupeRow]]  # what came under a control id, by content
@@ -72,7 +77,16 @@ Known = dict[tuple[str, str, str], dict[bytes, DedupeRow]]  # what came under a 
 class IntakeService:
     """Stores batches (hub.domain.ports.Intake). One a listening process; called from its loop, never concurrently."""
 
-    def __init__(self, store: Store, keys: Keys, policies: Mapping[str, IntakePolicy], buckets: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        policies: Mapping[str, IntakePolicy],
+        buckets: int,
+        passages: Callable[[], Sequence[Passage]] = tuple,
+    ) -> None:
+        """`passages`: what is passed on as it came, as hub.toml says now."""
+        self._passages = passages
         self._store = store
         self._keys = keys
         self._policies = policies
@@ -88,19 +102,23 @@ class IntakeService:
         """Receipts in the order of `batch`; all of one commit. A busy or full store gives TRY_AGAIN to all."""
         if self.full:
             return [Receipt(Verdict.TRY_AGAIN, reason=self.full) for _ in batch]
+        passages = self._passages()
+        passed = [wanted(passages, message) for message in batch] if passages else [[]] * len(batch)
         answered = self._take_answered()
         try:
             try:  # nearly always nothing of it came before
-                return self._transaction(batch, answered, presume=True)
+                return self._transaction(batch, passed, answered, presume=True)
             except Conflict:
-                return self._transaction(batch, answered, presume=False)
+                return self._transaction(batch, passed, answered, presume=False)
         except TryAgain as error:
             self._give_back(answered)
             return [Receipt(Verdict.TRY_AGAIN, reason=error.reason) for _ in batch]
 
-    def _transaction(self, batch: Sequence[Received], answered: Sequence[Row], *, presume: bool) -> list[Receipt]:
+    def _transaction(
+        self, batch: Sequence[Received], passed: Sequence[list[str]], answered: Sequence[Row], *, presume: bool
+    ) -> list[Receipt]:
         with self._store.transaction(urgent=True) as tx:
-            return _Batch(self, tx, answered).run(batch, presume=presume)
+            return _Batch(self, tx, answered).run(batch, passed, presume=presume)
 
     def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
         """Recorded with a commit of the next quarter of a second, or by `flush` when none comes; runs of ids as one."""
@@ -149,24 +167,28 @@ class _Batch:
         self._tx = tx
         self._rows: list[Row] = list(rows)
         self._tally: Counter[tuple[str, str]] = Counter()
+        self._fresh: Iterator[int] = iter(())  # ids of what is passed on
         self._dedupe: dict[tuple[tuple[str, str, str], bytes], DedupeRow] = {}
 
-    def run(self, batch: Sequence[Received], *, presume: bool) -> list[Receipt]:
+    def run(self, batch: Sequence[Received], passed: Sequence[list[str]], *, presume: bool) -> list[Receipt]:
+        """`passed`: for each message the channels that it goes on to as it is."""
         tx = self._tx
-        wanted = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
-        before, ids = tx.arrivals(wanted, len(batch), presume=presume)
+        more = sum(map(len, passed))
+        asked = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
+        before, ids = tx.arrivals(asked, len(batch) + more, presume=presume)
+        self._fresh = iter(ids[len(batch) :])
         known: Known = {}
         for c, s, i, digest, message_id, code, at in before or ():
             if at >= tx.now - self._service.policy(c).dedupe_days * DAY_US:
                 row = DedupeRow(c, s, i, bytes(digest), message_id, code, tx.now)
                 known.setdefault((c, s, i), {})[row.digest] = row
-        receipts = [self._one(message, known, message_id) for message, message_id in zip(batch, ids, strict=True)]
+        receipts = [self._one(*one, known) for one in zip(batch, ids[: len(batch)], passed, strict=True)]
         self._rows += self._dedupe.values() if before is not None else [DedupeNew(*row) for row in self._dedupe.values()]
         self._rows += [TallyRow(c, s, self._service._shard, n) for (c, s), n in self._tally.items()]
         tx.write(self._rows)
         return receipts
 
-    def _one(self, message: Received, known: Known, message_id: int) -> Receipt:
+    def _one(self, message: Received, message_id: int, passed: Sequence[str], known: Known) -> Receipt:
         if message.mark is not None:
             self._rows.append(message.mark)
         if message.refused is not None:
@@ -184,19 +206,25 @@ class _Batch:
             self._alert_reuse(message.channel, message_id)
             if self._service.policy(message.channel).refuse_reuse:
                 return self._refuse(message, message_id, "control id used again for other content", code="control_id_reused")
-        self._save(message, message_id, digest)
+        self._save(message, message_id, digest, passed)
         if message.control_id:
             row = DedupeRow(*key, digest, message_id, message.code, self._tx.now)
             known.setdefault(key, {})[digest] = self._dedupe[key, digest] = row
         return Receipt(Verdict.STORED, message_id, code=message.code, reused=reused)
 
-    def _save(self, message: Received, message_id: int, digest: bytes) -> None:
+    def _save(self, message: Received, message_id: int, digest: bytes, passed: Sequence[str]) -> None:
         lane = _lane(message.channel, message.patient)
         bucket = bucket_of(lane, self._service._buckets)
         self._message(message, message_id, lane, bucket)
         self._tally[message.channel, "received"] += 1
-        self._entry(Action.MESSAGE_STORED, message.channel, message_id, {"digest": digest.hex()})
         now = self._tx.now
+        detail: dict[str, object] = {"digest": digest.hex()}
+        if passed:
+            fresh = [(next(self._fresh), channel) for channel in passed]
+            patients = [_cleaned(key) for key in (message.patient, message.other_patient) if key is not None]
+            self._rows += passed_rows(_clean(message.type), patients, message_id, fresh, now, self._service._buckets)
+            detail["passed"] = [list(one) for one in fresh]
+        self._entry(Action.MESSAGE_STORED, message.channel, message_id, detail)
         if message.filtered:
             self._rows.append(OutcomeRow(message_id, State.DONE, Outcome.IGNORED, "filtered by the channel's accept list", now))
             self._tally[message.channel, "ignored"] += 1
@@ -228,7 +256,7 @@ class _Batch:
             )
         )  # fmt: skip
 
-    def _entry(self, action: Action, channel: str, message_id: int, detail: dict[str, str]) -> None:
+    def _entry(self, action: Action, channel: str, message_id: int, detail: Mapping[str, object]) -> None:
         text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
         self._rows.append(EntryDraft(self._tx.now, action, "system", channel, message_id, None, text))
 

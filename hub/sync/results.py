@@ -204,6 +204,8 @@ class _Batch:
 
     def _attempt(self, result: Result, verdict: str, detail: str, sent: bytes, answer: bytes) -> None:
         message_id = result.work.message_id
+        if sent == result.message.body:  # as received: it stands with its cause, once
+            sent = b""
         sealed = [self._keys.seal("attempt", message_id, b) if b else None for b in (sent, answer)]
         self.rows.append(AttemptRow(message_id, result.attempts + 1, self._tx.now, verdict, detail, *sealed))
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from hub.domain.ports import Outbound
+from hub.domain.ports import Keys, Outbound
 from hub.domain.store import OutboundWork, Tx
+from hub.sync import passing
 from hub.sync.results import counted
 
 if TYPE_CHECKING:
@@ -46,16 +47,23 @@ class Now(NamedTuple):
 class Compose:
     """Outbound messages for claimed work, in its order."""
 
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
     def __call__(
         self, tx: Tx, claimed: Sequence[OutboundWork], channels: Mapping[str, OutboundChannel]
     ) -> Iterator[tuple[OutboundWork, Outbound]]:
         changes = {c[0]: c for c in tx.changes(sorted({w.change_id for w in claimed if w.change_id is not None}))}
-        stateful = [w for w in claimed if not channels[w.channel].as_event]
+        stateful = [w for w in claimed if w.change_id is not None and not channels[w.channel].as_event]
+        passed = passing.stored(tx, claimed)
         current = self._current(tx, {changes[w.change_id or 0][4] for w in stateful})
         pairs = {(w.channel, i) for w in stateful for i in _pair(changes[w.change_id or 0], current) if i}
         peers = {(channel, id_): (peer, etag) for channel, id_, peer, etag in tx.link_keys(sorted(pairs))}
         for work in claimed:
-            change = changes[work.change_id or 0]
+            if work.change_id is None:
+                yield work, passing.outbound(self._keys, work, passed.get(work.message_id))
+                continue
+            change = changes[work.change_id]
             yield work, self._one(work, change, channels[work.channel].as_event, current, peers)
 
     def _current(self, tx: Tx, ids: set[str]) -> dict[str, Now]:

@@ -12,11 +12,9 @@ the channel's `answers`.
 
 from __future__ import annotations
 
-import queue
 import re
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +27,7 @@ from hub.config import option
 from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unmappable, Unreadable
 from hub.domain.ports import Delivered, Manifest, Outbound
 from hub.transport.mllp_client import MllpClient
+from hub.transport.mllp_pool import MllpPool
 from hub.transport.tls import client_context, normal_peer
 
 MANIFEST = Manifest(
@@ -90,11 +89,7 @@ class Settings:
             ZoneInfo(self.timezone or "Asia/Seoul")
         except (ZoneInfoNotFoundError, ValueError):
             raise wrong(f'timezone "{self.timezone}" is not known', 'write one like "Asia/Seoul"') from None
-        for key, meaning in self.answers.items():
-            if _KEY.fullmatch(key) is None or meaning not in (DONE, TAKEN, RETRY, NO):
-                raise wrong(
-                    f'answers: "{key}" = "{meaning}" says nothing', 'write { "AE.207" = "retry" } (or refused, taken, delivered)'
-                )
+        check_answers(self.answers)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:
@@ -115,8 +110,9 @@ class Hl7Target:
         if settings.tls or settings.ca_file or settings.cert_file:
             files = [str(path) if path else "" for path in (settings.ca_file, settings.cert_file, settings.key_file)]
             context = client_context(*files, check_name=not settings.tls_peers)
-        self._clients: list[MllpClient] = [
-            MllpClient(
+
+        def client() -> MllpClient:
+            return MllpClient(
                 settings.host,
                 settings.port,
                 connect_seconds=settings.connect_timeout_seconds,
@@ -124,18 +120,15 @@ class Hl7Target:
                 tls=context,
                 allowed=frozenset(normal_peer(peer) for peer in settings.tls_peers),
             )
-            for _ in range(settings.connections)
-        ]
-        self._free: queue.LifoQueue[MllpClient] = queue.LifoQueue()
-        for client in self._clients:
-            self._free.put(client)
+
+        self._pool = MllpPool(client, settings.connections, settings.timeout_seconds, peer="the OCS")
 
     def send(self, message: Outbound) -> Delivered:
         built, body, control_id = self.compose(message)
         if built.event.startswith("ADT") and not built.known:
             return Delivered(detail="nothing to do: a patient without a number of the OCS")
         try:
-            with self._client() as client:
+            with self._pool.client() as client:
                 answer = client.send(body, control_id)
             return self._judge(message, built, body, answer)
         except HubError as error:
@@ -148,12 +141,11 @@ class Hl7Target:
 
     def ping(self) -> str:
         """Connect, with TLS where configured: MLLP has no question of its own."""
-        with self._client() as client:
+        with self._pool.client() as client:
             return client.ping()
 
     def close(self) -> None:
-        for client in self._clients:
-            client.close()
+        self._pool.close()
 
     def compose(self, message: Outbound) -> tuple[Built, bytes, str]:
         """What would be sent now: (content, bytes, MSH-10). Raises Refused where it cannot be said in HL7 or in the charset."""
@@ -183,17 +175,6 @@ class Hl7Target:
             raise Refused(f"it cannot be said to the OCS: {error}", code=error.code) from None
         return built, body, control_id
 
-    @contextmanager
-    def _client(self) -> Iterator[MllpClient]:
-        try:
-            client = self._free.get(timeout=self._settings.timeout_seconds)
-        except queue.Empty:
-            raise NotDelivered("every connection to the OCS is waiting for an answer", code="busy", reached=False) from None
-        try:
-            yield client
-        finally:
-            self._free.put(client)
-
     def _judge(self, message: Outbound, built: Built, body: bytes, answer: bytes) -> Delivered:
         code, error_code = read_answer(answer, self._settings.charset)
         meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
@@ -211,6 +192,15 @@ class Hl7Target:
             error = OutcomeUnknown("the OCS answered with a code of no table", code="answer_unknown")
         error.answer = answer
         raise error
+
+
+def check_answers(answers: Mapping[str, str]) -> None:
+    """Raises Misconfigured where a line of `answers` says nothing."""
+    for key, meaning in answers.items():
+        if _KEY.fullmatch(key) is None or meaning not in (DONE, TAKEN, RETRY, NO):
+            raise wrong(
+                f'answers: "{key}" = "{meaning}" says nothing', 'write { "AE.207" = "retry" } (or refused, taken, delivered)'
+            )
 
 
 def already_so(message: Outbound, built: Built, error_code: str) -> bool:

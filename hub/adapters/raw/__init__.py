@@ -1,0 +1,1 @@
+"""Pass-through: adapters that carry messages as they were received ([[routes]] with from_channels)."""

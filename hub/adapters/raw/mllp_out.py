@@ -1,0 +1,126 @@
+"""HL7 v2 as it was received, over MLLP: every byte of it, MSH-10 included, one message in flight a connection.
+
+A retry is the same bytes under the same MSH-10, so a receiver that keeps to HL7's rule for MSH-10 acts once. What an answer
+means is the table of ocs.hl7_out (§2.9.2.2, §2.9.3.1; ADR 0042), overridable by the channel's `answers`.
+"""
+
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.adapters.ocs.hl7_out import ANSWERS, DONE, NO, RETRY, TAKEN, check_answers, read_answer
+from hub.adapters.settings import read_table
+from hub.codecs.hl7v2 import peek
+from hub.config import option
+from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unreadable
+from hub.domain.ports import MESSAGE, Delivered, Manifest, Outbound
+from hub.transport.mllp_client import MllpClient
+from hub.transport.mllp_pool import MllpPool
+from hub.transport.tls import client_context, normal_peer
+
+MANIFEST = Manifest(
+    name="raw.mllp_out",
+    title="HL7 v2 messages as they came, over MLLP",
+    direction="out",
+    system="ocs",
+    protocol="HL7 v2 / MLLP",
+    handles=(MESSAGE,),
+)
+PEER = "the receiver"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the receiver listens."""
+
+    host: str = option(doc="where the receiver listens")
+    port: int = option(doc="its port", low=1, high=65535)
+    answers: dict[str, str] = option(dict, doc='what an answer means here: { "AE.207" = "retry", "AR" = "refused" }')
+    connections: int = option(1, doc="connections at a time; each has one message in flight", low=1, high=16)
+    connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=15)
+    timeout_seconds: float = option(30.0, doc="seconds that an answer may take", low=0.1, high=50)
+    tls: bool = option(False, doc="true: TLS, its certificate checked against the system's authorities or ca_file")
+    ca_file: Path | None = option(None, doc="authorities trusted for it (PEM); switches TLS on")
+    cert_file: Path | None = option(None, doc="certificate that we show (PEM), for mutual TLS; switches TLS on")
+    key_file: Path | None = option(None, doc="its private key (PEM)")
+    tls_peers: tuple[str, ...] = option((), doc='certificates taken: ["sha256:…"] or names; default: the name in `host`')
+
+    def __post_init__(self) -> None:
+        check_answers(self.answers)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Settings:
+        """From a plain table. Raises Misconfigured."""
+        return read_table(cls, table)
+
+
+class RawMllpTarget:
+    """Thread-safe; threads share `connections` connections."""
+
+    resend_is_safe = True
+
+    def __init__(self, settings: Settings) -> None:
+        s = settings
+        self._answers = {**ANSWERS, **s.answers}
+        context = None
+        if s.tls or s.ca_file or s.cert_file:
+            files = [str(path) if path else "" for path in (s.ca_file, s.cert_file, s.key_file)]
+            context = client_context(*files, check_name=not s.tls_peers)
+
+        def client() -> MllpClient:
+            return MllpClient(
+                s.host, s.port, connect_seconds=s.connect_timeout_seconds, answer_seconds=s.timeout_seconds, tls=context,
+                allowed=frozenset(normal_peer(peer) for peer in s.tls_peers),
+            )  # fmt: skip
+
+        self._pool = MllpPool(client, s.connections, s.timeout_seconds, peer=PEER)
+
+    def send(self, message: Outbound) -> Delivered:
+        body = message.as_received
+        try:
+            control_id = peek(body, message.charset or "utf-8").control_id
+        except Unreadable:
+            raise Refused("it is no HL7 v2 message: MLLP cannot carry it", code="no_hl7") from None
+        try:
+            with self._pool.client() as client:
+                return self._judge(body, client.send(body, control_id), message.charset)
+        except HubError as error:
+            error.sent = body
+            raise
+
+    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
+        """HL7 v2 has no question for this; `resend_is_safe` makes it unnecessary."""
+        return None
+
+    def ping(self) -> str:
+        with self._pool.client() as client:
+            return client.ping()
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _judge(self, body: bytes, answer: bytes, charset: str) -> Delivered:
+        code, error_code = read_answer(answer, charset or "utf-8")
+        meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
+        detail = f"{code} {error_code}".strip()
+        if meaning in (DONE, TAKEN):
+            return Delivered(sent=body, answer=answer, detail=detail, confirms=meaning == DONE)
+        error: HubError
+        if meaning == RETRY:
+            error = NotDelivered(f"{PEER} answered {detail}: not now", code=f"hl7_{code.lower()}")
+        elif meaning == NO:
+            error = Refused(f"{PEER} answered {detail}", code=f"hl7_{code.lower()}")
+        else:
+            error = OutcomeUnknown(f"{PEER} answered with a code of no table", code="answer_unknown")
+        error.answer = answer
+        raise error
+
+
+def build(settings: Settings) -> RawMllpTarget:
+    """The channel's target. Raises Misconfigured for TLS files that cannot be used; connects only when it sends."""
+    return RawMllpTarget(settings)

@@ -1,4 +1,4 @@
-"""Calendars and bills as FHIR R4: Schedule, Slot, Invoice."""
+"""Calendars, places and bills as FHIR R4: Schedule, Slot, Location, Invoice."""
 
 from __future__ import annotations
 
@@ -61,6 +61,21 @@ def slot(data: Mapping[str, Any], systems: Systems, _patient_id: str | None) -> 
             **{name: at for name, at in times.items() if at},
             **{f"_{name}": ABSENT for name, at in times.items() if not at},
             "comment": string(data.get("comment")) or concept(data.get("reason"), systems).get("text"),
+        }
+    )
+
+
+def location(data: Mapping[str, Any], systems: Systems, _patient_id: str | None) -> Document:
+    """A ward, a room or a bed."""
+    active = data.get("active")
+    return present(
+        {
+            "identifier": every(identifier, data.get("identifier"), systems),
+            "status": ("active" if active else "inactive") if isinstance(active, bool) else None,
+            "name": string(data.get("name")) or string(data.get("place")),
+            "alias": [place] if (place := string(data.get("place"))) and string(data.get("name")) else None,
+            "mode": "instance",
+            "type": _listed(concept(data.get("type"), systems)),
         }
     )
 

@@ -34,6 +34,7 @@ MAKERS: dict[str, Maker] = {  # Relationship stands in its RelatedPerson; of mon
     "AllergyIntolerance": fhir_findings.allergy,
     "Schedule": fhir_calendars.schedule,
     "Slot": fhir_calendars.slot,
+    "Location": fhir_calendars.location,
     "Invoice": fhir_calendars.invoice,
 }
 

@@ -13,6 +13,7 @@ Kind = Literal[
     "Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment",
     "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "AllergyIntolerance",
     "DocumentReference", "ChargeItem", "Invoice", "Payment", "Account", "ChargeItemDefinition", "Schedule", "Slot",
+    "Location", "ObservationDefinition",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # What happened with a patient in the hospital: told under his number, moved with him or with his visit.
@@ -275,7 +276,7 @@ class Observation(TypedDict, total=False):
 
 
 class MedicationRequest(TypedDict, total=False):
-    """A prescription or its dispensing (RXO, RXE, RXD)."""
+    """A prescription, its dispensing, its giving (RXO, RXE, RXD, RXA)."""
 
     identifier: list[Identifier]
     status: Literal["active", "on-hold", "cancelled", "completed", "stopped", "entered-in-error", "unknown"]
@@ -284,6 +285,8 @@ class MedicationRequest(TypedDict, total=False):
     unit: str
     dispensed: str  # RXD-4: how much was given out
     dispensedAt: str  # RXD-3
+    administered: str  # RXA-6: how much was given last
+    administeredAt: str  # RXA-3
     authoredOn: str
     occurrence: str
     participant: list[Party]
@@ -432,6 +435,28 @@ class Slot(TypedDict, total=False):
     comment: str
 
 
+class Location(TypedDict, total=False):
+    """A ward, room or bed (LOC); `place` as visits and bookings name it."""
+
+    identifier: list[Identifier]
+    name: str
+    place: str
+    type: Coding  # table 0260
+    department: str
+    active: bool
+
+
+class ObservationDefinition(TypedDict, total=False):
+    """What a laboratory can be asked for (OM1)."""
+
+    identifier: list[Identifier]
+    code: Coding
+    title: str
+    unit: str
+    department: str
+    active: bool
+
+
 DOCUMENTS: dict[Kind, type] = {
     "Patient": Patient,
     "RelatedPerson": RelatedPerson,
@@ -456,4 +481,6 @@ DOCUMENTS: dict[Kind, type] = {
     "ChargeItemDefinition": ChargeItemDefinition,
     "Schedule": Schedule,
     "Slot": Slot,
+    "Location": Location,
+    "ObservationDefinition": ObservationDefinition,
 }

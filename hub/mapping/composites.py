@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from hub.mapping.functions import Reader, as_latin1_cp949, function
-from hub.mapping.keys import assigner_of, number_of
+from hub.mapping.keys import assigner_of, key_place, number_of
 from hub.mapping.korean import is_han, is_hangul, is_mobile, normalise_phone, split_name
 from hub.mapping.times import BadValue
 
@@ -380,6 +380,13 @@ def as_department_identifier(parts: list[str], reader: Reader) -> dict[str, Any]
     """The Identifier of `department_key`."""
     number = number_of(parts[0], reader)
     return {"assigner": f"{reader.assigner}:department", "value": number} if number else None
+
+
+@function("pl_identifier", "parts", "object")
+def as_pl_identifier(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """The Identifier of `pl_key`."""
+    key = key_place(parts, reader)
+    return {"assigner": key.assigner, "value": key.value} if key else None
 
 
 @function("money", "parts", "object")

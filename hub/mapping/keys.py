@@ -94,6 +94,13 @@ def key_department(parts: list[str], reader: Reader) -> Key | None:
     return Key(f"{reader.assigner}:department", key.value) if key else None
 
 
+@function("pl_key", "parts", "key")
+def key_place(parts: list[str], reader: Reader) -> Key | None:
+    """A PL as it stands, point of care to bed, in a numbering of its own."""
+    number = "-".join(filter(None, (reader.first(part) for part in parts[:3])))
+    return Key(f"{reader.assigner}:location", number) if number else None
+
+
 @function("number_key", "parts", "key")
 def key_number(parts: list[str], reader: Reader) -> Key | None:
     """A plain number (a column): the channel's assigner. Several parts are joined by `/`."""

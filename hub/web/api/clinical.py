@@ -52,6 +52,8 @@ RESOURCES = (
     Resource("catalogue", "ChargeItemDefinition", "a line of the catalogue of charges", owned=False),
     Resource("schedules", "Schedule", "a calendar that slots are in", owned=False),
     Resource("slots", "Slot", "a time that can be booked or is closed", owned=False),
+    Resource("locations", "Location", "a ward, a room or a bed", owned=False),
+    Resource("tests", "ObservationDefinition", "what a laboratory can be asked for", owned=False),
 )
 
 

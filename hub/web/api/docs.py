@@ -83,7 +83,8 @@ _LISTS = {
     "/patients": "Resource", "/patients/search": "Resource", "/relationships": "Resource", "/coverages": "Resource",
     "/encounters": "Resource", "/appointments": "Resource", "/timeline": "Resource", "/snapshot": "Resource",
     "/practitioners": "Resource", "/organizations": "Resource", "/catalogue": "Resource", "/schedules": "Resource",
-    "/slots": "Resource", "/changes": "Change", "/sync": "Delivery", "/deliveries": "Delivery",
+    "/slots": "Resource", "/locations": "Resource", "/tests": "Resource",
+    "/changes": "Change", "/sync": "Delivery", "/deliveries": "Delivery",
 }  # fmt: skip
 _PROBLEMS = {
     "400": "The body is no JSON, or the cursor is none of this list", "401": "No valid token", "403": "The role may not do this",

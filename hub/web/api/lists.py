@@ -48,6 +48,8 @@ MASTER = (
     Listed("organizations", "Organization", "Departments (type `dept`) and insurers, by number"),
     Listed("catalogue", "ChargeItemDefinition", "The catalogue of charges, by code"),
     Listed("schedules", "Schedule", "Calendars, by number"),
+    Listed("locations", "Location", "Wards, rooms and beds, by number"),
+    Listed("tests", "ObservationDefinition", "What laboratories can be asked for, by code"),
 )
 
 

@@ -41,6 +41,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "AllergyIntolerance": COMMON | OWNED | CODED | {"category": "token", "criticality": "token"},
     "Schedule": COMMON | NUMBERED | {"active": "token", "actor": "reference", "service-type": "token"},
     "Slot": COMMON | NUMBERED | STATED | {"start": "date", "schedule": "reference", "service-type": "token"},
+    "Location": COMMON | NUMBERED | STATED | {"type": "token"},
     "Invoice": COMMON | OWNED | NUMBERED | STATED | DATED | {"subject": "reference", "type": "token", "participant": "reference"},
 }  # fmt: skip
 ELEMENTS = {  # where the element is not called like its parameter

@@ -21,7 +21,11 @@ FAMILIES = [
     "ORM^O01", "OMG^O19", "OML^O21", "OML^O33", "OML^O35", "OMI^O23", "ORR^O02", "ORG^O20", "ORL^O22", "ORL^O34", "ORL^O36",
     "ORI^O24", "ORU^R01", "OMP^O09", "RDE^O11", "RDE^O25", "RDS^O13", "RRE^O12", "RRD^O14", "DFT^P03", "DFT^P11",
     *(f"BAR^P{n}" for n in ("01", "02", "05", "06", "10", "12")), *(f"MDM^T{n:02d}" for n in range(1, 12)),
-    "MFN^M02", "MFN^M04", "MFN^M05", *(f"REF^I{n}" for n in range(12, 16)),
+    *(f"MFN^M{n}" for n in ("02", "03", "04", "05", "08", "09", "10", "11", "12")),
+    *(f"{family}^I{n}" for n in range(12, 16) for family in ("REF", "RRI")), *(f"OUL^R{n}" for n in range(21, 25)),
+    *(f"ORU^R{n}" for n in range(30, 33)), "OML^O39", "OMD^O03", "OMB^O27", "ORL^O40", "ORD^O04", "ORB^O28", "RGV^O15", "RAS^O17",
+    "RRG^O16", "RRA^O18", "ORP^O10", "RRE^O26", *(f"{family}^O01" for family in ("RDE", "RDS", "RGV", "RAS")),
+    *(f"{family}^O02" for family in ("RRE", "RRD", "RRG", "RRA")), "EHC^E01", "EHC^E02",
 ]  # fmt: skip
 
 
@@ -76,15 +80,26 @@ def test_a_procedure() -> None:
 
 def test_charges_and_payments() -> None:
     found = made(
-        "DFT^P03", PID + "|" * 10 + "A77", PV1, "FT1|1|T1||20261122090000||CG|AA157^진찰료||| 1|16970&KRW|16970",
+        "DFT^P03", PID + "|" * 10 + "A77", PV1,
+        "FT1|1|T1||20261122090000||CG|AA157^진찰료||| 1|16970&KRW|16970" + "|" * 13 + "M0111^피부봉합^EDI",
         "FT1|2|T2||20261122100000||PY|CARD^카드||||5000",
     )  # fmt: skip
     [charge], [payment] = found["ChargeItem"], found["Payment"]
     assert charge.key == Key("HOSP", "T1/00012345")
     assert charge.values["amount"] == {"value": "16970", "currency": "KRW"}
+    assert charge.values["procedure"] == {"code": "M0111", "display": "피부봉합", "system": "EDI"}
     assert charge.values["unitPrice"] == {"value": "16970"}
     assert (charge.values["quantity"], charge.values["type"], charge.values["account"]["value"]) == ("1", "CG", "A77")
     assert (payment.values["amount"], payment.values["code"]["display"]) == ({"value": "5000"}, "카드")
+
+
+def test_a_bill() -> None:
+    ivc = "IVC|B7^OCS|||OR|||20261122|16970&KRW"
+    [sent] = made("EHC^E01", ivc, PID + "|" * 10 + "A77", PV1)["Invoice"]
+    assert (sent.key, sent.patient) == (Key("OCS", "B7"), Key("HOSP", "00012345"))
+    assert (sent.values["status"], sent.values["total"]) == ("issued", {"value": "16970", "currency": "KRW"})
+    assert sent.values["encounter"]["identifier"]["value"] == "V1"
+    assert made("EHC^E02", ivc, PID)["Invoice"][0].values["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(("event", "status"), [("BAR^P01", "active"), ("BAR^P05", None), ("BAR^P06", "inactive")])
@@ -110,12 +125,22 @@ def test_a_referral_says_who_sent_the_patient() -> None:
     assert gone.values["status"] == "revoked"
 
 
+def test_the_answer_to_a_referral_is_of_one_that_is_known() -> None:
+    [answer] = made("RRI^I12", "MSA|AA|1", "RF1|A|R||||R1", "PRD|RP|이원장")["ServiceRequest"]
+    assert (answer.key, answer.create, answer.patient) == (Key("HOSP:placer", "R1"), False, None)
+
+
 MASTER: list[tuple[str, tuple[str, ...], str, Key, dict[str, Any]]] = [
     ("MFN^M02", ("MFE|MAD|||D001", "STF|D001|S9|남궁^민수|||||IM^내과|||02-123-4567"), "Practitioner", Key("HOSP", "S9"),
      {"active": True, "department": "IM"}),
     ("MFN^M02", ("MFE|MDC|||D001", "STF|D001||남궁^민수"), "Practitioner", Key("HOSP", "D001"), {"active": False}),
     ("MFN^M05", ("MFE|MUP|||W5", "LOC|W5", "LDP|W5|IM^내과||||A"), "Organization", Key("HOSP:department", "IM"),
      {"name": "내과", "active": True, "type": "dept"}),
+    ("MFN^M05", ("MFE|MAD|||3W-301-2", "LOC|3W^301^2^HOSP|창가 병상|B^Bed", "LDP|3W|IM^내과"), "Location",
+     Key("HOSP:location", "3W-301-2"), {"name": "창가 병상", "place": "3W 301 2", "department": "IM", "active": True}),
+    ("MFN^M08", ("MFE|MAD|||L001", "OM1|1|L001^혈당^LOCAL|NM|||Glucose|||혈당(공복)|||||||LAB^진단검사", "OM2|1|mg/dL"),
+     "ObservationDefinition", Key("HOSP", "L001"),
+     {"title": "혈당(공복)", "unit": "mg/dL", "department": "LAB", "active": True}),
     ("MFN^M04", ("MFE|MAD|||AA157", "CDM|AA157^진찰료||초진진찰료", "PRC|AA157|16970&KRW"), "ChargeItemDefinition",
      Key("HOSP", "AA157"), {"title": "초진진찰료", "price": {"value": "16970", "currency": "KRW"}, "active": True}),
 ]  # fmt: skip

@@ -117,3 +117,41 @@ def test_an_answer_changes_only_what_is_known_and_needs_no_patient() -> None:
 def test_an_obr_behind_its_first_value_is_that_of_all_of_them() -> None:
     found = made("ORU^R01", PID, "ORC|RE|P1|F1", "OBX|1|NM|A||1", "OBR|1|P1|F1|CBC", "OBX|2|NM|B||2")
     assert [fact.key.value for fact in found["Observation"]] == ["F1/CBC/A", "F1/CBC/B"]
+
+
+def test_results_by_specimen_find_the_order_that_stands_before_or_behind_their_values() -> None:
+    found = made(
+        "OUL^R22", PID, "OBX|1|NM|8867-4^심박수||60", "SPM|1|S1", "OBX|1|NM|VOL^검체량||3", "SAC|1|S1",
+        "OBR|1|P1|F1|L1^혈당", "ORC|RE|P1|F1|||CM", "OBX|1|NM|GLU||123|||H|||F", "OBR|2|P2|F2|L2^요소",
+        "OBX|1|NM|BUN||12|||N|||F",
+        "SPM|2|S2", "OBX|1|NM|VOL^검체량||5", "OBR|3|P3|F3|L3", "ORC|RE|P3", "OBX|1|NM|CRP||1||||||F",
+    )  # fmt: skip
+    assert [r.key.value for r in found["DiagnosticReport"]] == ["F1/L1", "F2/L2", "F3/L3"]
+    assert [o.values["code"]["code"] for o in found["Observation"]] == ["GLU", "BUN", "CRP"]
+    assert [o.values["report"]["identifier"]["value"] for o in found["Observation"]] == ["F1/L1", "F2/L2", "F3/L3"]
+    assert found["DiagnosticReport"][0].values["basedOn"]["identifier"]["value"] == "P1"
+
+
+@pytest.mark.parametrize("event", ["OUL^R21", "OUL^R24", "ORU^R30"])
+def test_a_result_of_other_families(event: str) -> None:
+    found = made(event, PID, PV1, "OBR|1|P1|F1|L1", "OBX|1|NM|GLU||123|||H|||F")
+    assert [r.key.value for r in found["DiagnosticReport"]] == ["F1/L1"]
+    assert found["Observation"][0].values["interpretation"] == ["H"]
+
+
+@pytest.mark.parametrize(("event", "segment", "code"), [
+    ("OMD^O03", "ODS|D||PAN4^소아식", "PAN4"), ("OMB^O27", "BPO|1|PRBC^농축적혈구", "PRBC"), ("OML^O39", "OBR|1|P1||L1", "L1"),
+])  # fmt: skip
+def test_orders_of_other_families(event: str, segment: str, code: str) -> None:
+    [order] = made(event, PID, PV1, "ORC|NW|P1", segment)["ServiceRequest"]
+    assert (order.key.value, order.values["code"]["code"], order.values["status"]) == ("P1", code, "active")
+
+
+def test_what_was_given_is_told_of_the_prescription() -> None:
+    given = "RXA|0|1|20261122090000||D7^아스피린|100|mg|||N1^남궁민수"
+    [fact] = made("RAS^O17", PID, PV1, "ORC|RE|P7", given, "RXA|0|2|20261122210000||D7|100|mg")["MedicationRequest"]
+    assert (fact.key, fact.values["administered"]) == (Key("HOSP:placer", "P7"), "100")
+    assert fact.values["administeredAt"] == "2026-11-22T09:00:00+09:00"
+    assert fact.values["participant"][0]["identifier"]["value"] == "N1"
+    [to_give] = made("RGV^O15", PID, "ORC|RE|P7", "RXG|1|||D7|100||mg")["MedicationRequest"]
+    assert (to_give.values["dose"], to_give.values["code"]["code"]) == ("100", "D7")

@@ -35,7 +35,7 @@ OWNED = (
     "orders", "results", "observations", "medications", "conditions", "procedures", "allergies", "documents", "charges",
     "invoices", "payments", "accounts",
 )  # fmt: skip
-MASTER = ("practitioners", "organizations", "catalogue", "schedules", "slots")
+MASTER = ("practitioners", "organizations", "catalogue", "schedules", "slots", "locations", "tests")
 API_MATRIX: dict[str, set[str]] = {
     "POST /patients/search": PATIENTS_READ, "GET /patients": PATIENTS_READ, "POST /patients": PATIENTS_WRITE,
     "GET /patients/{patient_id}": PATIENTS_READ, "PATCH /patients/{patient_id}": PATIENTS_WRITE,

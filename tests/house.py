@@ -26,10 +26,10 @@ class House:
         self.minute = 0
         self.office = FrontOfficeService(self.store, lambda: (), Authority, 1)
 
-    def tell(self, *facts: AnyFact, at: int | None = None, system: str = "ocs") -> Applied:
+    def tell(self, *facts: AnyFact, at: float | None = None, system: str = "ocs", channel: str = "") -> Applied:
         self.minute += 1
-        event_at = (self.minute if at is None else at) * MINUTE + 1
-        origin = Origin(system, f"{system}-in", self.minute, event_at, "map-1")
+        event_at = int((self.minute if at is None else at) * MINUTE) + (at is None or at == int(at))
+        origin = Origin(system, channel or f"{system}-in", self.minute, event_at, "map-1")
         with self.store.transaction() as tx:
             work = Workspace(tx)
             canon = Canon(work, Authority(), tx.now)

@@ -118,8 +118,8 @@ class Canon:
             resource = self._create(fact, self._owner(fact, origin, applied))
         number = str(fact.key)
         source = self.work.sources.get((fact.kind, origin.system, number))
-        if source is not None and origin.event_at < source.event_at:
-            applied.stale += fact.kind not in SHARED
+        if source is not None and is_late(origin.event_at, source.event_at):
+            self._late(resource, fact, source, origin, applied)
             return
         moved = resource.version > 0 and self._follow_owner(resource, fact, source, origin, applied)
         for key in (fact.key, *fact.other_keys):
@@ -134,7 +134,7 @@ class Canon:
             source.dirty = True
         if values:
             self._heard(source, values, fact.paths, origin)
-        if source.event_at != origin.event_at:
+        if source.event_at < origin.event_at:
             source.event_at, source.touched = origin.event_at, True
         if moved:
             source.patient_key, source.dirty = _text(fact.patient), True
@@ -143,6 +143,20 @@ class Canon:
             self.settle(resource, origin, applied, values)
         if moved and resource.version == version:
             self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.updated")
+
+    def _late(self, resource: Resource, fact: Fact, source: Source, origin: Origin, applied: Applied) -> None:
+        """An older word changes nothing; but a system that is told of by two doors (its messages and its tables) may be read
+        at one of them before the other's message is here: what it says there only, nobody else would ever tell."""
+        if fact.kind in SHARED:
+            return
+        applied.stale += 1
+        if origin.channel == source.channel:
+            return
+        values = self._flat(fact.kind, fact.values, source.data)
+        news = {name: value for name, value in values.items() if value is not None and name not in source.lineage}
+        if news:
+            self._heard(source, news, fact.paths, origin)
+            self.settle(resource, origin, applied, news)
 
     def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
@@ -352,13 +366,13 @@ class Canon:
         patient = self.patient_for(snap.patient, origin, applied)
         key = f"{snap.patient}#{snap.group}"
         source = self.work.sources.get((snap.kind, origin.system, key))
-        if source is not None and origin.event_at < source.event_at:
+        if source is not None and is_late(origin.event_at, source.event_at):
             applied.stale += 1
             return
         if source is None:
             source = Source(snap.kind, origin.system, key, patient.id, str(snap.patient), {}, "{}", 0, None, "", dirty=True)
             self.work.keep(source)
-        if source.event_at != origin.event_at:
+        if source.event_at < origin.event_at:
             source.event_at, source.touched = origin.event_at, True
         if same(source.data.get("items", []), snap.items):
             return
@@ -418,6 +432,13 @@ def as_claim(event_at: int, now: int) -> int:
     elif event_at % 1_000_000 == 0:
         event_at += 999_999
     return min(event_at, now)
+
+
+def is_late(event_at: int, heard_at: int) -> bool:
+    """Whether a message is older than what its record was told before. A time told in whole seconds is any moment of its
+    second: a table's row may be read in that second and say less."""
+    latest = event_at if event_at % 1_000_000 else event_at + 999_999
+    return latest < heard_at
 
 
 def _key_of(identifier: Mapping[str, Any]) -> Key:

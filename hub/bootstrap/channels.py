@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -147,7 +148,19 @@ def policies(config: Config) -> dict[str, IntakePolicy]:
 def routes(config: Config) -> tuple[list[Route], list[Passage]]:
     """Who takes which changes, and which messages as they came (hub/bootstrap/routing.py). Raises ConfigError."""
     manifests = {name: manifest_of(channel) for name, channel in config.channels.items()}
-    return routing.routes(config, manifests), routing.passages(config, manifests)
+    carried = {name: _narrowed(channel, manifests[name]) for name, channel in config.channels.items()}
+    return routing.routes(config, carried), routing.passages(config, manifests)
+
+
+def _narrowed(channel: Channel, manifest: Manifest) -> Manifest:
+    """An adapter whose settings say what it carries of all that it could: `handles(settings)` of its module."""
+    narrower = getattr(module_of(channel), "handles", None)
+    if narrower is None or not channel.enabled:
+        return manifest
+    try:
+        return replace(manifest, handles=narrower(settings_of(channel)))
+    except HubError as error:
+        raise channel.error(error.reason) from None
 
 
 def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]]) -> dict[str, tuple[Channel, OutboundChannel]]:

@@ -17,7 +17,10 @@ from hub.domain.facts import Key, Mapped
 from hub.mapping.codes import read_codes
 from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import explain
+from hub.mapping.fhir_keys import Names
+from hub.mapping.fhir_source import FhirEngine
 from hub.mapping.language import read_maps
+from hub.mapping.row_out import is_outbound
 
 SHIPPED = Path(__file__).parent
 
@@ -58,6 +61,17 @@ class MapSet:
             raise Unmappable(f"no map for table {table}", code="no_map")
         return engine.map_row(table, row, context)
 
+    def handles_fhir(self, event: str) -> bool:
+        """Whether there is a map for that resource type (`Encounter`, `Encounter.deleted`)."""
+        return "fhir" in self._engines and event in self._engines["fhir"].events
+
+    def map_fhir(self, document: Mapping[str, Any], context: Context, names: Names | None = None) -> Mapped:
+        """Facts of one FHIR resource. `names`: how its server names things; by default as the context says. Raises Unmappable."""
+        engine = self._engines.get("fhir")
+        if not isinstance(engine, FhirEngine):
+            raise Unmappable("no map for FHIR resources", code="no_map")
+        return engine.map_resource(document, context, names or Names(context.assigner, context.system))
+
     def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
         """Whose row it is, for lane and search; None where no map says so."""
         engine = self._engines.get("row")
@@ -79,7 +93,8 @@ def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
     Raises Misconfigured naming the file, the line, what is wrong and what to write instead.
     """
     folders = [SHIPPED / "maps", *overlay_dirs]
-    layers = [{path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))} for folder in folders]
+    files = [{path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))} for folder in folders]
+    layers = [{name: text for name, text in found.items() if not is_outbound(text)} for found in files]
     codes, code_texts = read_codes([SHIPPED / "codes", *(folder / "codes" for folder in overlay_dirs)])
     texts: dict[str, str] = {}
     digest = hashlib.sha256()
@@ -89,5 +104,6 @@ def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
     for name, text in [*texts.items(), *sorted(code_texts.items())]:
         digest.update(f"{name}\0{text}\0".encode())
     version = digest.hexdigest()[:16]
-    engines: dict[str, Engine] = {maps.source: Engine(maps, codes, version) for maps in read_maps(layers, codes)}
+    made = read_maps(layers, codes)
+    engines = {maps.source: (FhirEngine if maps.source == "fhir" else Engine)(maps, codes, version) for maps in made}
     return MapSet(version, texts, engines)

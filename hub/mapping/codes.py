@@ -39,6 +39,13 @@ class CodeMap:
         """The meaning of `code`, or None where the map does not have it."""
         return self._codes.get(code) or self._folded.get(code.strip().casefold())
 
+    def backwards(self) -> dict[str, str]:
+        """Canonical value -> the first code of the file that means it."""
+        found: dict[str, str] = {}
+        for code, meaning in self._codes.items():
+            found.setdefault(meaning.value, code)
+        return found
+
     def __len__(self) -> int:
         return len(self._codes)
 

@@ -17,8 +17,6 @@ from hub.domain.facts import Key, Mapped
 from hub.mapping.codes import read_codes
 from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import explain
-from hub.mapping.fhir_keys import Names
-from hub.mapping.fhir_source import FhirEngine
 from hub.mapping.language import read_maps
 from hub.mapping.row_out import is_outbound
 
@@ -61,17 +59,6 @@ class MapSet:
             raise Unmappable(f"no map for table {table}", code="no_map")
         return engine.map_row(table, row, context)
 
-    def handles_fhir(self, event: str) -> bool:
-        """Whether there is a map for that resource type (`Encounter`, `Encounter.deleted`)."""
-        return "fhir" in self._engines and event in self._engines["fhir"].events
-
-    def map_fhir(self, document: Mapping[str, Any], context: Context, names: Names | None = None) -> Mapped:
-        """Facts of one FHIR resource. `names`: how its server names things; by default as the context says. Raises Unmappable."""
-        engine = self._engines.get("fhir")
-        if not isinstance(engine, FhirEngine):
-            raise Unmappable("no map for FHIR resources", code="no_map")
-        return engine.map_resource(document, context, names or Names(context.assigner, context.system))
-
     def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
         """Whose row it is, for lane and search; None where no map says so."""
         engine = self._engines.get("row")
@@ -104,6 +91,5 @@ def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
     for name, text in [*texts.items(), *sorted(code_texts.items())]:
         digest.update(f"{name}\0{text}\0".encode())
     version = digest.hexdigest()[:16]
-    made = read_maps(layers, codes)
-    engines = {maps.source: (FhirEngine if maps.source == "fhir" else Engine)(maps, codes, version) for maps in made}
+    engines: dict[str, Engine] = {maps.source: Engine(maps, codes, version) for maps in read_maps(layers, codes)}
     return MapSet(version, texts, engines)

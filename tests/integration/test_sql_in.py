@@ -5,42 +5,18 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyodbc
 import pytest
 
-from hub.adapters.ocs import sql_in
 from hub.domain.errors import Misconfigured, NotDelivered
-from hub.domain.ports import Received
-from hub.sync.polled import PolledFeed, read_row
 from tests import servers
-from tests.hub_kit import Kit, make_kit
+from tests.hub_kit import make_kit
 from tests.integration import odbc_kit
-from tests.integration.odbc_kit import Legacy
-
-SOURCES = {
-    "mariadb-utf8mb4": ("mariadb", "utf8mb4", "utf-8", "utf-8"),
-    "mariadb-euckr": ("mariadb", "euckr", "utf-8", "cp949"),
-    "mariadb-cp949-in-latin1": ("mariadb", "latin1", "cp949", "cp949"),
-    "postgresql-utf8": ("postgresql", "UTF8", "utf-8", "utf-8"),
-    "postgresql-euc-kr": ("postgresql", "EUC_KR", "utf-8", "utf-8"),
-    "postgresql-cp949-in-sql-ascii": ("postgresql", "SQL_ASCII", "cp949", "cp949"),
-    "sqlite-utf8": ("sqlite", "", "utf-8", "utf-8"),
-    "sqlite-cp949": ("sqlite", "", "cp949", "cp949"),
-}
-
-
-def legacy_of(request: pytest.FixtureRequest, folder: Path, name: str) -> Legacy:
-    kind, charset, encoding, stored = SOURCES[name]
-    if kind == "sqlite":
-        return odbc_kit.sqlite(folder, encoding)
-    database = "d_" + charset.lower()
-    if kind == "mariadb":
-        return odbc_kit.mariadb(request.getfixturevalue("mariadb"), database, charset, encoding, stored)
-    return odbc_kit.postgresql(request.getfixturevalue("postgres"), database, charset, encoding, stored)
+from tests.integration.odbc_kit import SOURCES, Bench, Legacy, legacy_of, poll, source
 
 
 @pytest.fixture(params=SOURCES)
@@ -48,55 +24,11 @@ def legacy(request: pytest.FixtureRequest, tmp_path: Path) -> Legacy:
     return legacy_of(request, tmp_path, request.param)
 
 
-class Bench:
-    """A source of ours, its feed, and what came of it."""
-
-    def __init__(self, kit: Kit) -> None:
-        self.kit = kit
-        self.taken: list[tuple[str, dict[str, Any]]] = []
-        self.refused: list[str] = []
-        self.feed = PolledFeed("ocs-in", kit.hub.store, kit.hub.keys, self, lambda event, row: None)
-
-    def store(self, batch: Sequence[Received]) -> Any:
-        receipts = self.kit.intake.store(batch)
-        for message, receipt in zip(batch, receipts, strict=True):
-            if receipt.duplicate_of is None:
-                self.taken.append(read_row(message.body))
-                if message.refused:
-                    self.refused.append(message.refused)
-        return receipts
-
-    def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
-        raise AssertionError("nobody waits for an answer to a row")
-
-    def rows(self, event: str = "PATIENT") -> list[dict[str, Any]]:
-        """What was taken since the last look."""
-        found = [row for name, row in self.taken if name == event]
-        self.taken.clear()
-        return found
-
-
 @pytest.fixture
 def bench(tmp_path: Path, sqlite_url: str) -> Any:
     kit = make_kit(tmp_path, sqlite_url)
     yield Bench(kit)
     kit.close()
-
-
-def source(legacy: Legacy, **settings: Any) -> sql_in.SqlSource:
-    table: dict[str, Any] = {
-        "connection": legacy.connection, "database": legacy.kind, "encoding": legacy.encoding, "event": "PATIENT",
-        "table": "patient", "key": ["pano"], "overlap_seconds": 0.0, "compare_seconds": 3600.0,
-    }  # fmt: skip
-    return sql_in.build(sql_in.Settings.from_table(table | settings))
-
-
-def poll(made: sql_in.SqlSource, feed: PolledFeed) -> int:
-    """A poll, and what is left of a compare."""
-    told = made.poll(feed)
-    while made.pause_seconds == 0.0:
-        told += made.poll(feed)
-    return told
 
 
 def fill(legacy: Legacy, extra: str = "") -> None:

@@ -1,7 +1,8 @@
 """Tables and views of an old system by ODBC: rows that are new or changed become messages, rows that vanish are noticed.
 
 A poll reads what is behind its watermarks (hub/adapters/sql/watermark.py); a compare reads everything, block by block between
-polls, and finds what no cursor tells: changes without a time, and rows that are gone. Nothing is ever written there.
+polls, and finds what no cursor tells: changes without a time, and rows that are gone. Or a flag in the rows says which are new
+(hub/adapters/sql/flags.py), or a log that triggers write (hub/adapters/sql/logged.py). Nothing else is ever written there.
 """
 
 # ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
@@ -17,8 +18,10 @@ from typing import Any, Literal
 from hub import log
 from hub.adapters.settings import read_table
 from hub.adapters.sql.clean import Cleaner
+from hub.adapters.sql.flags import Flag, FlagTable
 from hub.adapters.sql.load import TableLoad
-from hub.adapters.sql.select import Relation, name, place_of
+from hub.adapters.sql.logged import Log, LoggedTable
+from hub.adapters.sql.select import Relation, bare, name, place_of
 from hub.adapters.sql.watermark import Watermark, ceiling, dumps, loads
 from hub.config import option
 from hub.domain.errors import Misconfigured
@@ -50,6 +53,8 @@ class Settings:
     cursor: tuple[str, ...] = option(
         (), doc='columns that grow with every change, ["UPD_DT"] or ["SEQ"]; without any, each poll reads everything'
     )
+    flag: Flag | None = option(None, doc="a column that says which rows are new, instead of a cursor; the hub writes it")
+    log: Log | None = option(None, doc="a table of changes that triggers write, instead of a cursor; the hub acknowledges there")
     overlap_seconds: float = option(300.0, doc="longer than the longest transaction that writes there", low=0, high=86400)
     poll_seconds: float = option(5.0, doc="pause between two polls", low=0.05, high=86400)
     compare_seconds: float = option(86400.0, doc="how often all rows are compared", low=1, high=31_536_000)
@@ -62,10 +67,16 @@ class Settings:
     name: str = option("", doc="the channel's name; its table in hub.toml names it")
 
     def __post_init__(self) -> None:
-        if bool(self.table) == bool(self.query):
+        if (self.table and self.query) or not (self.table or self.query or self.log):
             raise Misconfigured('write either "table" or "query"')
         if not self.key:
             raise Misconfigured('"key" names no column')
+        if sum((bool(self.cursor), self.flag is not None, self.log is not None)) > 1:
+            raise Misconfigured('write one of "cursor", "flag" and "log"')
+        if self.flag is not None and not self.table:
+            raise Misconfigured('"flag" needs "table": that is where it is written')
+        if self.log is not None and self.log.key and len(self.log.key) != len(self.key):
+            raise Misconfigured('"key" of "log" needs as many columns as the channel\'s')
         for encoding in (self.encoding, *self.encodings.values()):
             try:
                 codecs.lookup(encoding)
@@ -96,8 +107,10 @@ class SqlSource:
         quote = PROFILES[s.database].quote
         columns = ", ".join(name(column, quote) for column in s.columns) or "*"
         self._relation = Relation(name(s.table, quote) if s.table else f"({s.query.rstrip().rstrip(';')}) hub_rows", columns)
-        self._database = Database(s.connection, s.database, s.encoding, s.statement_seconds)
-        self._cleaner = Cleaner(self._database.profile.raw, s.encoding, s.encodings, s.key)
+        writes = s.flag is not None or s.log is not None
+        self._database = Database(s.connection, s.database, s.encoding, s.statement_seconds, writes=writes)
+        self._cleaner = self._how_to_clean()
+        self._told = self._second_way()
         self._overlap_us = int(s.overlap_seconds * 1e6)
         self._marks: dict[str, Watermark] | None = None
         self._sweep: Sweep | None = None
@@ -122,12 +135,37 @@ class SqlSource:
         return self._load().request(feed, number, columns)
 
     def _load(self) -> TableLoad:
+        if not self._has_table:
+            raise Misconfigured("the rows of this channel come from a log alone: there is no table to read them from")
         return TableLoad(self._relation, self._database, self._cleaner, self._s.key, self._s.block, self._s.event)
 
     # -- polling ----------------------------------------------------------------------------------------------------
 
+    @property
+    def _has_table(self) -> bool:
+        return bool(self._s.table or self._s.query)
+
+    def _how_to_clean(self) -> Cleaner:
+        s, key, own = self._s, self._s.key, list[str]()
+        if s.flag is not None:
+            own = [s.flag.column]
+        elif s.log is not None and not self._has_table:
+            key, own = s.log.key or s.key, s.log.own
+        return Cleaner(self._database.profile.raw, s.encoding, s.encodings, key, frozenset(bare(column) for column in own))
+
+    def _second_way(self) -> FlagTable | LoggedTable | None:
+        s, relation = self._s, self._relation
+        if s.flag is not None:
+            return FlagTable(s.flag, relation, self._database, self._cleaner, s.key, s.block, s.event)
+        if s.log is not None:
+            table = relation if self._has_table else None
+            return LoggedTable(s.log, table, self._database, self._cleaner, s.key, s.block, s.event, s.gone_event)
+        return None
+
     def poll(self, feed: Feed) -> int:
         told = 0
+        if self._told is not None:
+            told += self._told.poll(feed)
         if self._s.cursor:
             if self._marks is None:
                 self._marks = loads(feed.place("cursor"), self._s.cursor, self._overlap_us) or self._begin(feed)
@@ -182,7 +220,9 @@ class SqlSource:
     def _compare_due(self, feed: Feed) -> bool:
         """`compared`: when the last one ended, µs; `compare`: when another one is due, whatever that says."""
         done, due = feed.place("compared"), feed.place("compare")
-        if not self._s.cursor or not done:
+        if self._s.flag is not None or not self._has_table:
+            return False  # whatever is to be taken says so
+        if not done or not (self._s.cursor or self._s.log):
             return True
         now = now_us()
         return bool(due and now >= int(due)) or now >= int(done) + int(self._s.compare_seconds * 1e6)

@@ -20,12 +20,15 @@ class Cleaner(NamedTuple):
     encoding: str
     encodings: Mapping[str, str]  # of single columns
     key: Sequence[str]
+    without: frozenset[str] = frozenset()  # columns that say something of our reading and nothing of the row
 
     def found(self, names: Sequence[str], row: Sequence[Any]) -> Found:
         """A row whose text cannot be decoded is found all the same, and says what is wrong with it."""
         refused = None
         cleaned: dict[str, Any] = {}
         for name, value in zip(names, row, strict=True):
+            if name.lower() in self.without:
+                continue
             encoding = self.encodings.get(name, self.encoding)
             try:
                 cleaned[name] = self._clean(name, value, encoding)

@@ -86,9 +86,14 @@ def parameter(value: Any, profile: Any) -> Any:
     return value.isoformat(" ") if profile.times_as_text and hasattr(value, "isoformat") else value
 
 
+def bare(column: str) -> str:
+    """As names of columns are compared."""
+    return column.rpartition(".")[2].strip('"').lower()
+
+
 def place_of(column: str, names: Sequence[str]) -> int:
     """Where a column stands; databases fold names to upper or lower case."""
-    wanted = column.rpartition(".")[2].strip('"').lower()
+    wanted = bare(column)
     for place, found in enumerate(names):
         if found.lower() == wanted:
             return place

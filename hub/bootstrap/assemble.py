@@ -54,7 +54,7 @@ class Hub:
 
     def _adopt(self, config: Config) -> None:
         overlays = sorted({Path(c.overlay) for c in config.channels.values() if c.overlay is not None})
-        self.maps = load_maps(overlays)
+        self.maps = load_maps(overlays, result_values=config.results.keep_values)
         self._inbound = channels.inbound(config, self.maps)
         self._policies = channels.policies(config)
         self._routes, self._passages = channels.routes(config)

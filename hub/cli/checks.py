@@ -117,7 +117,8 @@ def _unreached(config: Config, reached: set[str]) -> Iterator[Finding]:
 def _maps(config: Config) -> Iterator[Finding]:
     """The shipped maps and every overlay, compiled; and what a channel accepts that none of them knows."""
     try:
-        maps = load_maps(sorted({channel.overlay for channel in config.channels.values() if channel.overlay}))
+        overlays = sorted({channel.overlay for channel in config.channels.values() if channel.overlay})
+        maps = load_maps(overlays, result_values=config.results.keep_values)
     except HubError as error:
         yield Finding("maps", False, error.reason)
         return

@@ -92,7 +92,8 @@ def _set_up(config_file: Path, channel: str | None, overlays: list[Path], charse
     if channel is None and not config_file.exists():
         return load_maps(overlays), Context("HOSP", "ocs", received_at=now_us()), charset
     config = load(config_file)
-    maps = load_maps([*sorted({one.overlay for one in config.channels.values() if one.overlay}), *overlays])
+    folders = [*sorted({one.overlay for one in config.channels.values() if one.overlay}), *overlays]
+    maps = load_maps(folders, result_values=config.results.keep_values)
     if channel is None:
         return maps, Context(config.hub.assigner, "ocs", config.hub.timezone, now_us()), charset
     one = config.channels.get(channel)

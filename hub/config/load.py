@@ -27,6 +27,7 @@ from hub.config.model import (
     HubSection,
     KeysSection,
     LimitsSection,
+    ResultsSection,
     RetentionSection,
     RouteRule,
     RouteSection,
@@ -45,6 +46,7 @@ SECTIONS: dict[str, type[Any]] = {
     "limits": LimitsSection,
     "apply": ApplySection,
     "fhir": FhirSection,
+    "results": ResultsSection,
 }
 CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ADAPTER_NAME = re.compile(r"[a-z]+\.[a-z0-9_]+")

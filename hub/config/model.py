@@ -108,6 +108,15 @@ class FhirSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsSection:
+    """[results]"""
+
+    keep_values: bool = option(
+        False, doc="true: values of results are kept, with unit and reference range; status and flag always are"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FieldAuthority:
     """One line of [authority]: who may set a field, best first."""
 
@@ -233,6 +242,7 @@ class Config:
     limits: LimitsSection
     apply: ApplySection
     fhir: FhirSection
+    results: ResultsSection
     authority: Mapping[str, FieldAuthority]
     channels: Mapping[str, Channel]
     routes: tuple[RouteRule, ...] = ()

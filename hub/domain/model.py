@@ -261,7 +261,7 @@ class DiagnosticReport(TypedDict, total=False):
 
 
 class Observation(TypedDict, total=False):
-    """One value of a result (OBX). Status and flag always; `value`, `unit`, `referenceRange` only where a site keeps values."""
+    """One value of a result (OBX). Status and flag always; `value`, `unit`, `referenceRange` only with [results] keep_values."""
 
     status: Literal["registered", "preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error", "unknown"]
     code: Coding

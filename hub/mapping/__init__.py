@@ -19,6 +19,7 @@ from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import explain
 from hub.mapping.language import read_maps
 from hub.mapping.row_out import is_outbound
+from hub.mapping.withheld import without_values
 
 SHIPPED = Path(__file__).parent
 
@@ -74,8 +75,10 @@ class MapSet:
         return explain(self._engines["hl7v2"], message, context)
 
 
-def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
+def load_maps(overlay_dirs: Sequence[Path] = (), *, result_values: bool = False) -> MapSet:
     """The shipped maps with the site's folders of `*.toml` laid over them (value maps: their `codes/*.csv`).
+
+    `result_values`: whether what they read of a result's value is kept.
 
     Raises Misconfigured naming the file, the line, what is wrong and what to write instead.
     """
@@ -90,6 +93,9 @@ def load_maps(overlay_dirs: Sequence[Path] = ()) -> MapSet:
             texts[name if not at else f"overlay{at}/{name}"] = text
     for name, text in [*texts.items(), *sorted(code_texts.items())]:
         digest.update(f"{name}\0{text}\0".encode())
+    if result_values:
+        digest.update(b"result values")
     version = digest.hexdigest()[:16]
-    engines: dict[str, Engine] = {maps.source: Engine(maps, codes, version) for maps in read_maps(layers, codes)}
+    made = [maps if result_values else without_values(maps) for maps in read_maps(layers, codes)]
+    engines: dict[str, Engine] = {maps.source: Engine(maps, codes, version) for maps in made}
     return MapSet(version, texts, engines)

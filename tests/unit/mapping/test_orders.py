@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.domain.facts import Key
+from hub.domain.facts import Fact, Key
 from hub.mapping import load_maps
 from tests.unit_kit import CONTEXT, MAPS, PID, PV1, made, message
 
@@ -87,16 +87,29 @@ def test_a_result_names_its_order_and_visit_and_its_values_name_it() -> None:
 def test_values_are_kept_only_where_the_site_says_so(tmp_path: Path) -> None:
     kept = {"value", "unit", "referenceRange"}
     assert not any(kept & fact.values.keys() for fact in made("ORU^R01", *RESULT)["Observation"])
-    (tmp_path / "values.toml").write_text(
-        'source = "hl7v2"\n[block.observation.fields]\n'
-        '"OBX-5" = { to = "value", as = "obx_value", when = { path = "OBX-2", not_in = ["ED", "RP"] } }\n'
-        '"OBX-6" = { to = "unit", as = "cwe_code" }\n"OBX-7" = { to = "referenceRange" }\n'
-    )
-    first, *_ = made("ORU^R01", *RESULT, maps=load_maps([tmp_path]))["Observation"]
+    keeping = load_maps(result_values=True)
+    assert keeping.version != MAPS.version
+    first, *_ = made("ORU^R01", *RESULT, maps=keeping)["Observation"]
     assert {name: first.values[name] for name in kept} == {"value": "7.1", "unit": "10*3/uL", "referenceRange": "4-10"}
     obx = ["OBX|1|CE|A||POS^양성^L|||||||F", "OBX|2|SN|B||>^5|||||||F", "OBX|3|ED|C||^PDF^^Base64^JVBER|||||||F"]
-    more = made("ORU^R01", PID, "OBR|1||F9|X", *obx, maps=load_maps([tmp_path]))["Observation"]
+    more = made("ORU^R01", PID, "OBR|1||F9|X", *obx, maps=keeping)["Observation"]
     assert [fact.values.get("value") for fact in more] == ["양성", ">5", None]
+
+
+def test_no_overlay_keeps_values_by_mistake(tmp_path: Path) -> None:
+    """Rows of a table, and a rule for HL7 that somebody copied."""
+    (tmp_path / "lab.toml").write_text(
+        'source = "row"\n[block.value]\nkind = "Observation"\nkey = "NO"\npatient = "PANO"\n[block.value.fields]\n'
+        '"RESULT" = { to = "value" }\n"FLAG" = { to = "interpretation", each = true }\n[event.LAB]\nblocks = ["value"]\n'
+    )
+    (tmp_path / "old.toml").write_text('source = "hl7v2"\n[block.observation.fields]\n"OBX-5.1" = { to = "value" }\n')
+    row = {"NO": "7", "PANO": "1", "RESULT": "7.1", "FLAG": "N"}
+    for result_values in (False, True):
+        maps = load_maps([tmp_path], result_values=result_values)
+        [fact] = maps.map_row("LAB", row, CONTEXT).facts
+        assert isinstance(fact, Fact)
+        assert ("value" in fact.values, fact.values["interpretation"]) == (result_values, ["N"])
+        assert ("value" in made("ORU^R01", *RESULT, maps=maps)["Observation"][0].values) == result_values
 
 
 def test_a_result_without_a_number_is_known_by_patient_test_and_time() -> None:

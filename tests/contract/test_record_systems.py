@@ -126,11 +126,11 @@ def test_somebody_writes_in_the_emr_at_the_same_time(emr: WatchedEmr) -> None:
     peer_id = str(done.peer_id)
     original, raced = emr._one, []
 
-    def one(request: Request, which: str) -> bytes:
+    def one(request: Request, kind: str, which: str) -> bytes:
         if request.method == "PUT" and not raced:
             raced.append(True)
             emr.put({**emr.patients[which], "maritalStatus": {"text": "기혼"}})
-        return original(request, which)
+        return original(request, kind, which)
 
     emr._one = one  # type: ignore[method-assign]
     record = patient_updated(1).resource | {"telecom": [{"system": "phone", "value": "+821077776666", "use": "mobile"}]}

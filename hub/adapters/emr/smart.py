@@ -150,6 +150,7 @@ class Grant:
         self._token = token
 
     def _ask(self) -> Answer:
+        server = self._server()  # first, because the assertion names it
         form = {
             "grant_type": "client_credentials",
             "scope": self._settings.scope,
@@ -158,7 +159,7 @@ class Grant:
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         try:  # as a write: sent again by itself, it would carry an assertion that the server has seen (jti)
-            return self._server().write("POST", "", headers=headers, body=urlencode(form).encode())
+            return server.write("POST", "", headers=headers, body=urlencode(form).encode())
         except OutcomeUnknown as error:  # a token that got lost does nothing
             raise NotDelivered(error.reason, code=error.code) from None
         except HubError as error:

@@ -49,6 +49,14 @@ CODE_SYSTEMS = {  # HL7 table 0396 -> URI (terminologies-systems.html); KR Core 
     "KCD8": "http://www.hl7korea.or.kr/CodeSystem/kostat-kcd-8",
     "EDI": "http://www.hl7korea.or.kr/CodeSystem/hira-edi-procedure",
 }  # fmt: skip
+_CODE_NAMES = {uri: name for name, uri in reversed(CODE_SYSTEMS.items())}  # the first name of each
+_ALIASES = {  # names of KR Core's drafts, still met (its NamingSystems list both)
+    "http://www.mohw.go.kr/CodeSystem/practitioner-specialty": "http://www.hl7korea.or.kr/CodeSystem/hira-medical-department",
+    "https://biz.kpis.or.kr/CodeSystem/kdcode": "http://www.hl7korea.or.kr/CodeSystem/kpis-kdcode",
+    "https://hira.or.kr/CodeSystem/organization-type": "http://www.hl7korea.or.kr/CodeSystem/hira-healthcare-organization-types",
+    "https://hira.or.kr/knpi": "http://www.hl7korea.or.kr/Identifier/hira-krnpi",
+    "https://mohw.go.kr/CodeSystem/practitioner-license-type": "http://www.hl7korea.or.kr/Identifier/mohw-md-license-id",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,22 @@ class Systems:
             declared.append(unquote(system.removeprefix(_ASSIGNER)))
         declared += [system.removeprefix(prefix) for prefix in ("urn:oid:", "urn:uuid:") if system.startswith(prefix)]
         return list(dict.fromkeys([*declared, system]))
+
+    def assigner(self, system: str) -> str:
+        """Who gave out the numbers of an identifier.system that came in: the way back of `of`."""
+        return self.assigners(_ALIASES.get(system, system))[0]
+
+    def code_name(self, system: str) -> str:
+        """The name that messages have for a Coding.system that came in: the way back of `code_system`, else the URI itself."""
+        system = _ALIASES.get(system, system)
+        declared = next((name for name, uri in self.codes.items() if uri == system), None)
+        if declared is not None:
+            return declared
+        if system.startswith(_CODES):
+            return unquote(system.removeprefix(_CODES))
+        if system.startswith(f"{V2}0"):
+            return f"HL7{system.removeprefix(V2)}"
+        return _CODE_NAMES.get(system, system)
 
     def code_system(self, name: str) -> str | None:
         """Coding.system of a code system's name in a message; None where it names none (L, 99zzz: local codes)."""

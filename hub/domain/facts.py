@@ -36,6 +36,7 @@ class Fact:
     other_keys: tuple[Key, ...] = ()  # further identifiers of the same thing (PID-3 repetitions, SCH-1 beside SCH-2)
     resource_id: str | None = None  # where the front office makes the thing: the id that it gets
     create: bool = True  # False: only change what is known (cancel of a visit never heard of is still created)
+    gone: bool = False  # the system does not have it any more; `values` are then empty
 
 
 @dataclass(slots=True)

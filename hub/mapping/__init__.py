@@ -17,6 +17,8 @@ from hub.domain.facts import Key, Mapped
 from hub.mapping.codes import read_codes
 from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import explain
+from hub.mapping.fhir_keys import Names
+from hub.mapping.fhir_source import FhirEngine
 from hub.mapping.language import read_maps
 from hub.mapping.row_out import is_outbound
 from hub.mapping.withheld import without_values
@@ -60,6 +62,17 @@ class MapSet:
             raise Unmappable(f"no map for table {table}", code="no_map")
         return engine.map_row(table, row, context)
 
+    def handles_fhir(self, event: str) -> bool:
+        """Whether there is a map for that resource type (`Encounter`, `Encounter.deleted`)."""
+        return "fhir" in self._engines and event in self._engines["fhir"].events
+
+    def map_fhir(self, document: Mapping[str, Any], context: Context, names: Names | None = None) -> Mapped:
+        """Facts of one FHIR resource. `names`: how its server names things; by default as the context says. Raises Unmappable."""
+        engine = self._engines.get("fhir")
+        if not isinstance(engine, FhirEngine):
+            raise Unmappable("no map for FHIR resources", code="no_map")
+        return engine.map_resource(document, context, names or Names(context.assigner, context.system))
+
     def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
         """Whose row it is, for lane and search; None where no map says so."""
         engine = self._engines.get("row")
@@ -97,5 +110,7 @@ def load_maps(overlay_dirs: Sequence[Path] = (), *, result_values: bool = False)
         digest.update(b"result values")
     version = digest.hexdigest()[:16]
     made = [maps if result_values else without_values(maps) for maps in read_maps(layers, codes)]
-    engines: dict[str, Engine] = {maps.source: Engine(maps, codes, version) for maps in made}
+    engines: dict[str, Engine] = {
+        maps.source: (FhirEngine if maps.source == "fhir" else Engine)(maps, codes, version) for maps in made
+    }
     return MapSet(version, texts, engines)

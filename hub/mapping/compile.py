@@ -138,6 +138,8 @@ def _reading(rule: Rule) -> Convert:
         return call
     if takes == "parts":
         return lambda raw, reader: call(raw.split(reader.component), reader)
+    if takes == "json":
+        return lambda raw, reader: call(reader.node(raw), reader)
 
     def read(raw: str, reader: Reader) -> Any:
         text = reader.text(narrow(raw, path, reader))
@@ -348,6 +350,11 @@ def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
 
 def _key_path(key: KeyPath) -> FindKeys:
     path, rest, call = key.paths[0], key.paths[1:], key.function.call
+    if key.function.takes == "json":
+        whole = call
+
+        def call(parts: list[str], reader: Reader) -> Any:
+            return whole(reader.node(parts[0]), reader)
 
     def find(group: Group, reader: Reader) -> list[Key]:
         raw = fetch(path, group)

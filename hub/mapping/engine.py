@@ -338,7 +338,7 @@ class Engine:
                 self._snapshot(block, group, segments, reader, facts, default)
             elif spec.fact is not None:
                 for item, _ in items_of(spec, group, segments, block.each_local, reader) if spec.each else ((group, ""),):
-                    facts.extend(_MAKERS[spec.fact](block, item, reader))
+                    facts.extend(MAKERS[spec.fact](block, item, reader))
             elif block.memory is not None and reader.common and not fixed and not default:
                 block.recall_items(group, reader, facts)
             elif spec.each:
@@ -488,7 +488,7 @@ def _links(linked: bool) -> Callable[[CompiledBlock, Group, Reader], list[AnyFac
     return make
 
 
-_MAKERS: dict[str, Callable[[CompiledBlock, Group, Reader], list[AnyFact]]] = {
+MAKERS: dict[str, Callable[[CompiledBlock, Group, Reader], list[AnyFact]]] = {
     "merge": _merges,
     "move": _moves,
     "change_identifier": _changes,

@@ -15,7 +15,7 @@ from typing import Any
 
 from hub.codecs.fhir import is_id, objects
 from hub.codecs.fhir_types import Systems, string
-from hub.codecs.korean import looks_like_rrn
+from hub.codecs.korean import looks_like_rrn, rrn_gender
 from hub.domain.facts import Key
 
 _RELATIVE = re.compile(r"(?:(https?://\S+)/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?\Z")
@@ -48,10 +48,10 @@ class Names:
         if not isinstance(one, Mapping):
             return None
         value = string(one.get("value"))
-        if value is None or looks_like_rrn(value):
-            return None
+        if value is None or looks_like_rrn(value) or (value.endswith("******") and rrn_gender(value)):
+            return None  # a masked one least of all: many have the same
         system = string(one.get("system"))
-        return Key(self.systems.assigners(system)[0] if system else self.assigner, value[:200])
+        return Key(self.systems.assigner(system) if system else self.assigner, value[:200])
 
     def of_resource(self, document: Mapping[str, Any]) -> list[Key]:
         """Every number of a resource, its logical id first."""

@@ -63,6 +63,10 @@ class Reader:
         """A leaf as it stands, registration numbers and all: only for the functions that read birth date and sex off them."""
         return "" if raw == NULL else unescape(raw, self.delimiters, self.codec).strip()
 
+    def node(self, raw: str) -> Any:
+        """What functions that take JSON are given: of FHIR the object behind a raw value."""
+        return raw
+
     def first(self, raw: str) -> str:
         """The first sub-component, as `text`."""
         return self.text(raw.split(self.subcomponent, 1)[0] if self.subcomponent in raw else raw)
@@ -74,12 +78,12 @@ class Reader:
             self.warnings.append(note)
 
 
-Takes = Literal["text", "parts", "field"]
+Takes = Literal["text", "parts", "field", "json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function: `takes` text, parts or field; `gives` a value, an object or a key, for the checks of the language.
+    """A named function: `takes` text, parts, field or (FHIR's) json; `gives` a value, an object or a key; the language checks it.
 
     `pure`: what it gives is immutable and depends on nothing but what it takes, so that the engine may remember it.
     """
@@ -109,7 +113,7 @@ def function(
 @cache
 def functions() -> dict[str, Function]:
     """Every named function: the shipped ones, then those of the site's entry points (which may replace one)."""
-    from hub.mapping import composites, keys  # noqa: F401 they register themselves; they import this module
+    from hub.mapping import composites, fhir_values, keys  # noqa: F401 they register themselves; they import this module
 
     found = dict(_SHIPPED)
     for entry in entry_points(group=GROUP):

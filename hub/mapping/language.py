@@ -1,6 +1,6 @@
 """The map language: TOML -> a checked specification. Errors name the file, the line, what is wrong and what to write.
 
-    source = "hl7v2"                       # or "row"
+    source = "hl7v2"                       # or "row", "fhir"
     [key]      patient = ["PID-3", "PID-2"]            # a named key: the first path that gives a number
     [block.NAME]                           # makes facts of one kind
         kind = "Patient" | snapshot = "nk1" (with kind) | fact = "merge" … | include = ["other", "blocks"]
@@ -23,7 +23,7 @@ from typing import Any, NoReturn, cast
 
 from hub.domain.errors import Misconfigured
 from hub.domain.model import DOCUMENTS, REFERENCES, Kind
-from hub.mapping import toml_lines
+from hub.mapping import fhir_paths, toml_lines
 from hub.mapping.functions import Function, functions
 from hub.mapping.layers import Document
 from hub.mapping.spec import ITEM, Block, Event, KeyPath, KeySpec, Maps, PathSpec, Rule, Source, When
@@ -36,11 +36,12 @@ FACTS: dict[str, tuple[str, ...]] = {  # fact -> the keys that it needs
     "unlink": ("first", "second"),
 }
 SCOPES = ("patient", "visit", "account")
+KEY_FUNCTION: dict[Source, str] = {"hl7v2": "cx_key", "row": "number_key", "fhir": "fhir_key"}  # where a key names none
 _HL7_PATH = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?-(\d+)(?:\((\d+)\))?(?:\.(\d+))?(?:\.(\d+))?\Z")
 _RULE_KEYS = {"to", "as", "codes", "default", "each", "when", "value", "with", "empty"}
 _BLOCK_KEYS = {
     "kind", "snapshot", "fact", "scope", "include", "key", "keys", "other_keys", "patient", "each", "when", "unique", "required",
-    "fields", "default", "within", "refs", "create", "like",
+    "fields", "default", "within", "refs", "create", "gone", "like",
 }  # fmt: skip
 _SEGMENTS = re.compile(r"[A-Z][A-Z0-9]{2}(,[A-Z][A-Z0-9]{2})*\Z")
 _EVENT_KEYS = {"title", "blocks", "after", "each", "set", "default"}
@@ -59,9 +60,9 @@ def read_maps(layers: Iterable[Mapping[str, str]], code_names: Iterable[str]) ->
         for name, text in layer.items():
             data, lines = toml_lines.read(name, text)
             source = data.pop("source", None)
-            if source not in ("hl7v2", "row"):
+            if source not in ("hl7v2", "row", "fhir"):
                 at = lines.get(("source",), 1)
-                raise Misconfigured(f'{name}:{at}: a map file begins with `source = "hl7v2"` or `source = "row"`')
+                raise Misconfigured(f'{name}:{at}: a map file begins with `source = "hl7v2"`, "row" or "fhir"')
             documents.setdefault(source, Document()).lay(name, data, lines)
     return [_Checker(source, document, frozenset(code_names)).check() for source, document in documents.items()]
 
@@ -116,6 +117,8 @@ class _Checker:
 
     def path(self, text: str, path: toml_lines.Path) -> PathSpec:
         text = text.strip()
+        if self.source == "fhir":
+            return self.fhir_path(text, path)
         if text == ITEM or text.startswith(ITEM + "."):
             parts = text.split(".")[1:]
             if len(parts) > 2 or not all(part.isdigit() for part in parts):
@@ -132,6 +135,13 @@ class _Checker:
         segment, *numbers_text = match.groups()
         return PathSpec(text, segment, *(int(number) if number else 0 for number in numbers_text))
 
+    def fhir_path(self, text: str, path: toml_lines.Path) -> PathSpec:
+        try:
+            fhir_paths.steps(text)
+        except ValueError:
+            self.fail(path, f"`{text}` is no FHIR path; write names with dots: `name.given`, `extension[URL].valueCode`")
+        return PathSpec(text, text)
+
     def function(self, name: object, path: toml_lines.Path, key: bool) -> Function:
         if not isinstance(name, str) or name not in self.functions:
             self.fail(path, f"no function `{name}`{_meant(str(name), self.functions)}")
@@ -139,6 +149,8 @@ class _Checker:
         if (found.gives == "key") != key:
             other = "a key" if key else "a value"
             self.fail(path, f"function `{name}` does not give {other}")
+        if found.takes == "json" and self.source != "fhir":
+            self.fail(path, f'function `{name}` reads FHIR; it is for maps of `source = "fhir"`')
         return found
 
     def when(self, data: object, path: toml_lines.Path) -> When | None:
@@ -163,7 +175,7 @@ class _Checker:
             return self.named[spec]
         found: list[KeyPath] = []
         for entry in spec if isinstance(spec, list) else [spec]:
-            name = "cx_key" if self.source == "hl7v2" else "number_key"
+            name = KEY_FUNCTION[self.source]
             where = entry
             if isinstance(entry, dict):
                 self.only(entry, {"path", "as"}, path)
@@ -215,6 +227,7 @@ class _Checker:
             within=self.each_path(self.text(spec["within"], (*at, "within")), (*at, "within")) if "within" in spec else None,
             refs=self.refs(spec, kind, at),
             create=bool(spec.get("create", True)),
+            gone=bool(spec.get("gone", False)),
         )
 
     def like(self, spec: dict[str, Any], at: toml_lines.Path) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from hub.domain.model import Kind
 from hub.mapping.functions import Function
 
-Source = Literal["hl7v2", "row"]
+Source = Literal["hl7v2", "row", "fhir"]
 ITEM = "*"  # the repetition that a block's `each` stands at
 
 
 @dataclass(frozen=True, slots=True)
 class PathSpec:
-    """One place: a field of a segment, a column, or (`segment` "*") the item of `each`. 0 means "not said".
+    """One place: a field of a segment, a column or FHIR path, or (`segment` "*") the item of `each`. 0 means "not said".
 
     `segment` may be several, "ORC,OBR", in an `each`: an item begins at any of them that follows none of the later ones.
     """
@@ -91,6 +91,7 @@ class Block:
     within: PathSpec | None = None  # the segments that a group of items belongs to, where `each` is one of several in it
     refs: Mapping[str, KeySpec] = field(default_factory=dict)  # field -> the number of the thing that it names
     create: bool = True  # False: only of what is known
+    gone: bool = False  # the source has deleted it
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.adapters.ocs.hl7_out import ANSWERS, DONE, NO, RETRY, TAKEN, check_answers, read_answer
+from hub.adapters.raw import recode
 from hub.adapters.settings import read_table
 from hub.codecs.hl7v2 import peek
 from hub.config import option
@@ -40,6 +41,7 @@ class Settings:
 
     host: str = option(doc="where the receiver listens")
     port: int = option(doc="its port", low=1, high=65535)
+    charset: str = option("", doc=recode.OPTION)
     answers: dict[str, str] = option(dict, doc='what an answer means here: { "AE.207" = "retry", "AR" = "refused" }')
     connections: int = option(1, doc="connections at a time; each has one message in flight", low=1, high=16)
     connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=15)
@@ -52,6 +54,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_answers(self.answers)
+        recode.check(self.charset)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:
@@ -66,6 +69,7 @@ class RawMllpTarget:
 
     def __init__(self, settings: Settings) -> None:
         s = settings
+        self._charset = s.charset
         self._answers = {**ANSWERS, **s.answers}
         context = None
         if s.tls or s.ca_file or s.cert_file:
@@ -81,14 +85,15 @@ class RawMllpTarget:
         self._pool = MllpPool(client, s.connections, s.timeout_seconds, peer=PEER)
 
     def send(self, message: Outbound) -> Delivered:
-        body = message.as_received
+        charset = self._charset or message.charset or "utf-8"
+        body = recode.in_charset(message, self._charset)
         try:
-            control_id = peek(body, message.charset or "utf-8").control_id
+            control_id = peek(body, charset).control_id
         except Unreadable:
             raise Refused("it is no HL7 v2 message: MLLP cannot carry it", code="no_hl7") from None
         try:
             with self._pool.client() as client:
-                return self._judge(body, client.send(body, control_id), message.charset)
+                return self._judge(body, client.send(body, control_id), charset)
         except HubError as error:
             error.sent = body
             raise
@@ -105,7 +110,7 @@ class RawMllpTarget:
         self._pool.close()
 
     def _judge(self, body: bytes, answer: bytes, charset: str) -> Delivered:
-        code, error_code = read_answer(answer, charset or "utf-8")
+        code, error_code = read_answer(answer, charset)
         meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
         detail = f"{code} {error_code}".strip()
         if meaning in (DONE, TAKEN):

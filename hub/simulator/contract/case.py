@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +64,7 @@ class Case:
     arm: Callable[[Any, Fault], None] = lambda peer, fault: peer.misbehave(fault)
     same_bytes: bool = True  # the same message is the same bytes again
     timeout: float = 0.5  # seconds that one call waits for an answer
+    faults: Collection[Fault] = tuple(Fault)  # those that its peer can show: a folder is not half open
 
     def expect(self, fault: Fault) -> Expect:
         return self.expected.get(fault, EXPECTED[fault])
@@ -71,6 +72,8 @@ class Case:
     def build(self, peer: Any, **more: Any) -> Target:
         if self.target is not None:
             return self.target(peer)
+        if "timeout_seconds" in more and "timeout_seconds" not in {f.name for f in fields(self.module.Settings)}:
+            del more["timeout_seconds"]  # it waits for nobody: a folder
         target: Target = self.module.build(self.module.Settings.from_table({**self.table(peer), **more}))
         return target
 
@@ -109,3 +112,15 @@ def patient_updated(n: int, **more: Any) -> Outbound:
         "patient": record,
     }
     return Outbound(**{**values, **more})
+
+
+def message_received(n: int, **more: Any) -> Outbound:
+    """The n-th message that is passed through as it came: an ADT^A08 of a patient of their own."""
+    segments = [
+        f"MSH|^~\\&|OCS|HOSP|HUB|HOSP|20261122090000||ADT^A08|C{n:08d}|P|2.5|||||KOR|UNICODE UTF-8",
+        "EVN|A08|20261122090000",
+        f"PID|1||{NUMBER}-{n}^^^HOSP^MR||{FAMILY}^{GIVEN}||19870504|M|||테헤란로 1^^{CITY}^^06236^KR||{RAW_PHONE}~^NET^^{EMAIL}",
+    ]
+    nothing: dict[str, Any] = {"kind": "", "resource_id": "", "resource": {}, "changed": [], "patient_id": "", "patient": {}}
+    body = "\r".join([*segments, ""]).encode()
+    return patient_updated(n, **{"type": "ADT^A08", **nothing, "body": body, "charset": "utf-8", **more})

@@ -8,12 +8,16 @@ from types import ModuleType
 from typing import Any
 
 from hub.bootstrap import kinds, routing
+from hub.codecs import fhir_incoming
+from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
 from hub.config import Channel, Config
+from hub.config.model import FhirSection
 from hub.domain.errors import HubError, Misconfigured
 from hub.domain.facts import Mapped
-from hub.domain.ports import Listener, Manifest, Source, Target
+from hub.domain.ports import Listener, Manifest, Pinged, Source, Target
 from hub.mapping import Context, MapSet
+from hub.mapping.fhir_keys import Names
 from hub.sync.apply import InboundChannel
 from hub.sync.breaker import Breaker
 from hub.sync.deliver import OutboundChannel
@@ -73,6 +77,22 @@ def build_source(channel: Channel) -> Source:
     return source
 
 
+class AskedOnce:
+    """A polled channel's source, built for a ping and closed after it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def ping(self) -> str:
+        source = build_source(self._channel)
+        try:
+            if not isinstance(source, Pinged):
+                raise Misconfigured(f"{self._channel.name} ({self._channel.adapter}) is polled: hub check looks at its settings")
+            return source.ping()
+        finally:
+            source.close()
+
+
 def build_listener(channel: Channel) -> Listener:
     listener: Listener = module_of(channel).build(settings_of(channel), channel.name)
     return listener
@@ -120,15 +140,41 @@ class RowMapper:
         return self._maps.map_row(name, row, Context(channel.assigner, channel.system, channel.timezone, received_at))
 
 
+class FhirMapper:
+    """A FHIR resource's body -> facts."""
+
+    def __init__(self, channel: Channel, maps: MapSet, names: Names) -> None:
+        self._maps = maps
+        self._channel = channel
+        self.names = names
+
+    def context(self, received_at: int) -> Context:
+        return Context(self._channel.assigner, self._channel.system, self._channel.timezone, received_at)
+
+    def __call__(self, body: bytes, event: str, received_at: int) -> Mapped | None:
+        if not self._maps.handles_fhir(event):
+            return None
+        return self._maps.map_fhir(fhir_incoming.read(body), self.context(received_at), self.names)
+
+
+def fhir_names(channel: Channel, fhir: FhirSection) -> Names:
+    """How the FHIR server behind a channel names things: what the channel says, over what [fhir] says."""
+    own = getattr(settings_of(channel), "identifier_systems", {})
+    return Names(channel.assigner, channel.system, Systems({**fhir.systems, **own}, fhir.code_systems))
+
+
 def form_of(channel: Channel) -> str:
-    """What its messages are: hl7v2 or row."""
+    """What its messages are: hl7v2, row or fhir."""
     return str(getattr(settings_of(channel), "form", manifest_of(channel).form))
 
 
-def mapper(channel: Channel, maps: MapSet) -> Hl7Mapper | RowMapper:
+def mapper(channel: Channel, maps: MapSet, fhir: FhirSection) -> Hl7Mapper | RowMapper | FhirMapper:
     """By what the channel's messages are: its adapter's form, or what its settings say of it."""
-    if form_of(channel) == "row":
+    form = form_of(channel)
+    if form == "row":
         return RowMapper(channel, maps)
+    if form == "fhir":
+        return FhirMapper(channel, maps, fhir_names(channel, fhir))
     return Hl7Mapper(channel, getattr(settings_of(channel), "charset", "utf-8"), maps)
 
 
@@ -137,7 +183,7 @@ def inbound(config: Config, maps: MapSet) -> dict[str, InboundChannel]:
     found = {}
     for name, channel in config.channels.items():
         if manifest_of(channel).direction == "in":
-            found[name] = InboundChannel(name, channel.system, mapper(channel, maps), channel.on_dead)
+            found[name] = InboundChannel(name, channel.system, mapper(channel, maps, config.fhir), channel.on_dead)
     return found
 
 

@@ -121,7 +121,11 @@ class Canon:
         if source is not None and is_late(origin.event_at, source.event_at):
             self._late(resource, fact, source, origin, applied)
             return
+        if fact.gone:
+            self._gone(resource, source, origin, applied)
+            return
         moved = resource.version > 0 and self._follow_owner(resource, fact, source, origin, applied)
+        back, resource.status = resource.status == "removed", "active" if resource.status == "removed" else resource.status
         for key in (fact.key, *fact.other_keys):
             self._claim_key(fact, key, resource, applied)
         known = source.data if source else {}
@@ -141,8 +145,23 @@ class Canon:
         version = resource.version
         if values or not version:
             self.settle(resource, origin, applied, values)
-        if moved and resource.version == version:
+        if (moved or back) and resource.version == version:
             self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.updated")
+        if resource.kind == "RelatedPerson" and resource.patient_id:
+            self._relationship(resource, resource.patient_id, origin, applied)
+
+    def _gone(self, resource: Resource, source: Source | None, origin: Origin, applied: Applied) -> None:
+        """A system has deleted it: it is withdrawn, unless another system still tells of it; then only this one's word goes."""
+        if source is None:
+            applied.notes.append(f"unknown_{resource.kind.lower()}")
+            return
+        source.event_at, source.touched = max(source.event_at, origin.event_at), True
+        if any(other.system != origin.system for other in self.work.sources_of(resource.id, resource.kind)):
+            said = dict.fromkeys(name for name, value in source.data.items() if value is not None)
+            self._heard(source, said, {}, origin)
+            self.settle(resource, origin, applied, said)
+        elif resource.status == "active":
+            self._remove(resource, origin, applied)
 
     def _late(self, resource: Resource, fact: Fact, source: Source, origin: Origin, applied: Applied) -> None:
         """An older word changes nothing; but a system that is told of by two doors (its messages and its tables) may be read
@@ -395,22 +414,23 @@ class Canon:
                 )
             self.revise(match, document, origin, applied)
             if snap.kind == "RelatedPerson":
-                self._relationship(match, patient, origin, applied)
+                self._relationship(match, patient.id, origin, applied)
         for gone in unmatched:
             self._remove(gone, origin, applied)
 
-    def _relationship(self, person: Resource, patient: Resource, origin: Origin, applied: Applied) -> None:
+    def _relationship(self, person: Resource, patient_id: str, origin: Origin, applied: Applied) -> None:
         """RelatedPerson says who; Relationship says what they are to the patient."""
         related = f"RelatedPerson/{person.id}"
-        known = next((r for r in self.work.children(patient.id, ("Relationship",)) if r.data.get("related") == related), None)
+        known = next((r for r in self.work.children(patient_id, ("Relationship",)) if r.data.get("related") == related), None)
         if known is None:
             known = self.work.add(
-                Resource(new_id(), "Relationship", patient.id, person.patient_key, 0, "active", 0, {}, self.now, new=True)
+                Resource(new_id(), "Relationship", patient_id, person.patient_key, 0, "active", 0, {}, self.now, new=True)
             )
-        document = {"patient": f"Patient/{patient.id}", "related": related}
+        back, known.status = known.status == "removed", "active"
+        document = {"patient": f"Patient/{patient_id}", "related": related}
         code = (person.data.get("relationship") or {}).get("code")
         document |= {k: v for k, v in (("code", code), ("role", person.data.get("role"))) if v}
-        self.revise(known, document, origin, applied)
+        self.revise(known, document, origin, applied, type_="relationship.updated" if back else "")
 
     def _remove(self, resource: Resource, origin: Origin, applied: Applied) -> None:
         resource.status = "removed"

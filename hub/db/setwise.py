@@ -47,6 +47,8 @@ SPECS: tuple[Spec, ...] = (
          ("patient_id", "patient_key", "version", "status", "sort_at", "data", "updated_at")),
     Spec(r.IdentifierNew, "identifier"),
     Spec(r.IdentifierRow, "identifier", "upsert", ("kind", "assigner", "value"), ("resource_id",)),
+    Spec(r.AwaitedGone, "awaited", "delete", ("kind", "assigner", "value")),
+    Spec(r.AwaitedRow, "awaited", "upsert", ("kind", "assigner", "value", "resource_id")),
     Spec(r.SourceRow, "source_record", "upsert", ("kind", "system", "key"),
          ("resource_id", "patient_key", "data", "lineage", "event_at", "message_id", "channel")),
     Spec(r.SourceTouched, "source_heard", "upsert", ("kind", "system", "key"), ("event_at",)),

@@ -227,6 +227,13 @@ class SqlTx:
             pairs, keys_json(pairs),
         )  # fmt: skip
 
+    def awaiting(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT a.kind, a.assigner, a.value, a.resource_id FROM {keys} {cross} awaited a"
+            " ON a.kind = k.value->>0 AND a.assigner = k.value->>1 AND a.value = k.value->>2",
+            keys,
+        )
+
     def resources(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
         return self._set(
             f"SELECT {_RESOURCE} FROM {{keys}} {{cross}} resource r ON r.id = k.value->>0 ORDER BY r.id"

@@ -219,6 +219,17 @@ identifier = Table(
     sqlite_with_rowid=False,
 )
 
+awaited = Table(  # what names another thing by a number under which nothing is known yet: found when that is told of
+    "awaited",
+    metadata,
+    Column("kind", TEXT, nullable=False),
+    Column("assigner", TEXT, nullable=False),
+    Column("value", TEXT, nullable=False),
+    Column("resource_id", TEXT, nullable=False),
+    PrimaryKeyConstraint("kind", "assigner", "value", "resource_id"),
+    sqlite_with_rowid=False,
+)
+
 term = Table(  # what a patient can be searched by: normalised
     "term",
     metadata,

@@ -172,6 +172,23 @@ class IdentifierRow(NamedTuple):
     type: str
 
 
+class AwaitedRow(NamedTuple):
+    """This resource names another thing by a number that nothing is known under yet. Inserts, unless it is there."""
+
+    kind: str
+    assigner: str
+    value: str
+    resource_id: str
+
+
+class AwaitedGone(NamedTuple):
+    """It is known now: nobody waits for this number any more."""
+
+    kind: str
+    assigner: str
+    value: str
+
+
 class TermRow(NamedTuple):
     kind: str
     value: str
@@ -259,6 +276,6 @@ class AlertRow(NamedTuple):
 
 Row = (
     MessageRow | WorkRow | WorkDone | WorkState | DedupeRow | DedupeNew | AnsweredRow | OutcomeRow | TallyRow | AttemptRow
-    | SourceRow | SourceTouched | ResourceRow | IdentifierNew | IdentifierRow | TermRow | TermsGone | ChangeRow | LinkHistoryRow
-    | LinkKeyRow | SentFieldRow | MarkRow | EntryDraft | AlertRow
+    | SourceRow | SourceTouched | ResourceRow | IdentifierNew | IdentifierRow | AwaitedRow | AwaitedGone | TermRow | TermsGone
+    | ChangeRow | LinkHistoryRow | LinkKeyRow | SentFieldRow | MarkRow | EntryDraft | AlertRow
 )  # fmt: skip

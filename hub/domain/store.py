@@ -139,6 +139,10 @@ class Tx(Protocol):
         """All identifiers that point to, or are at home with, these resources."""
         ...
 
+    def awaiting(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str, str]]:
+        """(kind, assigner, value) -> these, and the id of each resource that names a thing by that number in vain."""
+        ...
+
     def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:
         """Locks these resources (`written` ones for writing) in key order.
 

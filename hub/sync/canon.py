@@ -105,6 +105,9 @@ class Canon:
                 self._fact(fact, origin, applied)
             elif isinstance(fact, Snapshot):
                 self._snapshot(fact, origin, applied)
+        if self.work.awaited:
+            for waiting in self.work.met():  # what named this by its number before it was told of
+                self.settle(waiting, origin, applied, ())
         return applied
 
     # -- one thing ------------------------------------------------------------------------------------------------
@@ -285,7 +288,7 @@ class Canon:
         document = (
             assemble(flat) if resource.kind == "Patient" else assemble_period(flat) if resource.kind == "Encounter" else flat
         )
-        self._resolve_parties(document)
+        self._resolve_parties(resource, document)
         self.revise(resource, document, origin, applied)
 
     def _patient_names(self, resource: Resource, sources: list[Source], names: Iterable[str]) -> set[str]:
@@ -341,15 +344,18 @@ class Canon:
         pointer = self.work.pointers.get((resource.kind, assigner, value))
         return pointer is None or pointer.home_id == resource.id
 
-    def _resolve_parties(self, document: dict[str, Any]) -> None:
+    def _resolve_parties(self, resource: Resource, document: dict[str, Any]) -> None:
         """Names the Practitioner resources; on copies, because the source record keeps what the source said."""
         if "participant" in document:
             document["participant"] = [self._resolved(party) for party in document["participant"]]
         for name, kind in REFERENCES.items():
             if name in document:
-                found = self.work.find(kind, _key_of(document[name]["identifier"]))
+                key = _key_of(document[name]["identifier"])
+                found = self.work.find(kind, key)
                 if found is not None:
                     document[name] = {**document[name], "reference": f"{kind}/{found.id}"}
+                elif "reference" not in document[name]:
+                    self.work.wait(kind, key, resource.id)
 
     def _resolved(self, party: dict[str, Any]) -> dict[str, Any]:
         identifier = party.get("identifier")

@@ -15,8 +15,10 @@ import orjson
 
 from hub.domain.errors import TryAgain, Unmappable
 from hub.domain.facts import Key
-from hub.domain.model import LISTED, OWNED
+from hub.domain.model import LISTED, OWNED, REFERENCES
 from hub.domain.rows import (
+    AwaitedGone,
+    AwaitedRow,
     IdentifierNew,
     IdentifierRow,
     ResourceRow,
@@ -28,6 +30,8 @@ from hub.domain.rows import (
 )
 from hub.domain.search import terms
 from hub.domain.store import Tx
+
+NAMED = frozenset(REFERENCES.values())  # kinds that others name by a number
 
 
 @dataclass(slots=True)
@@ -108,6 +112,9 @@ class Workspace:
     by_resource: dict[str, list[Source]] = field(default_factory=dict)
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     stood: dict[Key, tuple[str, tuple[int, str | None]]] = field(default_factory=dict)
+    awaited: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)  # number -> who names it, and nothing is there
+    _waits: list[AwaitedRow] = field(default_factory=list)
+    _met: set[tuple[str, str, str]] = field(default_factory=set)  # awaited no more
     _asked: set[tuple[str, str, str]] = field(default_factory=set)
     _sourced: set[str] = field(default_factory=set)  # resources whose source records are loaded
     _children: dict[str, list[Resource]] = field(default_factory=dict)
@@ -123,10 +130,18 @@ class Workspace:
         for kind, assigner, value, resource_id, home_id, type_ in self.tx.identifiers(fresh):
             self.pointers[kind, assigner, value] = Pointer(resource_id, home_id, type_)
             ids.append(resource_id)
+        ids += self._load_awaiting([k for k in fresh if k[0] in NAMED and k not in self.pointers])
         self.load_resources(ids)
         away = [k for k in fresh if k in self.pointers and self.pointers[k].resource_id != self.pointers[k].home_id]
         if away and any(self.pointers[r[0], r[1], r[2]].resource_id != r[3] for r in self.tx.identifiers(away)):
             raise TryAgain("a merge was taken back at the same time")
+
+    def _load_awaiting(self, keys: Sequence[tuple[str, str, str]]) -> list[str]:
+        """Who has been waiting for numbers that are new."""
+        rows = self.tx.awaiting(keys) if keys else []
+        for kind, assigner, value, resource_id in rows:
+            self.awaited.setdefault((kind, assigner, value), []).append(resource_id)
+        return [row[3] for row in rows]
 
     def load_resources(self, ids: Iterable[str]) -> None:
         """Loads and locks these resources and their source records."""
@@ -227,6 +242,24 @@ class Workspace:
         elif pointer.resource_id != resource_id:
             pointer.resource_id, pointer.dirty = resource_id, True
 
+    def wait(self, kind: str, key: Key, resource_id: str) -> None:
+        """The resource names a thing by this number: if it was looked up and nothing is known under it, it is remembered."""
+        full = (kind, key.assigner, key.value)
+        if full in self.pointers or full not in self._asked:
+            return
+        waiting = self.awaited.setdefault(full, [])
+        if resource_id not in waiting:
+            waiting.append(resource_id)
+            self._waits.append(AwaitedRow(kind, key.assigner, key.value, resource_id))
+
+    def met(self) -> list[Resource]:
+        """Those who waited for a number that is known now; each once."""
+        found: dict[str, Resource] = {}
+        for full in [full for full in self.awaited if full in self.pointers]:
+            found |= {id_: self.resources[id_] for id_ in self.awaited.pop(full) if id_ in self.resources}
+            self._met.add(full)
+        return list(found.values())
+
     def add(self, resource: Resource) -> Resource:
         self.resources[resource.id] = resource
         if resource.patient_id in self._children and resource.patient_id != resource.id:
@@ -277,6 +310,8 @@ class Workspace:
                 rows.append(IdentifierNew(kind, assigner, value, p.resource_id, p.home_id, p.type))
             elif p.dirty:
                 rows.append(IdentifierRow(kind, assigner, value, p.resource_id, p.home_id, p.type))
+        rows += [AwaitedGone(*full) for full in sorted(self._met)]
+        rows += [wait for wait in self._waits if wait[:3] not in self._met]
         for source in self.sources.values():
             if source.dirty:
                 rows.append(source.row())

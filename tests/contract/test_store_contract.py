@@ -15,6 +15,8 @@ from hub.domain.errors import TryAgain
 from hub.domain.rows import (
     FOREVER,
     AlertRow,
+    AwaitedGone,
+    AwaitedRow,
     ChangeRow,
     DedupeRow,
     EntryDraft,
@@ -316,6 +318,19 @@ def test_identifiers_are_found_by_key_and_by_what_they_stand_for(store: Store) -
         assert tx.identifiers([("Patient", "H", "2"), ("Patient", "H", "3")]) == [("Patient", "H", "2", "p1", "p2", "")]
         assert sorted(i[2] for i in tx.identifiers_of(["p1"])) == ["1", "2"]
         assert [i[2] for i in tx.identifiers_of(["p2"])] == ["2"]  # at home there
+
+
+def test_who_names_a_thing_in_vain_is_remembered_once_until_it_is_there(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.write([AwaitedRow("Encounter", "H", "V1", "o1"), AwaitedRow("Encounter", "H", "V1", "o2")])
+        tx.write([AwaitedRow("Encounter", "H", "V1", "o1"), AwaitedRow("Encounter", "H", "V2", "o1")])
+    with store.transaction() as tx:
+        found = tx.awaiting([("Encounter", "H", "V1"), ("ServiceRequest", "H", "V1")])
+        assert sorted(found) == [("Encounter", "H", "V1", "o1"), ("Encounter", "H", "V1", "o2")]
+        tx.write([AwaitedGone("Encounter", "H", "V1")])
+    with store.snapshot() as tx:
+        assert tx.awaiting([("Encounter", "H", "V1"), ("Encounter", "H", "V2")]) == [("Encounter", "H", "V2", "o1")]
+        assert tx.awaiting([]) == []
 
 
 def test_two_who_make_the_same_identifier_at_once_try_again(store: Store) -> None:

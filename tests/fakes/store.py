@@ -227,6 +227,10 @@ class FakeTx:
     def identifiers_of(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
         return [_identifier(x) for x in self._rows("identifier") if {x["resource_id"], x["home_id"]} & set(resource_ids)]
 
+    def awaiting(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
+        wanted = {tuple(key) for key in keys}
+        return [key for key in self._table("awaited") if key[:3] in wanted]
+
     def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:
         for id_, (version, patient_id) in versions.items():
             x = self._table("resource").get((id_,))

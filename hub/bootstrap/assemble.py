@@ -14,7 +14,7 @@ from hub.db.audit_writer import AuditLog
 from hub.db.crypt import KeyRing
 from hub.db.engine import make_engine, make_write_engine, parse_url, write_turn
 from hub.db.store import SqlStore
-from hub.domain.ports import Target
+from hub.domain.ports import Pinged, Target
 from hub.mapping import MapSet, load_maps
 from hub.sync.apply import Applier, InboundChannel
 from hub.sync.authority import Authority, overridden
@@ -48,7 +48,7 @@ class Hub:
         self.write_engine = make_write_engine(self.url, self.turn, self.engine)
         self.audit = AuditLog(self.write_engine)
         self.front_office = FrontOfficeService(self.store, lambda: self._routes, lambda: self._authority, self.buckets)
-        self.operations = OperationsService(self.store, lambda: self.config.channels, self.target)
+        self.operations = OperationsService(self.store, lambda: self.config.channels, self.asked)
 
     # -- configuration --------------------------------------------------------------------------------------------
 
@@ -89,6 +89,11 @@ class Hub:
 
     def target(self, name: str) -> Target:
         return self.targets()[name].target
+
+    def asked(self, name: str) -> Pinged:
+        """Whom a ping of this channel asks; KeyError: nobody."""
+        polled = channels.polled(self.config)
+        return channels.AskedOnce(polled[name]) if name in polled else self.target(name)
 
     def intake(self) -> IntakeService:
         return IntakeService(self.store, self.keys, _Live(lambda: self._policies), self.buckets, lambda: self._passages)

@@ -32,7 +32,9 @@ class Asked:
         self.receipts: list[Receipt] = []  # of the messages that were stored last
         self._hub = hub
         self._intake = hub.intake()
-        self.feed = PolledFeed(name, hub.store, hub.keys, self, self._patient_of, ending)
+        self.feed = PolledFeed(
+            name, hub.store, hub.keys, self, self._patient_of, ending, channels.fhir_names(self.channel, hub.config.fhir)
+        )
 
     def load(self, where: Sequence[Any], room: Callable[[], None]) -> Load:
         return Load(self.source, self.feed, self._hub.keys, self.kind, where, room)

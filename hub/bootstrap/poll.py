@@ -17,7 +17,7 @@ from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.limits import why_full
 from hub.config import Channel
-from hub.domain.errors import HubError, TryAgain
+from hub.domain.errors import HubError, NotDelivered, TryAgain
 from hub.domain.facts import Key
 from hub.domain.ports import Receipt, Received, Source
 from hub.domain.rows import AlertRow
@@ -31,6 +31,7 @@ END_SECONDS = 5.0
 HANG_SECONDS = 600.0  # without a sign of life from a channel: some drivers wait for ever for a server that says nothing
 ALERT = "poll_failing"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # after a failure; twice as long each time
+LONGEST_ASKED = 3600.0  # that a source may ask us to wait (Retry-After)
 
 
 class Pollers:
@@ -86,7 +87,9 @@ class Poller(threading.Thread):
         self._hub = hub
         self._stored = stored
         self._intake: IntakeService = hub.intake()
-        self._feed = PolledFeed(channel.name, hub.store, hub.keys, self, self.patient_of, self._ending)
+        self._feed = PolledFeed(
+            channel.name, hub.store, hub.keys, self, self.patient_of, self._ending, channels.fhir_names(channel, hub.config.fhir)
+        )
         self._source: Source | None = None
         self._trouble = ""
         self._failures = 0
@@ -128,7 +131,8 @@ class Poller(threading.Thread):
             pause = self._source.pause_seconds
             self._recovered()
         except HubError as error:
-            return self._failed(error.reason)
+            asked = error.retry_after if isinstance(error, NotDelivered) and error.retry_after else 0.0
+            return max(self._failed(error.reason), min(asked, LONGEST_ASKED))
         except Exception as error:  # noqa: BLE001 - our bug in one channel must not end the others
             _log.exception("a poll failed in a way that nobody foresaw", extra={"channel": self.channel.name})
             return self._failed(f"internal error ({type(error).__name__})")

@@ -24,10 +24,10 @@ from hub.cli.common import (
     say,
 )
 from hub.config import Channel, load
-from hub.domain.errors import NotFound
+from hub.domain.errors import Misconfigured, NotFound
 from hub.domain.ports import Manifest
 
-app = typer.Typer(no_args_is_help=True, help="Channels: list, kinds, pause, resume, ping.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="Channels: list, kinds, pause, resume, ping, jwks.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The channel's name in hub.toml.")]
 
 
@@ -125,13 +125,29 @@ def resume(name: Name, reason: ReasonOption, config: ConfigOption = DEFAULT_CONF
 
 @app.command()
 def ping(name: Name, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Ask an outbound channel's target whether it is there (a webhook gets a test event); audited.
+    """Ask a channel's target or source whether it is there, and can what it is asked for (a webhook gets a test event); audited.
 
     Example:  hub channel ping crm-webhook
     """
     with opened(config) as hub:
         answer = hub.operations.ping(_known(hub.config.channels, name), actor=actor())
     say(f"{name}: {answer}", GOOD)
+
+
+@app.command()
+def jwks(name: Name, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show the public key of a channel that signs for its tokens (SMART Backend Services), for the EMR to register.
+
+    Example:  hub channel jwks emr > jwks.json
+    """
+    from hub.adapters.emr import smart
+    from hub.bootstrap.channels import settings_of
+
+    channels = load(config).channels
+    settings = settings_of(channels[_known(channels, name)])
+    if not isinstance(settings, smart.SmartSettings):
+        raise Misconfigured(f"{name} shows no token: only adapters of emr have a private_key")
+    print_json(smart.jwks(settings))
 
 
 def _known(channels: Mapping[str, Channel], name: str) -> str:

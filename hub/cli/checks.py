@@ -185,8 +185,9 @@ def _broker(url: str) -> Finding:
 
 
 def targets(config: Config) -> list[Finding]:
-    """Every enabled outbound channel, asked whether its target is there."""
+    """Every enabled channel that asks others by itself, asked whether its target or source is there."""
     from hub.bootstrap import channels
+    from hub.domain.ports import Pinged
 
     found: list[Finding] = []
     for channel in config.channels.values():
@@ -197,6 +198,13 @@ def targets(config: Config) -> list[Finding]:
                     found.append(Finding(f"target {channel.name}", True, target.ping()))
                 finally:
                     target.close()
+            elif channels.manifest_of(channel).polled and channel.enabled:
+                source = channels.build_source(channel)
+                try:
+                    if isinstance(source, Pinged):
+                        found.append(Finding(f"source {channel.name}", True, source.ping()))
+                finally:
+                    source.close()
         except HubError as error:
             found.append(Finding(f"target {channel.name}", False, error.reason))
         except ConfigError:

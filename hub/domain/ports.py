@@ -253,6 +253,15 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Pinged(Protocol):
+    """A target; or a polled source that can say of its server what it is, and what it cannot do as the channel is set."""
+
+    def ping(self) -> str:
+        """A line for people. Raises HubError."""
+        ...
+
+
 class Condition(NamedTuple):
     """One condition of a load: a column (or search parameter), and a value that is bound, never written into a statement."""
 
@@ -312,7 +321,7 @@ class Manifest:
     protocol: str
     handles: tuple[str, ...] = ()  # out: change types it can carry ("patient.updated", "appointment.*")
     polled: bool = False  # in: `build` gives a Source, not a Listener
-    form: str = "hl7v2"  # in: what its messages are, hl7v2 or row; a setting `form` of the adapter wins
+    form: str = "hl7v2"  # in: what its messages are, hl7v2, row or fhir; a setting `form` of the adapter wins
     kit: int = 1  # the KIT that it was written for
 
 

@@ -9,7 +9,7 @@ from hub.audit.actions import Action
 from hub.audit.entry import detail_text
 from hub.domain.errors import Misconfigured, NotFound
 from hub.domain.lifecycle import IllegalStep, Outcome, State, Step, after
-from hub.domain.ports import Target
+from hub.domain.ports import Pinged
 from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
 from hub.domain.store import Store, Tx
 from hub.sync.record import reason_text
@@ -18,7 +18,7 @@ from hub.sync.record import reason_text
 class OperationsService:
     """hub.domain.ports.Operations."""
 
-    def __init__(self, store: Store, channels: Callable[[], Mapping[str, Any]], target: Callable[[str], Target]) -> None:
+    def __init__(self, store: Store, channels: Callable[[], Mapping[str, Any]], target: Callable[[str], Pinged]) -> None:
         """`channels`: configured names; `target`: builds the named channel's target, for a ping."""
         self._store = store
         self._channels = channels

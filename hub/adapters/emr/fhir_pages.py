@@ -1,0 +1,141 @@
+"""What a FHIR server answers page by page: searches and histories (FHIR R4 http.html#paging, #history), read and judged.
+
+A page is asked for by the server's own link, opaque as it is, and only below the address that we were given. A server may
+let links expire (410), give the same one for ever, or repeat and leave out what changed meanwhile: callers are told of the
+first two, and live with the third (hub/adapters/emr/fhir_pull.py).
+"""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from hub import log
+from hub.adapters.emr.fhir_client import FhirClient, kept
+from hub.codecs import fhir
+from hub.codecs.fhir_incoming import tombstone
+from hub.domain.errors import Misconfigured, NotDelivered
+from hub.transport.http import Answer
+
+_log = log.get(__name__)
+Query = Sequence[tuple[str, str]]
+
+
+class ExpiredError(NotDelivered):
+    """The server has forgotten the search that a link belongs to (410): to be asked anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a kind. Times in ms since 1970 UTC, by the server's clock."""
+
+    resources: list[fhir.Document]  # matches; of a history every version, the newest first, deletions as tombstones
+    moments: list[int | None]  # when each of them was last changed
+    next: str  # for FhirClient.get; "": this is the last one
+    date: int | None  # when it was answered
+    total: int | None  # how many there are, where the server says
+
+
+def first(client: FhirClient, kind: str, query: Query, *, history: bool = False) -> Page:
+    """The first page of a search (`GET [base]/[kind]?…`) or of the history of all of a kind."""
+    path = f"/{kind}/_history" if history else f"/{kind}"
+    return _page(client, kind, f"{path}?{urlencode(query)}" if query else path)
+
+
+def after(client: FhirClient, kind: str, page: Page) -> Page:
+    """The page that `page` names as its next one. Raises ExpiredError."""
+    return _page(client, kind, page.next)
+
+
+def walk(client: FhirClient, kind: str, query: Query, *, history: bool = False) -> Iterator[Page]:
+    """All pages, one at a time. Raises ExpiredError; Misconfigured where they go round in a circle."""
+    page, seen = first(client, kind, query, history=history), set[str]()
+    yield page
+    while page.next:
+        if page.next in seen:
+            text = f"the EMR's pages of {kind} go round in a circle: a next link leads to a page that was"
+            raise Misconfigured(text, code="circle")
+        seen.add(page.next)
+        page = after(client, kind, page)
+        yield page
+
+
+def _page(client: FhirClient, kind: str, path: str) -> Page:
+    answer = client.get(path)
+    if answer.status == 410:
+        raise kept(answer, ExpiredError(f"the EMR has forgotten the search for {kind} while it was read", code="expired"))
+    if answer.status != 200:
+        raise client.failure(answer, writing=False)
+    bundle = client.document(answer, "Bundle")
+    link = next((str(one.get("url", "")) for one in fhir.objects(bundle.get("link")) if one.get("relation") == "next"), "")
+    found = [one for entry in fhir.objects(bundle.get("entry")) if (one := _resource(kind, entry)) is not None]
+    total = bundle.get("total")
+    return Page(
+        found, [moment(one) for one in found], client.linked(link, path) if link else "", date_of(answer),
+        total if isinstance(total, int) else None,
+    )  # fmt: skip
+
+
+def _resource(kind: str, entry: Mapping[str, Any]) -> fhir.Document | None:
+    """What an entry says of one of a kind. What a server says of the search itself is logged, by its codes."""
+    resource, request = entry.get("resource"), entry.get("request")
+    if isinstance(request, Mapping) and request.get("method") == "DELETE":
+        return _gone(kind, entry, str(request.get("url", "")))
+    if not isinstance(resource, dict):
+        return None
+    if resource.get("resourceType") == "OperationOutcome":
+        codes = fhir.issue_codes(fhir.dump(resource))
+        _log.warning("the EMR says something about a search", extra={"kind": kind, "codes": codes})
+    search = entry.get("search")
+    mode = search.get("mode", "match") if isinstance(search, Mapping) else "match"
+    return resource if resource.get("resourceType") == kind and mode == "match" else None
+
+
+def _gone(kind: str, entry: Mapping[str, Any], url: str) -> fhir.Document | None:
+    """A deletion in a history: `request.url` is `Patient/1`, its time and version stand in the response."""
+    resource_id = (url or str(entry.get("fullUrl", ""))).rpartition(f"{kind}/")[2].partition("/")[0]
+    if not fhir.is_id(resource_id):
+        return None
+    response = entry.get("response")
+    said = response if isinstance(response, Mapping) else {}
+    version = str(said.get("etag", "")).removeprefix("W/").strip('"')
+    return tombstone(kind, resource_id, version if fhir.is_id(version) else "", str(said.get("lastModified", "")))
+
+
+# times
+
+
+def moment(document: Mapping[str, Any]) -> int | None:
+    """meta.lastUpdated in ms, cut off; None where there is none that tells a moment."""
+    meta = document.get("meta")
+    return instant(meta.get("lastUpdated")) if isinstance(meta, Mapping) else None
+
+
+def instant(text: object) -> int | None:
+    """An instant in ms since 1970 UTC, cut off."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if found is None or found.tzinfo is None:
+        return None
+    since = found - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400_000) + since.seconds * 1000 + since.microseconds // 1000
+
+
+def text_of(ms: int) -> str:
+    """An instant as it is asked for, in UTC: some servers compare texts."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}Z"
+
+
+def date_of(answer: Answer) -> int | None:
+    """The Date header (RFC 9110 §6.6.1), ms; None where the server gives none."""
+    try:
+        found = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
+        return int(found.timestamp()) * 1000
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,114 @@
+"""An EMR's FHIR server of npm's is asked for what changed: patients, visits and bookings in the hub, each version once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hub.adapters.emr import fhir_pull
+from hub.bootstrap.poll import Poller
+from tests import servers
+from tests.hub_kit import Kit, make_kit
+
+SYSTEM = "urn:oid:1.2.410.99999.1"
+NAMES = ("홍길동", "똠방각하", "펲시콜라", "뷁", "남궁민수", "洪吉洞")
+CHANNEL = """
+[channels.emr-pull]
+adapter = "emr.fhir_pull"
+system = "emr"
+url = "{url}"
+kinds = ["Patient", "Encounter", "Appointment"]
+identifier_systems = {{ HOSP = "{system}" }}
+count = 7
+poll_seconds = 0.05
+overlap_seconds = 1
+"""
+
+
+class Emr:
+    """The server as a clinician's program sees it."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=10)
+
+    def create(self, document: dict[str, Any]) -> dict[str, Any]:
+        answer = self.http.post(f"/{document['resourceType']}", json=document)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def update(self, document: dict[str, Any]) -> dict[str, Any]:
+        answer = self.http.put(f"/{document['resourceType']}/{document['id']}", json=document)
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+
+@pytest.fixture
+def emr(fhir_server: servers.FhirServer) -> Iterator[Emr]:
+    made = Emr(fhir_server.url)
+    yield made
+    made.http.close()
+
+
+@pytest.fixture
+def kit(tmp_path: Path, database_url: str, fhir_server: servers.FhirServer) -> Iterator[Kit]:
+    made = make_kit(tmp_path, database_url, more=CHANNEL.format(url=fhir_server.url, system=SYSTEM))
+    yield made
+    made.close()
+
+
+def poll(kit: Kit, rounds: int = 1) -> None:
+    poller = Poller(kit.hub, kit.hub.config.channels["emr-pull"], lambda: None)
+    for _ in range(rounds):
+        poller.round()
+        assert poller._trouble == ""
+    poller._close()
+    kit.apply()
+
+
+def patient(number: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "identifier": [{"system": SYSTEM, "value": number}], "name": [{"text": name}], **more}
+
+
+def messages(kit: Kit) -> int:
+    return int(kit.rows("SELECT count(*) FROM message WHERE channel = 'emr-pull'")[0][0])
+
+
+def test_patients_come_whole_once_and_again_when_they_change(kit: Kit, emr: Emr) -> None:
+    made = [emr.create(patient(f"pull-{n}", NAMES[n % len(NAMES)])) for n in range(30)]
+    poll(kit, 3)
+    before = messages(kit)
+    assert before >= 30
+    assert [kit.patient(f"pull-{n}")["name"][0]["text"] for n in range(30)] == [NAMES[n % len(NAMES)] for n in range(30)]
+    changed = emr.update(made[3] | {"telecom": [{"system": "phone", "value": "010-1234-5678", "use": "mobile"}]})
+    poll(kit, 3)
+    assert messages(kit) == before + 1
+    assert kit.patient("pull-3")["telecom"][0]["value"] == "+821012345678"
+    visit = emr.create({
+        "resourceType": "Encounter", "status": "in-progress", "identifier": [{"system": SYSTEM, "value": "visit-3"}],
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+        "subject": {"reference": f"Patient/{changed['id']}"}, "period": {"start": "2026-11-22T09:00:00+09:00"},
+    })  # fmt: skip
+    poll(kit, 2)
+    assert messages(kit) == before + 2
+    (found,) = kit.owned("pull-3", "Encounter")
+    assert (found["status"], found["class"]) == ("in-progress", "AMB")
+    emr.update(visit | {"status": "finished"})
+    poll(kit, 2)
+    (found,) = kit.owned("pull-3", "Encounter")
+    assert found["status"] == "finished"
+    states = {kit.state(i) for (i,) in kit.rows("SELECT id FROM message WHERE channel = 'emr-pull'")}
+    assert states <= {"done/applied", "done/stale"}
+
+
+def test_ping_tells_what_this_server_can(kit: Kit, emr: Emr) -> None:
+    emr.create(patient("pull-ping", "홍길동"))
+    table = {"url": str(emr.http.base_url).rstrip("/"), "kinds": ["Patient"]}
+    source = fhir_pull.build(fhir_pull.Settings.from_table(table))
+    assert "deletions are not seen of Patient" in source.ping()
+    source.close()

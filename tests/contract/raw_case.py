@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hub.adapters.raw import folder_out, http_out, mllp_out
-from hub.simulator.contract.case import Case, message_received
 from hub.simulator.faults import Fault
 from hub.simulator.ocs import OcsPeer
 from hub.simulator.receiver import FolderPeer, Receiver
+from hub.testing.case import Case, message_received
 
 TIMEOUT = 0.8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from hub.simulator.contract.case import Case
+from hub.testing.case import Case
 
 CASES: list[Case] = [
     case

@@ -12,7 +12,7 @@ from hub.adapters.raw import folder_out, http_out, mllp_out, recode
 from hub.codecs.hl7v2 import parse
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.domain.ports import Outbound
-from hub.simulator.contract.case import message_received
+from hub.testing.case import message_received
 
 NAMES = ["홍길동", "똠방각하", "펲시콜라", "뷁", "남궁민수", "洪吉洞"]
 HEAD = "MSH|^~\\&|LAB|HOSP|HUB|HOSP|20261122090000||ORU^R01|7|P|2.5"

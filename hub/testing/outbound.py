@@ -1,6 +1,6 @@
 """One contract for every outbound adapter (hub/domain/ports.py, Target), each against its simulated peer, and for the fake.
 
-A test module takes it over with `from hub.simulator.contract.outbound import *` beside its CASES (hub.simulator.contract).
+A test module takes it over with `from hub.testing.outbound import *` beside its CASES (hub.testing).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pytest
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
 from hub.domain.ports import Delivered, Manifest
 from hub.simulator.certificates import Authority
-from hub.simulator.contract.case import CANARIES, Case
 from hub.simulator.fake import FakePeer
 from hub.simulator.faults import Fault
+from hub.testing.case import CANARIES, Case
 
 PATIENT = {"timeout_seconds": 15.0}  # where no time-out is meant to happen, however busy the machine is
 SETTLE = 0.05  # seconds for a close to arrive: while it is on its way, no client can know what became of its request

@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 from hub.simulator.certificates import Authority
-from hub.simulator.contract.case import Case
 from hub.simulator.faults import Fault
+from hub.testing.case import Case
+from hub.testing.inbound_case import PolledCase
 
-pytest.register_assert_rewrite("hub.simulator.contract.outbound")
+pytest.register_assert_rewrite("hub.testing.outbound", "hub.testing.polled", "hub.testing.listened")
 
 __all__ = ["authority", "peer", "pytest_generate_tests"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    cases: list[Case] = getattr(metafunc.module, "CASES", [])
+    cases: list[Case | PolledCase] = getattr(metafunc.module, "CASES", [])
     if {"case", "fault"} <= set(metafunc.fixturenames):
         pairs = [(case, fault) for case in cases for fault in case.faults if fault is not Fault.TLS_WRONG]
         metafunc.parametrize(("case", "fault"), pairs, ids=[f"{case.name}-{fault}" for case, fault in pairs])
@@ -36,7 +37,7 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-def peer(case: Case) -> Iterator[Any]:
+def peer(case: Case | PolledCase) -> Iterator[Any]:
     one = case.peer(None)
     one.start()
     one.delay = case.timeout * 3

@@ -37,6 +37,7 @@ class Received:
     refused: str | None = None  # a reason: keep the bytes as REFUSED
     charset: str = ""
     filtered: bool = False  # the channel's `accept` list does not have it: DONE, ignored
+    later: bool = False  # one of many that nobody waits for: what is live goes before it
     mark: MarkRow | None = None  # a polled source: what is now known of it, in the commit that stores this
 
 
@@ -321,6 +322,7 @@ class Manifest:
     protocol: str
     handles: tuple[str, ...] = ()  # out: change types it can carry ("patient.updated", "appointment.*")
     polled: bool = False  # in: `build` gives a Source, not a Listener
+    served: bool = False  # in: what is sent to it comes to the web role's address; `build` gives a Door
     form: str = "hl7v2"  # in: what its messages are, hl7v2, row or fhir; a setting `form` of the adapter wins
     kit: int = 1  # the KIT that it was written for
 

@@ -17,6 +17,7 @@ from hub.codecs.fhir import (
     IDENTIFIER_USES,
     NAME_USES,
     REPRESENTATION,
+    is_id,
     objects,
 )
 from hub.codecs.fhir_types import a_date, strings
@@ -61,7 +62,7 @@ def key_of(node: object, reader: Reader) -> Key | None:
     """The resource's own id, an Identifier, or what a Reference names."""
     own = _reader(reader)
     if isinstance(node, str):
-        return own.names.of_id(str(own.document.get("resourceType", "")), node) if node else None
+        return own.names.of_id(str(own.document.get("resourceType", "")), node) if is_id(node) else None
     one = _one(node)
     if "value" in one:
         return None if _in(one, f"type.coding[system={IDENTIFIER_TYPE}].code") in SHARED_NUMBERS else own.names.of_identifier(one)
@@ -81,17 +82,23 @@ def _reference_to(kind: str) -> None:
 
 
 for _kind in (
-    "Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "Observation", "Schedule", "Invoice", "Account", "Appointment",
+    "Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "Schedule", "Invoice",
 ):  # fmt: skip
     _reference_to(_kind)
 
 
-@function("value_key", "json", "key")
-def key_of_value(node: object, reader: Reader) -> Key | None:
-    """A value as its report names it: what one resource says of another is kept apart from what that says of itself."""
-    own = _reader(reader)
-    found = own.names.of_reference(node, own.document)
-    return Key(f"{found[1].assigner}:named", found[1].value) if found else None
+@function("named_value", "json", "key")
+def key_of_named(node: object, reader: Reader) -> Key | None:
+    """As `fhir_key`, for a record apart: what one resource says of another does not mix with what that says of itself."""
+    key = key_of(node, reader)
+    return Key(f"{key.assigner}:named", key.value) if key else None
+
+
+@function("reference_text", "json", "key")
+def key_of_text(node: object, reader: Reader) -> Key | None:
+    """A Reference by its text alone (`*.reference`)."""
+    found = _reader(reader).names.of_reference({"reference": node}, _reader(reader).document)
+    return found[1] if found else None
 
 
 # -- data types ---------------------------------------------------------------------------------------------------
@@ -271,6 +278,15 @@ def as_quantity(node: object, reader: Reader) -> str | None:
     return " ".join(filter(None, parts)) or None
 
 
+@function("fhir_range", "parts")
+def as_range(parts: list[str], reader: Reader) -> str | None:
+    """[low, high] of a reference range -> `4-10`, `>= 4`, `<= 10`."""
+    low, high = (reader.text(part) for part in (*parts, "")[:2])
+    if low and high:
+        return f"{low}-{high}"
+    return f">= {low}" if low else f"<= {high}" if high else None
+
+
 # -- people and places --------------------------------------------------------------------------------------------
 
 
@@ -315,10 +331,16 @@ def as_participant(node: object, reader: Reader) -> Value | None:
     return _party(who, _reader(reader), PARTICIPATION.get(code, code))
 
 
+@function("fhir_actor", "json", "object")
+def as_actor(node: object, reader: Reader) -> Value | None:
+    """Whose calendar it is (Reference) -> Party; not a place."""
+    return as_participant({"actor": node}, reader)  # type: ignore[no-any-return]
+
+
 @function("fhir_place", "json")
 def as_place(node: object, reader: Reader) -> str | None:
-    """A participant that is a place -> its name."""
-    who = _one(_one(node).get("actor"))
+    """A participant, or a Reference, that is a place -> its name."""
+    who = _one(_one(node).get("actor", node))
     found = _reader(reader).names.of_reference(who, _reader(reader).document)
     is_place = who.get("type") == "Location" or (found is not None and found[0] == "Location")
     return (_reader(reader).words(who.get("display")) or None) if is_place else None

@@ -8,8 +8,10 @@ write and the answer to COMMIT leaves the outcome unknown.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -46,6 +48,9 @@ class WriteProfile:
     patience: str = ""
     bytes_in: str = "?"  # a parameter that is hexadecimal and becomes text of exactly those bytes
     bytes_out: str = "{}"  # a column as bytes
+    me: str = ""  # which session this is, for the server
+    end: str = ""  # ends that one, where it is ours
+    alive: str = ""  # one row while it is there
 
 
 WRITING: dict[str, WriteProfile] = {
@@ -57,10 +62,14 @@ WRITING: dict[str, WriteProfile] = {
         ),
         tls="SSLCA={file};SSLVERIFY=1;FORCETLS=1", patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read};WRITE_TIMEOUT={read}",
         bytes_in="UNHEX(?)", bytes_out="CAST({} AS BINARY)",
+        me="SELECT CONNECTION_ID()", end="KILL ?", alive="SELECT 1 FROM INFORMATION_SCHEMA.PROCESSLIST WHERE ID = ?",
     ),
     "postgresql": WriteProfile(
         "BEGIN", session=("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "SET lock_timeout = {ms}"),
         tls="SSLmode=verify-full;pqopt={{sslrootcert={file}}}", patience="KeepaliveTime=30;KeepaliveInterval=10",
+        me="SELECT CONCAT_WS(' ', pid, backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        end="SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE CONCAT_WS(' ', pid, backend_start) = ?",
+        alive="SELECT 1 FROM pg_stat_activity WHERE CONCAT_WS(' ', pid, backend_start) = ?",
     ),
     "sqlite": WriteProfile("BEGIN IMMEDIATE", patience="Timeout={ms}"),
     "sqlserver": WriteProfile("BEGIN TRANSACTION", call="{{CALL {name}({marks})}}", session=("SET XACT_ABORT ON",)),
@@ -71,9 +80,11 @@ class Session:
     """One connection, opened by its first statement. Used by one thread at a time."""
 
     def __init__(
-        self, connection: str, kind: Kind, *, utf8: bool, connect_seconds: float, seconds: float, ca_file: Path | None = None
-    ) -> None:
-        """`utf8`: the database is told that we speak UTF-8; else bytes go to and fro as they are."""
+        self, connection: str, kind: Kind, *, utf8: bool, connect_seconds: float, seconds: float, ghosts: set[Any],
+        ca_file: Path | None = None,
+    ) -> None:  # fmt: skip
+        """`utf8`: the database is told that we speak UTF-8; else bytes go to and fro as they are. `ghosts`: shared by all
+        sessions of a target, what the server calls those that were lost after they had written."""
         self._kind, self._connect_seconds, self._seconds = kind, connect_seconds, seconds
         self._profile, self._writing = PROFILES[kind], WRITING[kind]
         words = {
@@ -90,6 +101,8 @@ class Session:
         self._first = [one.format(**words) for one in (*self._profile.session, *self._writing.session)]
         self._bounded: Bounded | None = None
         self._connection: Any = None
+        self._me: Any = None
+        self._ghosts = ghosts
         self.stage = Stage.ASK
 
     @property
@@ -97,6 +110,8 @@ class Session:
         return self._bounded is not None
 
     def begin(self) -> None:
+        for ghost in tuple(self._ghosts):
+            self._end(ghost)
         self.query(self._writing.begin)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[Row]]:
@@ -111,7 +126,10 @@ class Session:
 
     def commit(self) -> None:
         self.stage = Stage.COMMIT
-        self._run(lambda connection: connection.execute("COMMIT").close(), self._seconds)
+        names = self._run(lambda connection: _rows(connection.execute("COMMIT"))[0], self._seconds)
+        if names:
+            self._lost()
+            raise OutcomeUnknown("what came as the answer to COMMIT is none", code="wrong_answer")
         self.stage = Stage.ASK
 
     def rollback(self) -> None:
@@ -134,6 +152,24 @@ class Session:
             if row[5] and row[8]:  # INDEX_NAME, COLUMN_NAME
                 found.setdefault(str(row[5]), []).append(str(row[8]).lower())
         return list(found.values())
+
+    def _end(self, ghost: Any) -> None:
+        """A session that was lost after it had written may still be at work there, holding locks, about to commit: before its
+        work is looked for, it is ended. Raises NotDelivered while it does not end."""
+        until = time.monotonic() + self._seconds
+        while self._writing.alive and self.query(self._writing.alive, [ghost])[1]:
+            if time.monotonic() > until:
+                raise NotDelivered("an earlier attempt is still at work in the database", code="busy")
+            with contextlib.suppress(HubError):  # it ended meanwhile
+                self.query(self._writing.end, [ghost])
+            time.sleep(0.01)
+        self._ghosts.discard(ghost)
+
+    def _lost(self) -> None:
+        """The connection is given up; what it may have left behind on the server is remembered."""
+        if self.stage >= Stage.WRITE and self._me is not None:
+            self._ghosts.add(self._me)
+        self.close()
 
     def close(self) -> None:
         bounded, self._bounded = self._bounded, None
@@ -172,8 +208,8 @@ class Session:
         try:
             return bounded.call(lambda: work(connection), seconds + GRACE)
         except NeverEndedError:
-            stage, self._bounded = self.stage, None
-            self.stage = Stage.ASK
+            stage = self.stage
+            self._lost()
             raise _silent(stage) from None
         except _driver_error() as error:
             raise self._named(error) from None
@@ -181,7 +217,7 @@ class Session:
     def _named(self, error: Exception) -> HubError:
         said = named(error, self._kind, self.stage)
         if said.lost:
-            self.close()
+            self._lost()
         return said.error
 
     def _connect(self) -> Any:
@@ -197,6 +233,7 @@ class Session:
             connection.timeout = math.ceil(self._seconds)
         for statement in self._first:
             connection.execute(statement).close()
+        self._me = connection.execute(self._writing.me).fetchone()[0] if self._writing.me else None
         return connection
 
 

@@ -51,7 +51,7 @@ class Settings:
     timezone: str = option("Asia/Seoul", doc="time zone of the times that are written")
     connections: int = option(2, doc="connections at a time; each has one message under way", low=1, high=16)
     connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=15)
-    statement_seconds: float = option(10.0, doc="a statement that takes longer is given up", low=0.1, high=20)
+    timeout_seconds: float = option(10.0, doc="a statement that takes longer is given up", low=0.1, high=20)
     ca_file: Path | None = option(None, doc="authorities trusted for the database's certificate (PEM); switches TLS on")
 
     def __post_init__(self) -> None:
@@ -100,10 +100,11 @@ class SqlTarget:
         self._zone = ZoneInfo(s.timezone or "Asia/Seoul")
         self._writer = RowWriter(s.database, Fit(s.database, s.encoding, s.encodings))
         utf8 = codecs.lookup(s.encoding).name == "utf-8"
+        ghosts: set[Any] = set()
         self._sessions = [
             Session(
-                s.connection, s.database, utf8=utf8, connect_seconds=s.connect_timeout_seconds, seconds=s.statement_seconds,
-                ca_file=s.ca_file,
+                s.connection, s.database, utf8=utf8, connect_seconds=s.connect_timeout_seconds, seconds=s.timeout_seconds,
+                ghosts=ghosts, ca_file=s.ca_file,
             )
             for _ in range(s.connections)
         ]  # fmt: skip
@@ -197,7 +198,7 @@ class SqlTarget:
     @contextmanager
     def _session(self) -> Iterator[Session]:
         try:
-            session = self._free.get(timeout=self._settings.statement_seconds)
+            session = self._free.get(timeout=self._settings.timeout_seconds)
         except queue.Empty:
             raise NotDelivered("every connection to the database is at work", code="busy", reached=False) from None
         try:

@@ -13,6 +13,7 @@ from hub.config import load
 from hub.domain.errors import Misconfigured, NotFound
 
 app = typer.Typer(no_args_is_help=True, help="Old tables: look into one.", rich_markup_mode=None)
+SECONDS = 30.0  # for a statement
 
 
 @app.command()
@@ -28,15 +29,16 @@ def sniff(
     """
     from hub.adapters.sql import sniff as sniffing
     from hub.transport.odbc import PROFILES
+    from hub.transport.sql_url import open_database
 
     known = load(config).channels
     if channel not in known:
         raise NotFound(f'there is no channel "{channel}"; there are: {", ".join(known) or "none"}')
     settings = known[channel].settings
-    connection, database = settings.get("connection"), settings.get("database")
-    if not isinstance(connection, str) or database not in PROFILES:
-        raise Misconfigured(f"[channels.{channel}] needs connection and database ({', '.join(PROFILES)}) to look there")
-    found = sniffing.sniff(connection, database, table)
+    connection, url, database = (settings.get(key, "") for key in ("connection", "url", "database"))
+    if not (connection or url) or database not in PROFILES:
+        raise Misconfigured(f"[channels.{channel}] needs connection or url, and database ({', '.join(PROFILES)}) to look there")
+    found = sniffing.sniff(lambda encoding: open_database(connection, url, database, encoding, SECONDS), table)
     event = re.sub(r"\W", "_", table.rpartition(".")[2].strip('"')).upper()
     if as_json:
         print_json(asdict(found))

@@ -78,6 +78,7 @@ class Database:
         addition = self.profile.utf8 if encoding in ("utf-8", "utf8") else self.profile.other
         patience = self.profile.patience.format(connect=CONNECT_SECONDS, read=int(seconds) + 5)
         self._string = ";".join(part for part in (connection.strip().rstrip(";"), addition, patience) if part)
+        self._encoding = encoding
         self._seconds = seconds
         self._writes = writes
         self._connection: Any = None
@@ -110,6 +111,8 @@ class Database:
             cursor = self._cursor(sql, parameters)
             result = take(cursor)
             cursor.close()
+            if not self._together:
+                self._end()
             return result
 
         return self._guard(work)
@@ -137,6 +140,8 @@ class Database:
         return named(error)
 
     def _cursor(self, sql: str, parameters: Sequence[Any]) -> Any:
+        if self.profile.raw and not sql.isascii():  # the driver sends text as latin-1, byte by byte
+            sql = sql.encode(self._encoding).decode("latin-1")
         return self._connection.execute(sql, *parameters)
 
     def _begin(self) -> None:
@@ -145,6 +150,9 @@ class Database:
     def _commit(self) -> None:
         self._connection.commit()
         self._connection.autocommit = True
+
+    def _end(self) -> None:
+        """A statement that is a transaction of its own."""
 
     def primary_key(self, table: str) -> list[str]:
         """The columns of a table's declared key, in its order; none where it has none or the driver cannot tell."""
@@ -188,7 +196,8 @@ class Database:
 
 
 def _rows(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
-    return [column[0] for column in cursor.description], [tuple(row) for row in cursor.fetchall()]
+    names = [column[0].partition("\0")[0] for column in cursor.description]  # ANSI drivers say Korean names with rubbish behind
+    return names, [tuple(row) for row in cursor.fetchall()]
 
 
 # SQLSTATE (ISO/IEC 9075-2 §24.1, ODBC appendix A): first what a person has to put right
@@ -218,9 +227,15 @@ _PASSING = {
 
 def named(error: Exception) -> HubError:
     """By its SQLSTATE alone: the driver's own text may quote values."""
+    if isinstance(error, UnicodeEncodeError):
+        return Misconfigured("the statement has letters that the channel's encoding does not have")
     if isinstance(error, UnicodeError):
         return Misconfigured("the driver gives text that is not in the charset it says")
-    state = str(error.args[0]) if error.args else ""
+    return by_state(str(error.args[0]) if error.args else "")
+
+
+def by_state(state: str) -> HubError:
+    """What a SQLSTATE, or a driver's own code, means for the channel."""
     if state in _WRONG:
         return Misconfigured(f"{_WRONG[state]} (SQLSTATE {state})", code=f"sql_{state.lower()}")
     return NotDelivered(f"{_PASSING.get(state, 'the database gave an error')} (SQLSTATE {state})", code=f"sql_{state.lower()}")

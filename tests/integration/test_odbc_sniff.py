@@ -13,6 +13,7 @@ from hub.adapters.sql import sniff
 from hub.cli import execute
 from hub.domain.facts import Fact, Key
 from hub.mapping import Context, load_maps
+from hub.transport.odbc import Database
 from tests import servers
 from tests.integration import odbc_kit
 from tests.integration.odbc_kit import Legacy
@@ -89,7 +90,7 @@ def test_encodings_are_told_apart(kind: str, request: pytest.FixtureRequest, tmp
     legacy.write(f"CREATE TABLE t (id INTEGER PRIMARY KEY, sname {legacy.text})")
     for number, text in enumerate(legacy.names):
         legacy.write(f"INSERT INTO t VALUES ({number}, {legacy.bytes_of(text)})")
-    found = sniff.sniff(legacy.connection, legacy.kind, "t")  # type: ignore[arg-type]
+    found = sniff.sniff(lambda encoding: Database(legacy.connection, legacy.kind, encoding, 10), "t")  # type: ignore[arg-type]
     assert (found.encoding, found.key, found.key_is_declared) == (legacy.encoding, ["id"], True)
 
 
@@ -98,7 +99,7 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     config.write_text('[channels.old]\nadapter = "ocs.sql_in"\nsystem = "ocs"\n', encoding="utf-8")
     assert execute(["odbc", "sniff", "old", "T", "-c", str(config)]) == 2
     assert execute(["odbc", "sniff", "new", "T", "-c", str(config)]) == 1
-    assert "needs connection and database" in capsys.readouterr().err
+    assert "needs connection or url" in capsys.readouterr().err
 
 
 def test_hub_check_names_a_table_that_is_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,8 @@ from hub.config import option
 from hub.domain.errors import Misconfigured
 from hub.domain.ids import now_us
 from hub.domain.ports import Condition, Feed, Loaded, Manifest
-from hub.transport.odbc import PROFILES, Database
+from hub.transport.odbc import PROFILES
+from hub.transport.sql_url import open_database
 
 _log = log.get(__name__)
 
@@ -43,10 +44,13 @@ SWEEP_SECONDS = 1.0  # of comparing at a time, so that polls come between
 class Settings:
     """One table, view or query."""
 
-    connection: str = option(doc='ODBC connection string, { file = "secrets/ocs-odbc" }: DRIVER={MariaDB Unicode};SERVER=…')
-    database: Literal["mariadb", "postgresql", "sqlite", "sqlserver"] = option(doc="what answers there")
+    database: Literal["mariadb", "postgresql", "sqlite", "sqlserver", "oracle"] = option(doc="what answers there")
     event: str = option(doc="the event of the map that its rows go through: OPD_PATIENT")
     key: tuple[str, ...] = option(doc='columns that tell rows apart: ["PANO"]')
+    connection: str = option("", doc='ODBC connection string, { file = "secrets/ocs-odbc" }: DRIVER={MariaDB Unicode};SERVER=…')
+    url: str = option(
+        "", doc='or a SQLAlchemy URL, { file = "secrets/ocs-url" }: oracle+oracledb://USER:PASSWORD@HOST:1521/?service_name=…'
+    )
     table: str = option("", doc='table or view: "OPD_PATIENT", "OCS.OPD_PATIENT"')
     query: str = option("", doc="a SELECT instead of a table, without ORDER BY")
     columns: tuple[str, ...] = option((), doc="what is read of it; default: all")
@@ -108,7 +112,7 @@ class SqlSource:
         columns = ", ".join(name(column, quote) for column in s.columns) or "*"
         self._relation = Relation(name(s.table, quote) if s.table else f"({s.query.rstrip().rstrip(';')}) hub_rows", columns)
         writes = s.flag is not None or s.log is not None
-        self._database = Database(s.connection, s.database, s.encoding, s.statement_seconds, writes=writes)
+        self._database = open_database(s.connection, s.url, s.database, s.encoding, s.statement_seconds, writes=writes)
         self._cleaner = self._how_to_clean()
         self._told = self._second_way()
         self._overlap_us = int(s.overlap_seconds * 1e6)
@@ -219,9 +223,9 @@ class SqlSource:
 
     def _compare_due(self, feed: Feed) -> bool:
         """`compared`: when the last one ended, µs; `compare`: when another one is due, whatever that says."""
-        done, due = feed.place("compared"), feed.place("compare")
         if self._s.flag is not None or not self._has_table:
             return False  # whatever is to be taken says so
+        done, due = feed.place("compared"), feed.place("compare")
         if not done or not (self._s.cursor or self._s.log):
             return True
         now = now_us()

@@ -61,6 +61,9 @@ class LoggedTable:
     event: str
     gone_event: str
 
+    def __post_init__(self) -> None:
+        _ = self._entries()  # said now where something is no name
+
     def poll(self, feed: Feed) -> int:
         """All entries that are there; how many messages that made."""
         told = 0

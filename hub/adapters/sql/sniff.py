@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hub.adapters.sql.select import name
 from hub.domain.errors import HubError, NotDelivered
-from hub.transport.odbc import Database, Kind
+from hub.transport.odbc import Database
 
 SAMPLE = 500
 ENCODINGS = ("utf-8", "cp949")
@@ -69,11 +69,11 @@ class Findings:
     cursor: list[str] = field(default_factory=list)
 
 
-def sniff(connection: str, kind: Kind, table: str, seconds: float = 30.0) -> Findings:
-    """Reads a sample, with the charset that the database says first, else as the bytes that it holds."""
+def sniff(connect: Callable[[str], Database], table: str) -> Findings:
+    """Reads a sample, with the charset that the database says first, else as the bytes that it holds. `connect`: by encoding."""
     trouble: HubError | None = None
     for encoding in ENCODINGS:
-        database = Database(connection, kind, encoding, seconds)
+        database = connect(encoding)
         try:
             quoted = name(table, database.profile.quote)
             names, rows = database.select(database.profile.limit.format(what=f"* FROM {quoted}", n=SAMPLE))
@@ -107,8 +107,9 @@ def _column(title: str, values: Sequence[Any], raw: bool) -> Column:
         column.distinct = len({str(value) for value in present})
         column.unique = column.distinct == len(values)
         column.kind = _kind(present)
-        if column.kind == "text" and raw:
-            column.encoding = _encoding([value for value in present if isinstance(value, str)])
+        if column.kind == "text":
+            texts = [value for value in present if isinstance(value, str)]
+            column.encoding = _encoding(texts if raw else [text.encode(errors="replace").decode("latin-1") for text in texts])
         if column.kind in ("date", "date as text"):
             column.sentinels = tuple(one for one in NO_DATES if one in {str(value).strip() for value in present})
     column.meaning = next((meaning for pattern, meaning in _MEANINGS if re.search(pattern, title, re.I)), "")

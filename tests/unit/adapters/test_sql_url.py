@@ -101,7 +101,7 @@ class Feed:
 @pytest.fixture
 def oracle(monkeypatch: pytest.MonkeyPatch) -> Oracle:
     made = Oracle()
-    monkeypatch.setitem(sys.modules, "oracledb", made)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "oracledb", made)
     return made
 
 

@@ -18,6 +18,7 @@ from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
 from hub.domain.model import CLINICAL, REFERENCES
 from hub.sync.authority import Authority, Claim
+from hub.sync.news import confirmed, is_late, news, unheard
 from hub.sync.shared import SHARED
 from hub.sync.slots import (
     TELECOM,
@@ -134,7 +135,7 @@ class Canon:
         known = source.data if source else {}
         values = self._flat(fact.kind, fact.values, known)
         if origin.message_id is not None:  # a front-end says only what is to change (hub/sync/front_office.py)
-            values = {n: v for n, v in values.items() if (not same(known[n], v) if n in known else v is not None)}
+            values = news(values, source, origin.channel) | confirmed(fact.kind, resource.data, fact.values)
         if source is None:
             source = Source(fact.kind, origin.system, number, resource.id, _text(fact.patient), {}, "{}", 0, None, "")
             self.work.keep(source)
@@ -167,18 +168,14 @@ class Canon:
             self._remove(resource, origin, applied)
 
     def _late(self, resource: Resource, fact: Fact, source: Source, origin: Origin, applied: Applied) -> None:
-        """An older word changes nothing; but a system that is told of by two doors (its messages and its tables) may be read
-        at one of them before the other's message is here: what it says there only, nobody else would ever tell."""
+        """An older word changes nothing, but for what only it says (hub/sync/news.py)."""
         if fact.kind in SHARED:
             return
         applied.stale += 1
-        if origin.channel == source.channel:
-            return
-        values = self._flat(fact.kind, fact.values, source.data)
-        news = {name: value for name, value in values.items() if value is not None and name not in source.lineage}
-        if news:
-            self._heard(source, news, fact.paths, origin)
-            self.settle(resource, origin, applied, news)
+        found = unheard(self._flat(fact.kind, fact.values, source.data), source, origin.channel)
+        if found:
+            self._heard(source, found, fact.paths, origin)
+            self.settle(resource, origin, applied, found)
 
     def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
@@ -458,13 +455,6 @@ def as_claim(event_at: int, now: int) -> int:
     elif event_at % 1_000_000 == 0:
         event_at += 999_999
     return min(event_at, now)
-
-
-def is_late(event_at: int, heard_at: int) -> bool:
-    """Whether a message is older than what its record was told before. A time told in whole seconds is any moment of its
-    second: a table's row may be read in that second and say less."""
-    latest = event_at if event_at % 1_000_000 else event_at + 999_999
-    return latest < heard_at
 
 
 def _key_of(identifier: Mapping[str, Any]) -> Key:

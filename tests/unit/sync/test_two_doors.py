@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from hub.domain.facts import Fact, Key
 from tests.house import House, patient, phone, visit
 
 SECOND = 1 / 60  # of House's minutes
@@ -54,3 +55,43 @@ def test_a_time_told_to_the_second_is_any_moment_of_it(house: House) -> None:
     assert house.doc("V1", "Encounter")["status"] == "finished"
     assert house.tell(visit("V1", "1", status="arrived"), at=10 + 29 * SECOND).stale == 1
     assert house.tell(visit("V1", "1", status="arrived"), at=10 + 30.2 * SECOND, channel="ocs-visits").stale == 1
+
+
+def test_numbers_that_one_door_knows_are_not_taken_away_by_the_other(house: House) -> None:
+    filler, placer = {"assigner": "H", "value": "A1", "type": "FILL"}, {"assigner": "HUB", "value": "x", "type": "PLAC"}
+    house.tell(booking("A1", identifier=[filler]), channel="ocs-bookings")
+    house.tell(booking("A1", identifier=[placer, filler]))
+    for numbers, channel in (([filler], "ocs-bookings"), ([placer, filler], ""), ([filler, placer], "ocs-bookings")):
+        assert house.tell(booking("A1", identifier=numbers), channel=channel).changes == []
+    house.tell(booking("A1", identifier=[filler]))  # the door that told of it takes it back
+    assert house.doc("A1", "Appointment")["identifier"] == [filler]
+
+
+DAY, OTHER_DAY = "2026-12-01T10:30:00+09:00", "2026-12-03T10:30:00+09:00"
+
+
+@pytest.fixture
+def moved(house: House) -> House:
+    """A booking of the OCS's that the front office has moved: it waits for the OCS's word."""
+    house.tell(booking("A1", start=DAY, status="booked"))
+    office, id_ = house.office, house.id("A1", "Appointment")
+    office.change_appointment(id_, {"start": "2026-12-03T01:30:00Z"}, expected=1, actor="token:desk")
+    assert house.doc("A1", "Appointment")["status"] == "pending"
+    house.minute = 40_000_000  # the front office's clock is the real one: what follows is later
+    return house
+
+
+def test_the_owner_confirms_a_moved_booking_by_what_it_always_said(moved: House) -> None:
+    applied = moved.tell(booking("A1", start=OTHER_DAY, status="booked"))
+    assert applied.changes[-1].fields[-1] == "status"
+    assert moved.doc("A1", "Appointment")["status"] == "booked"
+
+
+def test_the_former_time_again_confirms_nothing(moved: House) -> None:
+    moved.tell(booking("A1", start=DAY, status="booked"))
+    moved.tell(booking("A1", status="booked"))
+    assert moved.doc("A1", "Appointment")["status"] == "pending"
+
+
+def booking(number: str, **values: object) -> Fact:
+    return Fact("Appointment", Key("H", number), values, dict.fromkeys(values, "SCH"), patient=Key("H", "1"))

@@ -101,7 +101,7 @@ class Hospital:
     def __enter__(self) -> Self:
         try:
             self.hub.start()
-            self.until(lambda: self.hub.listening() and self.admin.ready(), "the hub is ready")
+            self.until(self.ready, "the hub is ready")
             secret = self.admin.post("/api/v1/tokens", {"name": "reception", "role": "crm"}, expect=201).data["secret"]
             self.api = Api(f"http://{HOST}:{self.hub.ports[1]}", str(secret))
             self.confirm.start()
@@ -156,6 +156,10 @@ class Hospital:
         found = httpx.post(f"{self.fhir.url}/Patient/_search", data={"identifier": f"{SYSTEM}|{number}"}, timeout=10).json()
         return [entry["resource"] for entry in found.get("entry", [])]
 
+    def emr(self, path: str) -> dict[str, Any]:
+        """What the EMR's FHIR server answers."""
+        return dict(httpx.get(f"{self.fhir.url}/{path}", timeout=10).json())
+
     # -- looking -----------------------------------------------------------------------------------------------------------
 
     def patient(self, number: str) -> dict[str, Any] | None:
@@ -192,6 +196,9 @@ class Hospital:
                 log = (self.folder / "run.log").read_text(errors="replace")[-1500:]
                 raise AssertionError(f"it did not come to pass: {name}\n{log}")
             time.sleep(0.1)
+
+    def ready(self) -> bool:
+        return self.hub.listening() and self.admin.ready()
 
     def kill(self) -> None:
         """-9 to every process of the hub; started again, as a service manager would."""

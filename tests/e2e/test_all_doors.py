@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.e2e.guests import Guest, guests
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 TOLD = Counter(("Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "Procedure", "Payment"))
+EVERYTHING = TOLD - Counter(("Payment",)) + Counter(("Patient", "Condition", "Observation", "RelatedPerson", "Practitioner"))
 
 
 @pytest.fixture
@@ -26,15 +28,52 @@ def house(
         yield made
 
 
+def test_a_journey_told_by_every_door(house: Hospital) -> None:
+    """Twenty people, told in parts by all systems at once; two of them are found to be one; then the front office speaks."""
+    *people, again = guests(21, 10_000_000)
+    tell(house, [*people, again], 7)
+    again.merged_into(house, people[0])
+    for guest in people[1:]:
+        house.until(lambda guest=guest: whole(house, guest), f"all of patient {guest.at} is there")  # type: ignore[misc]
+    house.until(lambda: merged(house, people[0]), "two numbers are one patient")
+    house.settle()
+    nothing_is_stuck(house)
+    for guest in people[1:]:
+        one_patient_one_timeline(house, guest)
+        one_patient_by_fhir(house, guest)
+        webhooks_in_order(house, guest)
+    assert house.patient(again.number) == house.patient(people[0].number)
+    the_front_office_changes(house, people[3])
+
+
+def test_the_hub_is_killed_in_the_middle(house: Hospital) -> None:
+    people = guests(8, 20_000_000)
+    tell(house, people[:5], 8)
+    house.kill()
+    tell(house, people[5:], 9)
+    house.until(lambda: any(whole(house, guest) for guest in people) if house.ready() else False, "somebody is there")
+    house.kill()
+    house.until(house.ready, "the hub is ready again")
+    for guest in people:
+        house.until(lambda guest=guest: whole(house, guest), f"all of patient {guest.at} is there")  # type: ignore[misc]
+    house.settle()
+    nothing_is_stuck(house)
+    for guest in people:
+        one_patient_one_timeline(house, guest)
+        webhooks_in_order(house, guest)
+
+
+# -- telling --------------------------------------------------------------------------------------------------------------
+
+
 def tell(house: Hospital, people: list[Guest], seed: int) -> None:
     """Everything that is said of them, by everybody at once, in no order."""
     sayings = [saying for guest in people for saying in guest.sayings()]
     random.Random(seed).shuffle(sayings)
-    half = len(people) // 2
     for at, saying in enumerate(sayings):
         saying(house)
         if at == len(sayings) // 3:
-            house.drop("lab", [guest.result() for guest in people[:half]])
+            house.drop("lab", [guest.result() for guest in people[::2]])
         if at == len(sayings) // 2:
             house.drop("lab", [guest.result() for guest in people])  # the whole day again, as laboratories write it
             house.drop("cashier", [guest.payment() for guest in people])
@@ -42,24 +81,18 @@ def tell(house: Hospital, people: list[Guest], seed: int) -> None:
 
 def whole(house: Hospital, guest: Guest) -> bool:
     """Whether all is there that was said of him."""
-    return Counter(one["kind"] for one in house.timeline(guest.number)) == TOLD
+    return kinds(house.timeline(guest.number)) == TOLD
 
 
-def only(timeline: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The one thing of a kind."""
-    [found] = [one for one in timeline if one["kind"] == kind]
-    return found
+def merged(house: Hospital, guest: Guest) -> bool:
+    return kinds(house.timeline(guest.number)) == TOLD + TOLD
 
 
-def test_a_journey_told_by_every_door(house: Hospital) -> None:
-    people = guests(20, 10_000_000)
-    tell(house, people, 7)
-    for guest in people:
-        house.until(lambda guest=guest: whole(house, guest), f"all of patient {guest.at} is there")  # type: ignore[misc]
-    house.settle()
-    nothing_is_stuck(house)
-    for guest in people:
-        one_patient_one_timeline(house, guest)
+def kinds(items: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(one["kind"] for one in items)
+
+
+# -- what must be true ----------------------------------------------------------------------------------------------------
 
 
 def nothing_is_stuck(house: Hospital) -> None:
@@ -69,16 +102,108 @@ def nothing_is_stuck(house: Hospital) -> None:
 
 
 def one_patient_one_timeline(house: Hospital, guest: Guest) -> None:
+    """What a CRM developer sees: each thing once, with what each door said of it, and all of it about that one visit."""
     patient = house.patient(guest.number)
     assert patient is not None
     assert patient["resource"]["name"][0]["text"] == guest.name
     assert [one["value"] for one in patient["resource"]["telecom"]] == [guest.e164]
     timeline = house.timeline(guest.number)
-    assert Counter(one["kind"] for one in timeline) == TOLD
-    visit = only(timeline, "Encounter")
-    assert visit["resource"]["status"] == "arrived"
-    assert visit["resource"]["visitKind"] == "new-patient"
-    assert visit["resource"]["location"] == "OPD 101"
-    for one in timeline:
-        if one["kind"] not in ("Encounter", "Appointment"):
-            assert one["resource"]["encounter"]["reference"] == f"Encounter/{visit['id']}", one["kind"]
+    assert kinds(timeline) == TOLD
+    assert [one["kind"] for one in timeline if one["kind"] != "ServiceRequest"] == [
+        "Appointment", "Payment", "DiagnosticReport", "Procedure", "Encounter",
+    ]  # the latest first  # fmt: skip
+    found = {one["kind"]: one for one in timeline}
+    said = {kind: one["resource"] for kind, one in found.items()}
+    visit = said["Encounter"]
+    assert [one["value"] for one in visit["identifier"]] == [guest.visit]
+    assert (visit["status"], visit["state"], visit["class"]) == ("arrived", "registered", "AMB")  # both doors of the OCS
+    assert (visit["visitKind"], visit["location"]) == ("new-patient", "OPD 101")  # the table's, the message's
+    assert at(visit["period"]["start"]) == guest.came
+    assert (said["Appointment"]["status"], at(said["Appointment"]["start"])) == ("booked", guest.booked)
+    assert said["Appointment"]["reason"]["display"] == "당뇨 추적"
+    assert said["ServiceRequest"]["code"] == {"code": "L0101", "display": "혈당 검사 뷁"}
+    assert said["DiagnosticReport"]["basedOn"]["reference"] == f"ServiceRequest/{found['ServiceRequest']['id']}"
+    assert said["Procedure"]["code"]["display"] == "피부 절개"
+    assert said["Payment"]["amount"] == {"value": str(15_000 + guest.at), "currency": "KRW"}
+    for kind in TOLD - Counter(("Encounter", "Appointment")):
+        assert said[kind]["encounter"]["reference"] == f"Encounter/{found['Encounter']['id']}", kind
+
+
+def one_patient_by_fhir(house: Hospital, guest: Guest) -> None:
+    """The same by the FHIR façade: one Patient, and $everything of him."""
+    bundle = house.api.get("/fhir/R4/Patient", identifier=f"urn:oid:1.2.410.100110.10|{guest.number}")
+    [patient] = [entry["resource"] for entry in bundle["entry"]]
+    everything = house.api.get(f"/fhir/R4/Patient/{patient['id']}/$everything", _count=100)
+    resources = [entry["resource"] for entry in everything["entry"]]
+    assert Counter(one["resourceType"] for one in resources) == EVERYTHING
+    found = {one["resourceType"]: one for one in resources}
+    assert patient["name"][0]["text"] == guest.name
+    assert found["Condition"]["code"]["coding"][0]["display"] == "제2형 당뇨병(똠방각하)"
+    assert found["Condition"]["encounter"]["reference"] == f"Encounter/{found['Encounter']['id']}"
+    assert found["Observation"]["valueQuantity"]["value"] == 100 + guest.at
+    assert found["RelatedPerson"]["name"][0]["text"] == f"{guest.person.family}영자"
+
+
+def webhooks_in_order(house: Hospital, guest: Guest) -> None:
+    """The CRM that follows webhooks has seen each thing be created, then each version in turn, and knows what stands."""
+    envelope = house.patient(guest.number)
+    assert envelope is not None
+    seen: dict[str, int] = {}
+    for event in [one for one in house.crm.received if one.data.get("patientId") == envelope["id"]]:
+        id_, version = event.data["id"], event.data["version"]
+        assert event.type.endswith(".created") == (id_ not in seen), event.type
+        assert version == seen.get(id_, 0) + 1, event.type
+        seen[id_] = version
+    for one in [envelope, *house.timeline(guest.number)]:
+        assert house.crm.latest[one["id"]]["version"] == one["version"]
+        assert house.crm.latest[one["id"]]["resource"] == one["resource"]
+
+
+def the_front_office_changes(house: Hospital, guest: Guest) -> None:
+    """A new phone and another day: to each system that is to have them, to none twice, and back from none as a change."""
+    patient = house.patient(guest.number)
+    assert patient is not None
+    booking = next(one for one in house.timeline(guest.number) if one["kind"] == "Appointment")
+    before = len(house.crm.received), len(house.peer.received), fhir_versions(house, guest)
+    number, day = "010-7777-8888", guest.booked + timedelta(days=2)
+    mobile = [{"system": "phone", "use": "mobile", "value": number}]
+    house.api.patch(f"/api/v1/patients/{patient['id']}", {"telecom": mobile}, if_match=etag(house, "patients", patient["id"]))
+    moved = {"start": day.isoformat(), "end": (day + timedelta(minutes=30)).isoformat()}
+    house.api.patch(f"/api/v1/appointments/{booking['id']}", moved, if_match=etag(house, "appointments", booking["id"]))
+    house.until(lambda: fhir_mobile(house, guest).replace("-", "").endswith("77778888"), "the EMR has the phone")
+    house.until(lambda: len(house.peer.received) == before[1] + 2, "the OCS has both")
+    house.settle()
+    # the OCS says both again, as it does after every change of them: by message, and in its table
+    guest.told_again(house, number)
+    guest.booked = day
+    guest.booked_in_table(house)
+    house.settle()
+    assert [event for event, _ in house.peer.received[before[1] :]] == ["ADT^A08", "SIU^S13"]
+    assert house.peer.patients[guest.number]["phone"].replace("-", "").endswith("77778888")
+    assert fhir_versions(house, guest) == before[2] + 1
+    assert [(one.type, one.data["resource"].get("status")) for one in house.crm.received[before[0] :]] == [
+        ("patient.updated", None), ("appointment.updated", "pending"), ("appointment.updated", "booked"),
+    ]  # fmt: skip
+    nothing_is_stuck(house)
+    appointment = house.api.get(f"/api/v1/appointments/{booking['id']}")
+    assert (appointment["resource"]["status"], at(appointment["resource"]["start"])) == ("booked", day)
+    webhooks_in_order(house, guest)
+
+
+def etag(house: Hospital, kind: str, id_: str) -> str:
+    return house.api.versioned(f"/api/v1/{kind}/{id_}").etag
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def fhir_mobile(house: Hospital, guest: Guest) -> str:
+    [patient] = house.emr_patients(guest.number)
+    return str(next(one["value"] for one in patient["telecom"] if one.get("use") == "mobile"))
+
+
+def fhir_versions(house: Hospital, guest: Guest) -> int:
+    """How often the EMR's document of him was written."""
+    [patient] = house.emr_patients(guest.number)
+    return len(house.emr(f"Patient/{patient['id']}/_history")["entry"])

@@ -9,6 +9,8 @@ from hub.codecs.korean import looks_like_rrn, rrn_birth_date, rrn_gender
 from hub.domain.facts import Key
 from hub.mapping.functions import NULL, Reader, function, registration_number
 
+HUB = "HUB"  # assigner of the hub's own numbers
+
 
 def assigner_of(raw: str, reader: Reader) -> str:
     """An HD: the namespace id, else the universal id (HL7 v2.5.1 §2.A.33); "" where neither is given."""
@@ -106,6 +108,13 @@ def key_number(parts: list[str], reader: Reader) -> Key | None:
     """A plain number (a column): the channel's assigner. Several parts are joined by `/`."""
     numbers = [number_of(part, reader) for part in parts]
     return Key(reader.assigner, "/".join(filter(None, numbers))) if all(numbers) else None
+
+
+@function("hub_key", "parts", "key")
+def key_hub(parts: list[str], reader: Reader) -> Key | None:
+    """A number that the hub itself gave out: the column of an interface table into which it wrote one (ocs.sql_out)."""
+    number = number_of(parts[0], reader)
+    return Key(HUB, number) if number else None
 
 
 @function("rrn_birth_date", "field")

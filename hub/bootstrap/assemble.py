@@ -13,6 +13,7 @@ from hub.db import audit, schema
 from hub.db.audit_writer import AuditLog
 from hub.db.crypt import KeyRing
 from hub.db.engine import make_engine, make_write_engine, parse_url, write_turn
+from hub.db.lookup import SqlLookup
 from hub.db.store import SqlStore
 from hub.domain.ports import Pinged, Target
 from hub.mapping import MapSet, load_maps
@@ -47,6 +48,7 @@ class Hub:
         self._adopt(config)
         self.write_engine = make_write_engine(self.url, self.turn, self.engine)
         self.audit = AuditLog(self.write_engine)
+        self.lookup = SqlLookup(self.engine, self.audit)
         self.front_office = FrontOfficeService(self.store, lambda: self._routes, lambda: self._authority, self.buckets)
         self.operations = OperationsService(self.store, lambda: self.config.channels, self.asked)
 

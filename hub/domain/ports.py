@@ -182,6 +182,59 @@ class Listener(Protocol):
     def health(self) -> ListenerHealth: ...
 
 
+class Person(NamedTuple):
+    """A patient as a look-up finds him: id and golden record."""
+
+    id: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What patients are looked up by; all that is given must match. Names and phones match from their beginning."""
+
+    identifier: str = ""  # "assigner|value" or "value"
+    name: str = ""
+    phone: str = ""
+    birth_date: str = ""
+    account: str = ""  # a number of an account
+
+
+class Lookup(Protocol):
+    """What a channel that answers other systems' questions may see. Each call is bounded and sees one state of the database.
+
+    Blocking; thread-safe; raises TryAgain where the store is not there.
+    """
+
+    def search(self, traits: Traits, *, after: str, limit: int) -> list[Person]:
+        """Active patients by id, beginning behind the id `after`; more than the traits say may match."""
+        ...
+
+    def bearer(self, number: Key) -> Person | None:
+        """Who bears that number now: of one that was merged away, the survivor."""
+        ...
+
+    def gives_numbers(self, assigner: str) -> bool:
+        """Whether any patient has a number of that assigner."""
+        ...
+
+    def told(self, channel: str, asker: str, address: str, what: str, by: Sequence[str], ids: Sequence[str]) -> None:
+        """The access record of one answer, durable before the answer may go out: who asked from where, by which fields, and the
+        ids of all patients that he is told of."""
+        ...
+
+    def denied(self, channel: str, asker: str, address: str) -> None:
+        """Somebody asked who may not."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A listener that answers questions from what the hub knows. Given before `start`."""
+
+    def look_up_in(self, lookup: Lookup) -> None: ...
+
+
 class Found(NamedTuple):
     """A row that a source holds: the columns that tell it from all others, and all of it."""
 

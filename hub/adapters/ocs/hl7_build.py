@@ -102,21 +102,27 @@ def booking_message(message: Outbound, *, assigner: str, zone: tzinfo) -> Built:
 
 
 def _pid(message: Outbound, assigner: str, zone: tzinfo, changed: Iterable[str]) -> dict[int, Field]:
-    patient = message.patient
-    fields: dict[int, Field] = {1: "1", 3: list[Repetition](_numbers(message, assigner))}
-    fields[5] = [_xpn(name) for name in patient.get("name", ())]
-    fields[7] = hl7_time(str(patient.get("birthDate", "")), zone)
-    fields[8] = SEX.get(patient.get("gender", ""), "")
-    fields[11] = [_xad(address) for address in patient.get("address", ())]
-    points = [point for point in patient.get("telecom", ()) if point.get("use") != "old"]
-    fields[13] = [_xtn(point) for point in points if slot_of(point) != "work"]
-    fields[14] = [_xtn(point) for point in points if slot_of(point) == "work"]
-    fields[15] = str(patient.get("language", ""))
-    if patient.get("deceased") or patient.get("deceasedAt"):
-        fields[29], fields[30] = hl7_time(str(patient.get("deceasedAt", "")), zone), "Y"
+    fields = {1: "1", 3: list[Repetition](_numbers(message, assigner)), **person_fields(message.patient, zone)}
     for name, number in (("address", 11), ("telecom", 13)):
         if not fields[number] and any(one.partition(".")[0] == name for one in changed):
             fields[number] = NULL  # it was taken away: an empty field would mean "no change" (§2.5.3)
+    return fields
+
+
+def person_fields(patient: Document, zone: tzinfo) -> dict[int, Field]:
+    """PID from PID-5 on: who somebody is, without his numbers."""
+    points = [point for point in patient.get("telecom", ()) if point.get("use") != "old"]
+    fields: dict[int, Field] = {
+        5: [_xpn(name) for name in patient.get("name", ())],
+        7: hl7_time(str(patient.get("birthDate", "")), zone),
+        8: SEX.get(patient.get("gender", ""), ""),
+        11: [_xad(address) for address in patient.get("address", ())],
+        13: [_xtn(point) for point in points if slot_of(point) != "work"],
+        14: [_xtn(point) for point in points if slot_of(point) == "work"],
+        15: str(patient.get("language", "")),
+    }
+    if patient.get("deceased") or patient.get("deceasedAt"):
+        fields |= {29: hl7_time(str(patient.get("deceasedAt", "")), zone), 30: "Y"}
     return fields
 
 

@@ -17,7 +17,7 @@ SECTIONS: dict[str, Any] = {
     "hub": model.HubSection, "database": model.DatabaseSection, "broker": model.BrokerSection, "web": model.WebSection,
     "keys": model.KeysSection, "audit": model.AuditSection, "retention": model.RetentionSection, "limits": model.LimitsSection,
     "apply": model.ApplySection, "fhir": model.FhirSection, "authority": model.FieldAuthority, "channels": model.Common,
-    "routes": model.RouteSection,
+    "routes": model.RouteSection, "results": model.ResultsSection,
 }  # fmt: skip
 FIELDS = [(section, field) for section, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 

@@ -15,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests import servers
-from tests.chaos import harness
+from tests.chaos import harness, tables
 from tests.chaos.doses import DOSES
 from tests.chaos.harness import Dose, Report
+from tests.chaos.tables import TableDose
+from tests.integration import odbc_kit
 
 screen = Console(stderr=True)
 
@@ -26,7 +28,8 @@ def main() -> int:
     options = _options()
     doses = _chosen(options)
     try:
-        harness.tools()
+        if any(isinstance(dose, Dose) for dose in doses):
+            harness.tools()
     except harness.ToolsMissingError as missing:
         screen.print(f"[red]{missing}")
         return 2
@@ -54,7 +57,7 @@ def _options() -> argparse.Namespace:
     return cli.parse_args()
 
 
-def _chosen(options: argparse.Namespace) -> list[Dose]:
+def _chosen(options: argparse.Namespace) -> list[Dose | TableDose]:
     from dataclasses import replace
 
     given = {"messages": options.messages, "kills": options.kills, "seed": options.seed}
@@ -63,19 +66,27 @@ def _chosen(options: argparse.Namespace) -> list[Dose]:
 
 
 class Servers:
-    """PostgreSQL and Redis, started when a dose needs them."""
+    """PostgreSQL, MariaDB and Redis, started when a dose needs them."""
 
     def __init__(self) -> None:
         self._postgres: servers.Postgres | None = None
+        self._mariadb: servers.MariaDB | None = None
         self._redis: servers.Redis | None = None
 
     def __enter__(self) -> Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in (self._postgres, self._redis):
+        for server in (self._postgres, self._mariadb, self._redis):
             if server is not None:
                 server.stop()
+
+    def old_system(self, dose: TableDose) -> odbc_kit.Legacy:
+        if dose.database == "mariadb":
+            self._mariadb = self._mariadb or servers.MariaDB().start()
+            return odbc_kit.old_system(self._mariadb, "chaos", dose.charset)
+        self._postgres = self._postgres or servers.Postgres(fsync=True).start()
+        return odbc_kit.old_system(self._postgres, "chaos", dose.charset)
 
     def database(self, dose: Dose) -> str | None:
         if dose.database == "sqlite":
@@ -91,7 +102,7 @@ class Servers:
         return self._redis
 
 
-def _give(dose: Dose, real: Servers, keep: Path | None) -> Report:
+def _give(dose: Dose | TableDose, real: Servers, keep: Path | None) -> Report:
     columns = (
         TextColumn("{task.description:44}"),
         BarColumn(),
@@ -105,6 +116,8 @@ def _give(dose: Dose, real: Servers, keep: Path | None) -> Report:
             folder = keep / dose.name.replace(", ", "-").replace(" ", "_")
             folder.mkdir(parents=True)
         task = bar.add_task(dose.name, total=dose.messages, more="")
+        if isinstance(dose, TableDose):
+            return tables.run(dose, folder, real.old_system(dose), _shown(bar, task))
         return harness.run(dose, folder, real.database(dose), real.redis(dose), _shown(bar, task))
 
 

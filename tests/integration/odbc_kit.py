@@ -67,7 +67,10 @@ def postgresql(server: servers.Postgres, database: str, charset: str, encoding: 
         f"DRIVER={{PostgreSQL ANSI}};SERVER=127.0.0.1;PORT={server.port};DATABASE={database};UID=hub;PWD={server.password}"
     )
     client = "SQL_ASCII" if encoding == "cp949" else "UTF8"
-    write = pyodbc.connect(f"{connection};ConnSettings=SET client_encoding TO '{client}'", autocommit=True).execute
+    writing = pyodbc.connect(f"{connection};ConnSettings=SET client_encoding TO '{client}'", autocommit=True)
+    for kind in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):  # the ANSI driver gives no SQL_WCHAR
+        writing.setdecoding(kind, encoding=encoding, ctype=pyodbc.SQL_CHAR)
+    write = writing.execute
     names = IN_KS_X_1001 if charset == "EUC_KR" else NAMES
     return Legacy("postgresql", connection, encoding, stored, "VARCHAR(60)", write, names)
 
@@ -98,6 +101,13 @@ def legacy_of(request: pytest.FixtureRequest, folder: Path, name: str) -> Legacy
     if kind == "mariadb":
         return mariadb(request.getfixturevalue("mariadb"), database, charset, encoding, stored)
     return postgresql(request.getfixturevalue("postgres"), database, charset, encoding, stored)
+
+
+def old_system(server: servers.MariaDB | servers.Postgres, database: str, charset: str) -> Legacy:
+    """A database whose text columns say latin1 or SQL_ASCII and hold cp949."""
+    if isinstance(server, servers.MariaDB):
+        return mariadb(server, database, charset, "cp949", "cp949")
+    return postgresql(server, database, charset, "cp949", "cp949")
 
 
 class Bench:

@@ -92,7 +92,7 @@ class FhirPatient:
 
     def _told(self, message: Outbound) -> Delivered:
         for _ in range(ROUNDS):
-            found = self._find(message)
+            found = self.locate(message)
             if found is None and is_unnumbered_prospect(message.resource):
                 return Delivered(detail="nothing to do: a prospect without a number")
             delivered = self._change(message, found) if found else self._create(message)
@@ -102,7 +102,7 @@ class FhirPatient:
 
     def find(self, message: Outbound) -> Delivered | None:
         """Whether what `message` says stands in the EMR already: the read leaves nothing to write."""
-        found = self._find(message)
+        found = self.locate(message)
         if found is None:
             return None
         merged = merge.merge(found.document, message.resource, self._changed(message), self._settings.fields)
@@ -112,8 +112,8 @@ class FhirPatient:
 
     # finding
 
-    def _find(self, message: Outbound, *, but: str = "") -> Found | None:
-        """`but`: an id there that is known to be somebody else's."""
+    def locate(self, message: Outbound, *, but: str = "") -> Found | None:
+        """His document there: by the id learnt earlier, else by his numbers. `but`: an id that is known to be somebody else's."""
         if message.peer_id and fhir.is_id(message.peer_id):
             found = self._emr.read("Patient", message.peer_id)
             if found is not None and not fhir.is_replaced(found.document):
@@ -218,7 +218,7 @@ class FhirPatient:
     def _require_own(self, message: Outbound) -> None:
         """What is found by his number may be the survivor's document, if that was created while the number was the survivor's:
         it carries a number besides that is not his. Refused: whose numbers are whose is for a person to put right there."""
-        found, mine = self._find(message), set(self._tokens(message))
+        found, mine = self.locate(message), set(self._tokens(message))
         systems = {system for system, _ in mine}
         there = (
             {(one.get("system"), one.get("value")) for one in fhir.objects(found.document.get("identifier"))} if found else set()
@@ -251,7 +251,7 @@ class FhirPatient:
             return message.patient_peer_id
         if message.patient == message.resource:
             return None
-        found = self._find(replace(message, resource=message.patient, peer_id=None), but=message.peer_id or "")
+        found = self.locate(replace(message, resource=message.patient, peer_id=None), but=message.peer_id or "")
         return found.id if found else None
 
 

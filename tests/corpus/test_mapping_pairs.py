@@ -133,6 +133,7 @@ def place(bundle: dict[str, Any]) -> str:
 FAMILIES = {  # MSH-9.1 -> what is compared of it beside the patient; PV1 makes no visit there (docs/adr/0073)
     "ORM": ("ServiceRequest", "Condition", "AllergyIntolerance"), "OMG": ("ServiceRequest", "Condition", "AllergyIntolerance"),
     "OML": ("ServiceRequest", "Condition", "AllergyIntolerance"), "ORU": ("DiagnosticReport", "Observation"),
+    "OUL": ("DiagnosticReport", "Observation"),
     "RDE": ("MedicationRequest",), "RDS": ("MedicationRequest",), "MDM": ("DocumentReference",),
     "DFT": ("ChargeItem", "Condition", "Procedure"), "BAR": ("Account", "Condition", "Procedure", "AllergyIntolerance"),
     "REF": ("ServiceRequest", "Condition", "Procedure", "AllergyIntolerance"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.codecs.hl7v2.writer import Fields, Repetition
 from hub.simulator.journeys import SEOUL, Person, Segments
-from tests.e2e.doors import Hospital
+from tests.e2e.doors import SYSTEM, Hospital
 
 Saying = Callable[[Hospital], None]
 NAMES = (("홍", "길동"), ("똠방", "각하"), ("펲시", "콜라"), ("뷁", "뷁"), ("남궁", "민수"), ("洪", "吉洞"))
@@ -64,6 +64,10 @@ class Guest:
             ORDNAME="혈당 검사 뷁", ORDTIME=f"{self.came + timedelta(minutes=10):%H%M}", DEPT=DEPARTMENT, STAT="0",
         )  # fmt: skip
 
+    def phoned(self, house: Hospital) -> None:
+        """The OCS's table: his mobile number, as HL7 says it too."""
+        house.maria("OPD_PATIENT", PANO=self.number, HPHONE=self.mobile)
+
     def diagnosed(self, house: Hospital) -> None:
         """The EMR's chart: a diagnosis of that visit."""
         sql = "INSERT INTO emr_diagnosis VALUES (%s, %s, %s, %s, %s, %s, %s)"
@@ -93,9 +97,27 @@ class Guest:
     def sayings(self) -> Iterator[Saying]:
         """Each by itself; in any order they tell the same."""
         yield from (
-            self.registered, self.received, self.ordered, self.diagnosed, self.operated, self.booked_by_message,
-            self.booked_in_table,
+            self.registered, self.received, self.ordered, self.phoned, self.diagnosed, self.operated,
+            self.booked_by_message, self.booked_in_table,
         )  # fmt: skip
+
+    def charted(self, house: Hospital) -> None:
+        """The EMR by FHIR: the visit from its side, an allergy, the insurance; of the patient as the EMR has him."""
+        [patient] = house.emr_patients(self.number)
+        him = {"reference": f"Patient/{patient['id']}"}
+        house.charted({
+            "resourceType": "Encounter", "status": "in-progress", "identifier": [{"system": SYSTEM, "value": self.visit}],
+            "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}, "subject": him,
+            "reasonCode": [{"text": "갈증과 다뇨"}],
+        })  # fmt: skip
+        house.charted({
+            "resourceType": "AllergyIntolerance", "patient": him, "code": {"text": "페니실린"}, "category": ["medication"],
+            "criticality": "high",
+        })  # fmt: skip
+        house.charted({
+            "resourceType": "Coverage", "status": "active", "beneficiary": him, "payor": [{"display": "국민건강보험공단"}],
+            "subscriberId": f"S{self.number}",
+        })  # fmt: skip
 
     def result(self) -> dict[str, Any]:
         """A line of the laboratory's file."""

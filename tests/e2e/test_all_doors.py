@@ -17,15 +17,23 @@ from tests.e2e.guests import Guest, guests
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 TOLD = Counter(("Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "Procedure", "Payment"))
-EVERYTHING = TOLD - Counter(("Payment",)) + Counter(("Patient", "Condition", "Observation", "RelatedPerson", "Practitioner"))
+EVERYTHING = (
+    TOLD
+    - Counter(("Payment",))
+    + Counter(("Patient", "Condition", "Observation", "RelatedPerson", "Practitioner", "AllergyIntolerance", "Coverage"))
+)
 
 
 @pytest.fixture
 def house(
     tmp_path: Path, mariadb: servers.MariaDB, postgres: servers.Postgres, fhir_server: servers.FhirServer
 ) -> Iterator[Hospital]:
-    with Hospital(tmp_path, mariadb, postgres, fhir_server) as made:
-        yield made
+    emr = servers.FhirServer().start()  # of its own: all that is there is asked for
+    try:
+        with Hospital(tmp_path, mariadb, postgres, emr) as made:
+            yield made
+    finally:
+        emr.stop()
 
 
 def test_a_journey_told_by_every_door(house: Hospital) -> None:
@@ -36,6 +44,9 @@ def test_a_journey_told_by_every_door(house: Hospital) -> None:
     for guest in people[1:]:
         house.until(lambda guest=guest: whole(house, guest), f"all of patient {guest.at} is there")  # type: ignore[misc]
     house.until(lambda: merged(house, people[0]), "two numbers are one patient")
+    for guest in people[1:]:
+        house.until(lambda guest=guest: house.emr_patients(guest.number), "the EMR has him")  # type: ignore[misc]
+        guest.charted(house)
     house.settle()
     nothing_is_stuck(house)
     for guest in people[1:]:
@@ -141,6 +152,9 @@ def one_patient_by_fhir(house: Hospital, guest: Guest) -> None:
     assert found["Condition"]["code"]["coding"][0]["display"] == "제2형 당뇨병(똠방각하)"
     assert found["Condition"]["encounter"]["reference"] == f"Encounter/{found['Encounter']['id']}"
     assert found["Observation"]["valueQuantity"]["value"] == 100 + guest.at
+    assert found["Encounter"]["reasonCode"][0]["text"] == "갈증과 다뇨"
+    assert found["AllergyIntolerance"]["code"]["text"] == "페니실린"
+    assert found["Coverage"]["subscriberId"] == f"S{guest.number}"
     assert found["RelatedPerson"]["name"][0]["text"] == f"{guest.person.family}영자"
 
 
@@ -165,6 +179,7 @@ def the_front_office_changes(house: Hospital, guest: Guest) -> None:
     assert patient is not None
     booking = next(one for one in house.timeline(guest.number) if one["kind"] == "Appointment")
     before = len(house.crm.received), len(house.peer.received), fhir_versions(house, guest)
+    assert rows_written(house) == [[], [], [], []]
     number, day = "010-7777-8888", guest.booked + timedelta(days=2)
     mobile = [{"system": "phone", "use": "mobile", "value": number}]
     house.api.patch(f"/api/v1/patients/{patient['id']}", {"telecom": mobile}, if_match=etag(house, "patients", patient["id"]))
@@ -172,22 +187,42 @@ def the_front_office_changes(house: Hospital, guest: Guest) -> None:
     house.api.patch(f"/api/v1/appointments/{booking['id']}", moved, if_match=etag(house, "appointments", booking["id"]))
     house.until(lambda: fhir_mobile(house, guest).replace("-", "").endswith("77778888"), "the EMR has the phone")
     house.until(lambda: len(house.peer.received) == before[1] + 2, "the OCS has both")
-    house.settle()
-    # the OCS says both again, as it does after every change of them: by message, and in its table
-    guest.told_again(house, number)
-    guest.booked = day
-    guest.booked_in_table(house)
+    house.until(lambda: all(rows_written(house)), "both databases have both")
+    house.settle()  # the OCS's program has taken the rows over into its own tables, which are read meanwhile
+    guest.told_again(house, number)  # and says by message what his details are now
     house.settle()
     assert [event for event, _ in house.peer.received[before[1] :]] == ["ADT^A08", "SIU^S13"]
     assert house.peer.patients[guest.number]["phone"].replace("-", "").endswith("77778888")
     assert fhir_versions(house, guest) == before[2] + 1
-    assert [(one.type, one.data["resource"].get("status")) for one in house.crm.received[before[0] :]] == [
-        ("patient.updated", None), ("appointment.updated", "pending"), ("appointment.updated", "booked"),
-    ]  # fmt: skip
+    assert rows_written(house) == [
+        [(guest.number, guest.name.encode("cp949").hex().upper(), number)],
+        [(guest.booking, f"{day:%Y%m%d}", f"{day:%H%M}", "U")],
+        [(guest.number, guest.name, "01077778888")],
+        [(guest.booking, guest.number, day.replace(tzinfo=None))],
+    ]
+    assert house.maria_rows(f"SELECT RSVDATE, RSVTIME FROM OPD_RESERVE WHERE RSVNO = '{guest.booking}'") == [
+        (f"{day:%Y%m%d}", f"{day:%H%M}")
+    ]
+    told = house.crm.received[before[0] :]
+    assert [one.type for one in told[:3]] == ["patient.updated", "appointment.updated", "appointment.updated"]
+    assert [one.data["resource"].get("status") for one in told] == [None, "pending", *["booked"] * (len(told) - 2)]
+    assert told[0].data["changed"] == ["telecom", "telecom.mobile"]
+    # whichever door of the OCS confirms first; only its message knows under which number we asked
+    assert {name for one in told[2:] for name in one.data["changed"]} <= {"status", "identifier"}
     nothing_is_stuck(house)
     appointment = house.api.get(f"/api/v1/appointments/{booking['id']}")
     assert (appointment["resource"]["status"], at(appointment["resource"]["start"])) == ("booked", day)
     webhooks_in_order(house, guest)
+
+
+def rows_written(house: Hospital) -> list[list[tuple[Any, ...]]]:
+    """What stands in the interface tables of the OCS and of the EMR."""
+    return [
+        list(house.maria_rows("SELECT PANO, HEX(SNAME), HPHONE FROM IF_PHONE")),
+        list(house.maria_rows("SELECT RSVNO, RSVDATE, RSVTIME, GBN FROM IF_RESERVE")),
+        house.pg("SELECT pt_no, pt_name, mobile FROM emr_if_contact"),
+        house.pg("SELECT booking_no, pt_no, starts_at FROM emr_if_booking"),
+    ]
 
 
 def etag(house: Hospital, kind: str, id_: str) -> str:

@@ -16,28 +16,32 @@ from hub.config import Channel
 from hub.domain.errors import Misconfigured, NotFound, TryAgain
 from hub.domain.facts import Key
 from hub.domain.model import KINDS
-from hub.domain.ports import Loadable, Receipt, Received
+from hub.domain.ports import Condition, Loadable, Receipt, Received
 from hub.mapping import Context
 from hub.sync.load import Load
+from hub.sync.pace import Pace
 from hub.sync.polled import PolledFeed
 
 
 class Asked:
     """A channel's source, asked for one kind. Used by one thread."""
 
-    def __init__(self, hub: Hub, name: str, kind: str, source: Loadable, ending: Callable[[], bool]) -> None:
+    def __init__(self, hub: Hub, name: str, kind: str, source: Loadable, ending: Callable[[], bool], later: bool) -> None:
+        """`later`: what comes is a load, so what is live goes before it."""
         self.channel = hub.config.channels[name]
         self.kind = kind
         self.source = source
-        self.receipts: list[Receipt] = []  # of the messages that were stored last
+        self.receipts: list[Receipt] = []  # of what was requested
         self._hub = hub
+        self._later = later
         self._intake = hub.intake()
         self.feed = PolledFeed(
-            name, hub.store, hub.keys, self, self._patient_of, ending, channels.fhir_names(self.channel, hub.config.fhir)
-        )
+            name, hub.store, hub.keys, self, self._patient_of, ending, channels.fhir_names(self.channel, hub.config.fhir),
+            Pace(hub.store).room, later,
+        )  # fmt: skip
 
-    def load(self, where: Sequence[Any], room: Callable[[], None]) -> Load:
-        return Load(self.source, self.feed, self._hub.keys, self.kind, where, room)
+    def load(self, where: Sequence[Condition]) -> Load:
+        return Load(self.source, self.feed, self._hub.keys, self.kind, where)
 
     def request(self, number: str) -> int:
         """Rows or resources that were found; `receipts` are of those that are news."""
@@ -61,7 +65,8 @@ class Asked:
         if full:
             raise TryAgain(full)
         receipts = self._intake.store(batch)
-        self.receipts = receipts
+        if not self._later:
+            self.receipts += receipts
         return receipts
 
     def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
@@ -73,14 +78,14 @@ class Asked:
 
 
 @contextmanager
-def asked(hub: Hub, name: str, kind: str, ending: Callable[[], bool] = lambda: False) -> Iterator[Asked]:
+def asked(hub: Hub, name: str, kind: str, ending: Callable[[], bool] = lambda: False, *, later: bool = False) -> Iterator[Asked]:
     """The channel, built beside the one that polls. NotFound, Misconfigured."""
     channel = _channel(hub, name)
     source = channels.build_source(channel)
     try:
         if not isinstance(source, Loadable):
             raise Misconfigured(f"{name} ({channel.adapter}) can be polled, but not asked for what it holds")
-        made = Asked(hub, name, _kind(kind), source, ending)
+        made = Asked(hub, name, _kind(kind), source, ending, later)
         made._columns()
         yield made
     finally:

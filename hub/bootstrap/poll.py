@@ -23,6 +23,7 @@ from hub.domain.ports import Receipt, Received, Source
 from hub.domain.rows import AlertRow
 from hub.mapping import Context
 from hub.sync.intake import IntakeService
+from hub.sync.pace import Pace
 from hub.sync.polled import PolledFeed
 
 _log = log.get(__name__)
@@ -88,8 +89,9 @@ class Poller(threading.Thread):
         self._stored = stored
         self._intake: IntakeService = hub.intake()
         self._feed = PolledFeed(
-            channel.name, hub.store, hub.keys, self, self.patient_of, self._ending, channels.fhir_names(channel, hub.config.fhir)
-        )
+            channel.name, hub.store, hub.keys, self, self.patient_of, self._ending,
+            channels.fhir_names(channel, hub.config.fhir), Pace(hub.store).room,
+        )  # fmt: skip
         self._source: Source | None = None
         self._trouble = ""
         self._failures = 0

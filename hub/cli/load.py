@@ -66,12 +66,14 @@ def load(
       hub load ocs-visit --kind encounter --where "VISIT_DT >= 2024-01-01" --where "DEPT = OBGY"
     """
     from hub.bootstrap.load import asked
+    from hub.bootstrap.priority import step_back
 
     conditions = [condition(text) for text in where or ()]
-    with _interruptible() as interrupted, opened(config) as hub, asked(hub, channel, kind, interrupted) as source:
+    step_back()
+    with _interruptible() as interrupted, opened(config) as hub, asked(hub, channel, kind, interrupted, later=True) as source:
         detail = {"kind": source.kind, "conditions": len(conditions)}
         hub.audit.append(Action.LOAD_STARTED, actor=actor(), channel=channel, detail=detail)
-        running = source.load(conditions, lambda: None).run(afresh=afresh)
+        running = source.load(conditions).run(afresh=afresh)
         last = _json_lines(running) if as_json else _bar(running, f"{channel}, {source.kind.lower()}")
         ended = last is not None and last.ended
         counts = {"read": last.read if last else 0, "told": last.told if last else 0}

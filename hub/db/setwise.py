@@ -59,6 +59,7 @@ SPECS: tuple[Spec, ...] = (
     Spec(r.MessageRow, "message"),
     Spec(r.WorkRow, "work"),
     Spec(r.WorkState, "work", "update", ("message_id",), ("state", "attempts", "due", "reason")),
+    Spec(r.WorkBucket, "work", "update", ("message_id",), ("bucket",)),
     Spec(r.WorkDone, "work", "delete", ("message_id",)),
     Spec(r.DedupeNew, "dedupe"),
     Spec(r.DedupeRow, "dedupe", "upsert", ("channel", "sender", "control_id", "digest"), ("message_id", "code", "at")),

@@ -13,7 +13,7 @@ from hub.db.engine import WriteTurn, write_turn
 from hub.db.hot import LONG_LOG, Hot, SqliteHot, group, keys_json
 from hub.db.postgres import NEXT_IDS, PostgresHot
 from hub.domain.rows import Row
-from hub.domain.store import ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
+from hub.domain.store import BEHIND, ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
 # A set of keys: json_each and jsonb_array_elements both give a column `value` (json_array_elements costs half as much again).
 KEYS = {"sqlite": "json_each(?) AS k", "postgresql": "jsonb_array_elements(?::jsonb) AS k(value)"}
@@ -94,8 +94,8 @@ class SqlTx:
         """What a holder had on its way that did not give its lease back: due now, and known to be of unknown outcome."""
         for direction, bucket in (name.split(":") for name in names):
             self._hot.execute(
-                "UPDATE work SET due = ? WHERE direction = ? AND bucket = ? AND state = 'in_flight' AND due > ?",
-                (self.now, direction, int(bucket), self.now),
+                "UPDATE work SET due = ? WHERE direction = ? AND bucket IN (?, ?) AND state = 'in_flight' AND due > ?",
+                (self.now, direction, int(bucket), int(bucket) + BEHIND, self.now),
             )
 
     def _lease(self, names: Sequence[str], sets: str, *values: Any, where: str = "", more: Sequence[Any] = ()) -> int:
@@ -150,16 +150,16 @@ class SqlTx:
 
     # -- work -----------------------------------------------------------------------------------------------------
 
-    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]:
+    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int, later: int = 0) -> list[InboundWork]:
         columns = "w.message_id, w.channel, w.lane, w.bucket, w.attempts, m.at, m.type, m.sender, m.control_id, m.body, w.paired"
-        return [InboundWork(*row) for row in self._due("in", "'queued'", columns, buckets, paused, limit)]
+        return [InboundWork(*row) for row in self._due("in", "'queued'", columns, buckets, paused, limit, later)]
 
-    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
+    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int, later: int = 0) -> list[OutboundWork]:
         columns = "w.message_id, w.channel, w.lane, w.bucket, w.attempts, w.state, m.type, m.at, m.change_id, m.resource_id"
-        return [OutboundWork(*row) for row in self._due("out", "'queued', 'in_flight'", columns, buckets, barred, limit)]
+        return [OutboundWork(*row) for row in self._due("out", "'queued', 'in_flight'", columns, buckets, barred, limit, later)]
 
     def _due(
-        self, direction: str, states: str, columns: str, buckets: Sequence[int], barred: Sequence[str], limit: int
+        self, direction: str, states: str, columns: str, buckets: Sequence[int], barred: Sequence[str], limit: int, later: int
     ) -> list[tuple[Any, ...]]:
         """The first of each bucket, by its index; on PostgreSQL all buckets in one round trip."""
         turn = _TURN.format(states=states) + self._barred(barred)
@@ -167,11 +167,15 @@ class SqlTx:
             f"SELECT {columns} FROM work w JOIN message m ON m.id = w.message_id WHERE w.direction = '{direction}'"
             f" AND w.bucket = {{bucket}} AND {turn} ORDER BY w.message_id LIMIT ?"
         )
-        more = (self.now, self.now, self.now, *([keys_json(list(barred))] if barred else []), max(1, limit // len(buckets)))
+        more = (self.now, self.now, self.now, *([keys_json(list(barred))] if barred else []))
+        wanted = [(b, max(1, limit // len(buckets))) for b in buckets]
+        if later:
+            wanted += [(b + BEHIND, max(1, later // len(buckets))) for b in buckets]
         if self._hot.dialect == "postgresql":
+            one = one.removesuffix("?") + "CAST(k.value->>1 AS INTEGER)"
             lateral = f"CROSS JOIN LATERAL ({one.format(bucket='CAST(k.value->>0 AS INTEGER)')}) d"
-            return self._hot.query(f"SELECT d.* FROM {self._keys} {lateral}", (keys_json([[b] for b in buckets]), *more))
-        return [row for b in buckets for row in self._hot.query(one.format(bucket="?"), (b, *more))]
+            return self._hot.query(f"SELECT d.* FROM {self._keys} {lateral}", (keys_json(wanted), *more))
+        return [row for b, most in wanted for row in self._hot.query(one.format(bucket="?"), (b, *more, most))]
 
     def _barred(self, channels: Sequence[str]) -> str:
         if not channels:
@@ -179,8 +183,24 @@ class SqlTx:
         select = "SELECT value FROM json_each(?)" if self._hot.dialect == "sqlite" else "SELECT json_array_elements_text(?::json)"
         return f" AND w.channel NOT IN ({select})"
 
+    def loaded(self, most: int) -> dict[str, int]:
+        one = (
+            "SELECT '{0}', (SELECT count(*) FROM (SELECT 1 FROM work WHERE direction = '{0}' AND bucket >= ? AND state = 'queued'"
+            " LIMIT ?) AS w)"
+        )
+        sql = " UNION ALL ".join(one.format(direction) for direction in ("in", "out"))
+        return {row[0]: int(row[1]) for row in self._hot.query(sql, (BEHIND, most) * 2)}
+
     def arrived(self, since: int) -> int:
-        return int(self._hot.query("SELECT count(*) FROM dedupe WHERE at > ?", (since,))[0][0])
+        return int(self._hot.query("SELECT count(*) FROM dedupe WHERE at > ? AND sender <> ''", (since,))[0][0])
+
+    def ahead(self, direction: str, places: Sequence[tuple[str, int]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT w.message_id, w.lane, w.bucket, w.channel FROM {keys} {cross} work w"
+            " ON w.lane = k.value->>0 AND w.message_id < CAST(k.value->>1 AS BIGINT)"
+            " WHERE w.direction = ? AND w.state IN ('queued', 'in_flight')",
+            places, direction,
+        )  # fmt: skip
 
     def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
         free = {row[0] for row in self._hot.query("SELECT name FROM lease WHERE until <= ? OR owner = ''", (self.now,))}
@@ -189,9 +209,9 @@ class SqlTx:
             for b in range(buckets)
             if f"{direction}:{b}" in free
             and self._hot.query(
-                "SELECT 1 FROM work w WHERE w.direction = ? AND w.bucket = ? AND w.state IN ('queued', 'in_flight')"
+                "SELECT 1 FROM work w WHERE w.direction = ? AND w.bucket IN (?, ?) AND w.state IN ('queued', 'in_flight')"
                 " AND w.due <= ? AND w.at <= ? AND NOT w.barrier LIMIT 1",
-                (direction, b, older_than, older_than),
+                (direction, b, b + BEHIND, older_than, older_than),
             )
         ]
 
@@ -240,6 +260,14 @@ class SqlTx:
             f" {self._lock.format('UPDATE')}",
             [[i] for i in sorted(ids)],
         )
+
+    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        """On PostgreSQL the keys are one parameter: with hundreds of them each statement would be planned anew."""
+        if self._hot.dialect == "postgresql":
+            array = "{" + ",".join(f'"\\\\x{key.hex()}"' for key in keys) + "}"
+            return self._hot.query("SELECT key, value, n FROM mark WHERE channel = ? AND key = ANY(?::bytea[])", (channel, array))
+        marks = ", ".join("?" * len(keys))
+        return self._hot.query(f"SELECT key, value, n FROM mark WHERE channel = ? AND key IN ({marks})", (channel, *keys))
 
     def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:
         for lock, ids in (("UPDATE", written), ("SHARE", versions.keys() - set(written))):

@@ -62,6 +62,13 @@ class WorkState(NamedTuple):
     reason: str
 
 
+class WorkBucket(NamedTuple):
+    """Sets the bucket of a message's work that is in one lane only."""
+
+    message_id: int
+    bucket: int
+
+
 class DedupeRow(NamedTuple):
     channel: str
     sender: str
@@ -275,7 +282,8 @@ class AlertRow(NamedTuple):
 
 
 Row = (
-    MessageRow | WorkRow | WorkDone | WorkState | DedupeRow | DedupeNew | AnsweredRow | OutcomeRow | TallyRow | AttemptRow
-    | SourceRow | SourceTouched | ResourceRow | IdentifierNew | IdentifierRow | AwaitedRow | AwaitedGone | TermRow | TermsGone
-    | ChangeRow | LinkHistoryRow | LinkKeyRow | SentFieldRow | MarkRow | EntryDraft | AlertRow
+    MessageRow | WorkRow | WorkDone | WorkState | WorkBucket | DedupeRow | DedupeNew | AnsweredRow
+    | OutcomeRow | TallyRow | AttemptRow | SourceRow | SourceTouched | ResourceRow | IdentifierNew
+    | IdentifierRow | AwaitedRow | AwaitedGone | TermRow | TermsGone | ChangeRow | LinkHistoryRow
+    | LinkKeyRow | SentFieldRow | MarkRow | EntryDraft | AlertRow
 )  # fmt: skip

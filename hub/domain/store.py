@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 
+BEHIND = 1000  # added to a bucket's number: of its lanes, what may wait until nothing else is there (hub/sync/turns.py)
+
 
 class Lease(NamedTuple):
     """The right to work on some buckets of one direction, until a time by the database's clock; `token` fences it.
@@ -117,14 +119,25 @@ class Tx(Protocol):
         """
         ...
 
-    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]: ...
+    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int, later: int = 0) -> list[InboundWork]:
+        """Up to `limit`, and besides up to `later` of what may wait, which has BEHIND added to its bucket."""
+        ...
 
-    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
-        """Locks nothing: the caller holds the lease of the buckets and marks what it takes in this transaction."""
+    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int, later: int = 0) -> list[OutboundWork]:
+        """As `due_inbound`. Locks nothing: the caller holds the lease of the buckets and marks what it takes."""
+        ...
+
+    def ahead(self, direction: str, places: Sequence[tuple[str, int]]) -> list[tuple[int, str, int, str]]:
+        """What waits before these (lane, message id) in their lanes: message id, lane, bucket, channel."""
+        ...
+
+    def loaded(self, most: int) -> dict[str, int]:
+        """Direction -> how many of what may wait do wait; not counted further than `most`."""
         ...
 
     def arrived(self, since: int) -> int:
-        """How many messages came in after `since` (µs), repetitions and what has no control id not counted."""
+        """How many messages came in after `since` (µs) from somebody who waits for an answer: repetitions, what has no control
+        id and what has no sender (polled) not counted."""
         ...
 
     def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
@@ -141,6 +154,10 @@ class Tx(Protocol):
 
     def awaiting(self, keys: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str, str]]:
         """(kind, assigner, value) -> these, and the id of each resource that names a thing by that number in vain."""
+        ...
+
+    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
+        """key, value and n of the marks of a polled source."""
         ...
 
     def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:

@@ -22,7 +22,7 @@ from hub.domain.facts import AnyFact, Fact, Key, Mapped, Snapshot
 from hub.domain.lifecycle import UNCONFIRMED, Outcome, State
 from hub.domain.ports import Keys
 from hub.domain.rows import FOREVER, EntryDraft, OutcomeRow, Row, TallyRow, WorkDone, WorkState
-from hub.domain.store import Conflict, InboundWork, Lease, LeaseLost, Store, Tx
+from hub.domain.store import BEHIND, Conflict, InboundWork, Lease, LeaseLost, Store, Tx
 from hub.sync.authority import Authority
 from hub.sync.canon import Applied, Canon, Changed, Origin
 from hub.sync.courtesy import WINDOW_US, Courtesy
@@ -32,10 +32,12 @@ from hub.sync.repeats import Repeats, Said, Standing, Told, Who, told_by
 from hub.sync.routes import Route
 from hub.sync.shared import SHARED, Shared
 from hub.sync.structure import Structure, is_structural
+from hub.sync.turns import Turns, sort_out
 from hub.sync.workspace import Workspace
 
 _log = log.get(__name__)
 LEASE_SECONDS = 15.0
+LATER = 50  # messages of a load that are applied in one step: a live one waits for no more
 CAREFUL = 200  # messages applied one by one after a worker died: more than it can have had in hand
 DEATHS = 3  # workers that may die of one message before it is dead itself
 CONFLICTS = 5  # times that a run is computed anew before its turn is given up
@@ -133,20 +135,35 @@ class Applier:
         with self._store.snapshot() as tx:
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
             arrived = tx.arrived(tx.now - WINDOW_US)
-            due = tx.due_inbound(numbers, barred, 1 if careful else self._portion(arrived))
-            waited = tx.now - min((work.at for work in due), default=tx.now)
-        if not due:
-            self._careful.update({lease.token: 0} if careful else {})
-            return 0
+            most = 1 if careful else self._portion(arrived)
+            turns = sort_out(tx, "in", tx.due_inbound(numbers, barred, most, 1 if careful else LATER), barred)
+            waited = tx.now - min((work.at for work in turns.live), default=tx.now)
+        self._make_way(turns, lease)
+        live, later = turns.live, turns.later
+        if not live and not later:
+            self._careful.update({lease.token: 0} if careful and not turns.moved else {})
+            return len(turns.moved)
         if careful:
             self._careful[lease.token] -= 1
-            due = self._counted(due[:1], lease)
-        ready = [self._prepare(work) for work in due]
+            live, later = self._counted((live or later)[:1], lease), []
         blocked: set[str] = set()
-        for run in _runs(ready):
+        self._apply(live, lease, blocked)
+        arrived_here = arrived * len(numbers) / self._buckets
+        if len(live) >= most // 2 > 0 and self._courtesy.rest(len(live), arrived_here, waited):
+            return len(live)  # a flood: the load waits for its end
+        self._apply(later, lease, blocked)
+        return len(live) + len(later)
+
+    def _apply(self, works: Sequence[InboundWork], lease: Lease, blocked: set[str]) -> None:
+        for run in _runs([self._prepare(work) for work in works]):
             self._apply_run(run, lease, blocked)
-        self._courtesy.rest(len(due), arrived * len(numbers) / self._buckets, waited)
-        return len(due)
+
+    def _make_way(self, turns: Turns[InboundWork], lease: Lease) -> None:
+        """What could have waited, but for a live message behind it in its lane."""
+        if turns.moved:
+            with self._store.transaction(durable=False) as tx:
+                tx.hold(lease, LEASE_SECONDS)
+                tx.write(turns.moved)
 
     def _portion(self, arrived: int) -> int:
         """Where there is one writer, apply takes the turn for a short time only while senders wait for their answers."""
@@ -321,7 +338,8 @@ class Plan:
     def write(self, tx: Tx) -> None:
         """Everything set-wise; ids are given out here, so that they rise with the commits."""
         changes = [change for _, applied in self._results for change in applied.changes]
-        rows, ids = record(tx, changes, self._applier._routes(), self._applier._buckets)
+        later = {ready.work.message_id for ready, _ in self._results if ready.work.bucket >= BEHIND}
+        rows, ids = record(tx, changes, self._applier._routes(), self._applier._buckets, later)
         for ready, applied in self._results:
             self._finish(ready, applied, ids)
         self._rows += [TallyRow(c, s, self._applier._shard, n) for (c, s), n in self._tally.items()]

@@ -28,8 +28,13 @@ class Courtesy:
         """A step begins."""
         self._began = self._clock()
 
-    def rest(self, applied: int, arrived: float, waited_us: int) -> None:
-        """After a step: `applied` messages of it, `arrived` within WINDOW_US, the oldest of them `waited_us` old."""
+    def rest(self, applied: int, arrived: float, waited_us: int) -> bool:
+        """After a step: `applied` messages of it, `arrived` within WINDOW_US, the oldest of them `waited_us` old.
+
+        Whether it rested, because there is a flood.
+        """
         took = self._clock() - self._began
-        if arrived / WINDOW_US * 1e6 * took > applied and waited_us < PATIENCE_US:
+        flood = arrived / WINDOW_US * 1e6 * took > applied and waited_us < PATIENCE_US
+        if flood:
             self._sleep(min(REST * took, MOST_SECONDS))
+        return flood

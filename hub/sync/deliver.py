@@ -15,18 +15,20 @@ from hub import log
 from hub.domain.errors import HubError, TryAgain
 from hub.domain.lifecycle import State
 from hub.domain.ports import Keys
-from hub.domain.rows import Row, WorkState
+from hub.domain.rows import Row, WorkBucket, WorkState
 from hub.domain.store import ChannelStateRow, Lease, LeaseLost, OutboundWork, Store, Tx
 from hub.sync import passing
 from hub.sync.breaker import BreakerState
 from hub.sync.crews import Back, Convoy, Lane, OutboundChannel, Senders, senders
 from hub.sync.results import Result, Results, counted
 from hub.sync.sending import Compose
+from hub.sync.turns import sort_out
 
 __all__ = ["Courier", "OutboundChannel"]
 
 _log = log.get(__name__)
 LEASE_SECONDS = 20.0
+LATER = 64  # messages of a load that are claimed in one step
 FULL = 50  # results that are worth a transaction at once
 FLIGHT_SECONDS = 300.0  # how long a claimed message may be on its way before it counts as lost
 
@@ -54,6 +56,7 @@ class Courier:
         self._in_flight: dict[str, int] = {}  # how many of them, by channel
         self.taking = True  # False: what is on its way is finished, nothing more is claimed
         self._gone: set[str] = set()  # channels that work waits for and that are not configured any more
+        self._moved: list[WorkBucket] = []  # what makes way for something live behind it
         self._lanes: dict[str, int] = {}  # lanes on trial or in flight, by channel
 
     @property
@@ -76,9 +79,10 @@ class Courier:
             with self._store.snapshot() as tx:  # nobody else claims in these buckets: the lease is ours
                 states = {s.channel: s for s in tx.channel_states()}
                 self._adopt(states, channels)
+                self._moved = []
                 claimed = self._claim(tx, lease, states, channels) if self._room() else []
                 lanes = self._load(tx, claimed, channels)
-            if not results and not claimed:
+            if not results and not claimed and not self._moved:
                 return 0
             self._write(lease, results, claimed, channels)
         except LeaseLost:
@@ -120,7 +124,7 @@ class Courier:
         with self._store.transaction(durable=bool(claimed)) as tx:
             tx.hold(lease, LEASE_SECONDS)
             rows = self._results.rows(tx, results, channels) if results else []
-            tx.write([*rows, *self._mark(claimed, tx.now)])
+            tx.write([*rows, *self._moved, *self._mark(claimed, tx.now)])
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -192,7 +196,8 @@ class Courier:
         if not channels.keys() - set(barred):
             return []  # nobody to send to: what waits, however much, need not be read to find that out
         buckets = [int(name.split(":")[1]) for name in lease.names]
-        due = tx.due_outbound(buckets, barred, self._capacity)
+        turns = sort_out(tx, "out", tx.due_outbound(buckets, barred, self._capacity, LATER), barred)
+        self._moved, due = turns.moved, [*turns.live, *turns.later]
         self._gone = {w.channel for w in due if w.channel not in channels} | self._gone.difference(channels)
         busy = {w.lane for w in due if w.message_id in self._in_hand}
         return passing.affordable(tx, _on_trial([w for w in due if w.channel in channels and w.lane not in busy], limits))

@@ -33,7 +33,7 @@ from hub.domain.rows import (
     TallyRow,
     WorkRow,
 )
-from hub.domain.store import Conflict, Store, Tx
+from hub.domain.store import BEHIND, Conflict, Store, Tx
 from hub.sync.lanes import bucket_of, inbound_lane
 from hub.sync.passing import Passage, passed_rows, wanted
 from hub.sync.record import reason_text
@@ -117,7 +117,7 @@ class IntakeService:
     def _transaction(
         self, batch: Sequence[Received], passed: Sequence[list[str]], answered: Sequence[Row], *, presume: bool
     ) -> list[Receipt]:
-        with self._store.transaction(urgent=True) as tx:
+        with self._store.transaction(urgent=not all(message.later for message in batch)) as tx:
             return _Batch(self, tx, answered).run(batch, passed, presume=presume)
 
     def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:
@@ -230,10 +230,14 @@ class _Batch:
             self._tally[message.channel, "ignored"] += 1
             return
         second = _lane(message.channel, message.other_patient) if message.other_patient else lane
+        place = bucket + BEHIND if message.later and second == lane else bucket
         self._rows.append(
-            WorkRow("in", bucket, message_id, lane, message.channel, State.QUEUED, False, second != lane, 0, 0, "", now)
+            WorkRow("in", place, message_id, lane, message.channel, State.QUEUED, False, second != lane, 0, 0, "", now)
         )
         if second != lane:
+            self._tx.execute(  # it waits for both lanes, so nothing in them may wait
+                "UPDATE work SET bucket = bucket - ? WHERE lane IN (?, ?) AND bucket >= ?", BEHIND, lane, second, BEHIND
+            )
             other = bucket_of(second, self._service._buckets)
             self._rows.append(WorkRow("in", other, message_id, second, message.channel, State.QUEUED, True, False, 0, 0, "", now))
         self._service.stored_in.add(bucket)

@@ -50,10 +50,7 @@ class _State:
 
 
 class Load:
-    """One load of one channel. Used by one thread.
-
-    `room` is asked before each block and returns when there is room for it (hub/sync/pace.py); `sleep` waits after failures.
-    """
+    """One load of one channel. Used by one thread. `sleep` waits after failures; how fast it goes is the feed's business."""
 
     def __init__(
         self,
@@ -62,12 +59,11 @@ class Load:
         keys: Keys,
         kind: str,
         where: Sequence[Condition] = (),
-        room: Callable[[], None] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._source, self._feed, self._keys = source, feed, keys
         self._kind, self._where = kind, tuple(where)
-        self._room, self._sleep = room, sleep
+        self._sleep = sleep
         said = orjson.dumps([kind, [tuple(one) for one in self._where]])
         self._name = f"load:{keys.digest(said).hex()}"  # conditions may hold a patient's number
         self._state = _State()
@@ -102,7 +98,6 @@ class Load:
     def _blocks(self) -> Iterator[Progress]:
         if self._state.total is None:
             self._state.total = self._source.total(self._kind, self._where)
-        self._room()
         for block in self._source.load(self._feed, self._kind, self._where, self._state.place):
             self._state.place = block.place
             self._state.read += block.read
@@ -112,7 +107,6 @@ class Load:
             yield self._progress()
             if self._feed.ending():
                 return
-            self._room()
 
     def _progress(self, trouble: str = "") -> Progress:
         state = self._state

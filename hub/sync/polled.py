@@ -25,7 +25,8 @@ from hub.domain.store import Store
 from hub.mapping.fhir_keys import Names
 from hub.sync import fhir_received
 
-BLOCK = 500  # rows stored in one commit
+BLOCK = 500  # rows looked up at a time
+PORTION = 50  # of a load, stored in one commit: on SQLite a sender that waits for its answer waits for it
 DIGEST = 16  # bytes of Keys.digest
 PatientOf = Callable[[str, Mapping[str, Any]], Key | None]
 Known = dict[bytes, tuple[bytes, int]]  # key -> (digest of the row, how often it changed)
@@ -66,14 +67,21 @@ class PolledFeed:
         patient_of: PatientOf,
         ending: Callable[[], bool] = lambda: False,
         names: Names | None = None,
+        room: Callable[[], None] = lambda: None,
+        later: bool = False,
     ) -> None:
-        """`names`: how a FHIR server names things; without it there are no `documents`."""
+        """`names`: how a FHIR server names things; without it there are no `documents`.
+
+        `room` is asked before each portion of many and returns when there is room for it; `later`: whatever comes may wait.
+        """
         self._channel = channel
         self._store = store
         self._keys = keys
         self._intake = intake
         self._patient_of = patient_of
         self._names = names
+        self._room = room
+        self._later = later
         self.ending = ending
 
     def store(self, batch: Sequence[Received], place: tuple[str, str] | None = None) -> list[Receipt]:
@@ -84,6 +92,17 @@ class PolledFeed:
             if receipt.verdict is Verdict.TRY_AGAIN:
                 raise TryAgain(receipt.reason or "intake takes nothing now")
         return receipts
+
+    def _tell(self, batch: Sequence[Received]) -> None:
+        """Many at once are a load, however they came to be: in portions, and what is live goes before them."""
+        many = self._later or len(batch) > PORTION
+        for first in range(0, len(batch), PORTION):
+            portion = batch[first : first + PORTION]
+            if many:
+                self._room()
+                for message in portion:
+                    message.later = True
+            self.store(portion)
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -111,8 +130,7 @@ class PolledFeed:
             before, n = known.get(digest, (b"", 0))
             if value != before:
                 batch.append(self._message(event, one, body, digest, value, n + 1))
-        if batch:
-            self.store(batch)
+        self._tell(batch)
         return len(batch)
 
     def _message(self, event: str, one: Found, body: bytes, digest: bytes, value: bytes, n: int) -> Received:
@@ -134,10 +152,8 @@ class PolledFeed:
         return f"{self._channel}:{digest.hex()}"
 
     def _marks(self, digests: Sequence[bytes]) -> Known:
-        marks = ", ".join("?" * len(digests))
-        sql = f"SELECT key, value, n FROM mark WHERE channel = ? AND key IN ({marks})"  # noqa: S608 - nothing but question marks
         with self._store.snapshot() as tx:
-            return {bytes(key): (bytes(value), n) for key, value, n in tx.many(sql, self._channel, *digests)}
+            return {bytes(key): (bytes(value), n) for key, value, n in tx.marks(self._channel, digests)}
 
     # -- FHIR resources -------------------------------------------------------------------------------------------
 
@@ -160,8 +176,7 @@ class PolledFeed:
             if value != before:
                 marks[key] = (value, n + 1)
                 batch.append(self._document(document, MarkRow(self._channel, key, value, n + 1, None, now_us())))
-        if batch:
-            self.store(batch)
+        self._tell(batch)
         return news
 
     def _document(self, document: Mapping[str, Any], mark: MarkRow) -> Received:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -22,13 +22,18 @@ def reason_text(text: str) -> str:
     return _NUMBERS.sub("…", text)[:REASON_MAX]
 
 
-def record(tx: Tx, changes: Sequence[Changed], routes: Sequence[Route], buckets: int) -> tuple[list[Row], dict[int, int]]:
-    """Rows of all changes and their outbound messages; and id(change) -> change id, for the audit entries."""
+def record(
+    tx: Tx, changes: Sequence[Changed], routes: Sequence[Route], buckets: int, later: Collection[int] = ()
+) -> tuple[list[Row], dict[int, int]]:
+    """Rows of all changes and their outbound messages; and id(change) -> change id, for the audit entries.
+
+    `later`: the messages of a load among those that the changes come from.
+    """
     if not changes:
         return [], {}
     numbered = list(zip(tx.ids("change", len(changes)), changes, strict=True))
     rows: list[Row] = [_row(change_id, changed, tx.now) for change_id, changed in numbered]
-    rows += outbound_rows(numbered, routes, tx.ids("message", count(changes, routes)), tx.now, buckets)
+    rows += outbound_rows(numbered, routes, tx.ids("message", count(changes, routes)), tx.now, buckets, later)
     return rows, {id(changed): change_id for change_id, changed in numbered}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -10,6 +10,7 @@ from typing import Any
 
 from hub.domain.lifecycle import State
 from hub.domain.rows import MessageRow, Row, WorkRow
+from hub.domain.store import BEHIND
 from hub.sync.canon import Changed
 from hub.sync.lanes import bucket_of, outbound_lane
 
@@ -81,9 +82,17 @@ def _named(document: Mapping[str, Any], fields: Sequence[str], patterns: Sequenc
 
 
 def outbound_rows(
-    changes: Sequence[tuple[int, Changed]], routes: Sequence[Route], ids: Sequence[int], now: int, buckets: int
+    changes: Sequence[tuple[int, Changed]],
+    routes: Sequence[Route],
+    ids: Sequence[int],
+    now: int,
+    buckets: int,
+    later: Collection[int] = (),
 ) -> list[Row]:
-    """Message and work rows for (change id, change) pairs; `ids` are as many as `count` said."""
+    """Message and work rows for (change id, change) pairs; `ids` are as many as `count` said.
+
+    `later`: the messages that could wait; what they lead to can wait, too.
+    """
     rows: list[Row] = []
     fresh = iter(ids)
     for change_id, changed in changes:
@@ -102,7 +111,8 @@ def outbound_rows(
                     origin.message_id, change_id, resource.id,
                 )
             )  # fmt: skip
-            rows.append(WorkRow("out", bucket, message_id, lane, route.channel, State.QUEUED, False, paired, 0, 0, "", now))
+            place = bucket + BEHIND if origin.message_id in later and not paired else bucket
+            rows.append(WorkRow("out", place, message_id, lane, route.channel, State.QUEUED, False, paired, 0, 0, "", now))
             if paired:  # what goes from one patient to another is in both lanes, as a merge that comes in is
                 other = outbound_lane(route.channel, resource.other_owner or "")
                 there = bucket_of(other, buckets)

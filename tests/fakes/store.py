@@ -15,7 +15,7 @@ from hub.db.tables import metadata
 from hub.domain import rows as r
 from hub.domain.errors import TryAgain
 from hub.domain.ids import now_us
-from hub.domain.store import ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
+from hub.domain.store import BEHIND, ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
 Table = dict[tuple[Any, ...], dict[str, Any]]
 _DELETE = re.compile(r"DELETE FROM (\w+) WHERE ((?:\w+ = \?(?: AND )?)+)$")
@@ -142,8 +142,12 @@ class FakeTx:
 
     # -- work -----------------------------------------------------------------------------------------------------
 
+    def loaded(self, most: int) -> dict[str, int]:
+        waiting = [w["direction"] for w in self._rows("work") if w["bucket"] >= BEHIND and w["state"] == "queued"]
+        return {d: min(most, waiting.count(d)) for d in ("in", "out")}
+
     def arrived(self, since: int) -> int:
-        return sum(d["at"] > since for d in self._rows("dedupe"))
+        return sum(d["at"] > since and d["sender"] != "" for d in self._rows("dedupe"))
 
     def arrivals(
         self, keys: Sequence[tuple[str, str, str]], count: int, *, presume: bool = False
@@ -168,10 +172,11 @@ class FakeTx:
         return not (w["paired"] and waits)
 
     def _due(
-        self, direction: str, states: Collection[str], buckets: Sequence[int], barred: Sequence[str], limit: int
+        self, direction: str, states: Collection[str], buckets: Sequence[int], barred: Sequence[str], limit: int, later: int
     ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         found: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        for bucket in buckets:
+        wanted = [(b, limit) for b in buckets] + [(b + BEHIND, later) for b in buckets if later]
+        for bucket, most in wanted:
             due = [
                 w
                 for w in self._rows("work")
@@ -179,31 +184,43 @@ class FakeTx:
                 if self._turn(w)
             ]
             due.sort(key=lambda w: int(w["message_id"]))
-            found += [(w, self._table("message")[w["message_id"],]) for w in due[: max(1, limit // len(buckets))]]
+            found += [(w, self._table("message")[w["message_id"],]) for w in due[: max(1, most // len(buckets))]]
         return found
 
-    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int) -> list[InboundWork]:
+    def due_inbound(self, buckets: Sequence[int], paused: Sequence[str], limit: int, later: int = 0) -> list[InboundWork]:
         return [
             InboundWork(
                 w["message_id"], w["channel"], w["lane"], w["bucket"], w["attempts"], m["at"], m["type"], m["sender"],
                 m["control_id"], m["body"], w["paired"],
             )
-            for w, m in self._due("in", ("queued",), buckets, paused, limit)
+            for w, m in self._due("in", ("queued",), buckets, paused, limit, later)
         ]  # fmt: skip
 
-    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int) -> list[OutboundWork]:
+    def due_outbound(self, buckets: Sequence[int], barred: Sequence[str], limit: int, later: int = 0) -> list[OutboundWork]:
         return [
             OutboundWork(
                 w["message_id"], w["channel"], w["lane"], w["bucket"], w["attempts"], w["state"], m["type"], m["at"],
                 m["change_id"], m["resource_id"],
             )
-            for w, m in self._due("out", ("queued", "in_flight"), buckets, barred, limit)
+            for w, m in self._due("out", ("queued", "in_flight"), buckets, barred, limit, later)
         ]  # fmt: skip
+
+    def ahead(self, direction: str, places: Sequence[tuple[str, int]]) -> list[tuple[int, str, int, str]]:
+        return [
+            (w["message_id"], w["lane"], w["bucket"], w["channel"])
+            for lane, message_id in places
+            for w in self._rows("work")
+            if w["direction"] == direction and w["state"] in ("queued", "in_flight")
+            if w["lane"] == lane and w["message_id"] < message_id
+        ]
+
+    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
+        return [(m["key"], m["value"], m["n"]) for m in self._rows("mark") if m["channel"] == channel and m["key"] in keys]
 
     def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
         held = {x["name"] for x in self._rows("lease") if x["owner"] and x["until"] > self.now}
         waiting = {
-            w["bucket"] for w in self._rows("work")
+            w["bucket"] % BEHIND for w in self._rows("work")
             if w["direction"] == direction and w["state"] in ("queued", "in_flight")
             if w["due"] <= older_than and w["at"] <= older_than and not w["barrier"]
         }  # fmt: skip

@@ -89,11 +89,11 @@ def test_all_of_a_table_is_loaded_once(kit: Kit) -> None:
 def test_a_load_goes_on_where_it_stopped(kit: Kit) -> None:
     read = 0
     with asked(kit.hub, "ocs-patient", "patient", lambda: read >= 20) as source:
-        for progress in source.load((), lambda: None).run():
+        for progress in source.load(()).run():
             read = progress.read
     assert read == 21
     with asked(kit.hub, "ocs-patient", "patient") as source:
-        steps = list(source.load((), lambda: None).run())
+        steps = list(source.load(()).run())
     assert steps[0].read == 28  # the next block
     assert (steps[-1].read, steps[-1].ended, counts(kit)[0]) == (ROWS, True, ROWS)
 
@@ -119,7 +119,7 @@ def test_no_text_of_a_caller_is_sql(kit: Kit, where: str) -> None:
 def test_a_value_is_only_a_value(kit: Kit, legacy: odbc_kit.Legacy) -> None:
     evil = "x' OR '1'='1"
     with asked(kit.hub, "ocs-patient", "patient") as source:
-        assert list(source.load([Condition("PANO", "=", evil)], lambda: None).run())[-1].read == 0
+        assert list(source.load([Condition("PANO", "=", evil)]).run())[-1].read == 0
         assert source.request(evil) == 0
     assert legacy.write("SELECT count(*) FROM OPD_PATIENT").fetchone()[0] == ROWS
 
@@ -144,4 +144,4 @@ def test_what_cannot_be_asked_is_said(kit: Kit) -> None:
         with pytest.raises(HubError), asked(kit.hub, name, kind):
             raise AssertionError("it was asked")
     with asked(kit.hub, "ocs-patient", "patient") as source, pytest.raises(Misconfigured, match="no column"):
-        list(source.load([Condition("NO_SUCH", "=", "1")], lambda: None).run())
+        list(source.load([Condition("NO_SUCH", "=", "1")]).run())

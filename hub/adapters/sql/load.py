@@ -21,6 +21,7 @@ from hub.domain.errors import Misconfigured
 from hub.domain.ports import Condition, Feed, Loaded
 from hub.transport.odbc import Database
 
+BLOCK = 500  # rows read at a time at most: what is read is soon stored, or a poll may tell something newer in between
 OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _READ: Mapping[type, Callable[[str], Any]] = {
     int: int, float: float, Decimal: Decimal, dt.datetime: dt.datetime.fromisoformat, dt.date: dt.date.fromisoformat,
@@ -38,6 +39,10 @@ class TableLoad:
     key: Sequence[str]
     block: int
     event: str
+
+    @property
+    def _size(self) -> int:
+        return min(self.block, BLOCK)
 
     def total(self, where: Sequence[Condition]) -> int:
         """How many rows meet the conditions now."""
@@ -62,7 +67,7 @@ class TableLoad:
             if None in last:
                 raise Misconfigured("a key column is NULL: such rows cannot be told apart")
             yield Loaded(orjson.dumps([dump(value) for value in last]).decode(), len(rows), told)
-            if len(rows) < self.block:
+            if len(rows) < self._size:
                 return
 
     def request(self, feed: Feed, number: str, columns: Sequence[str]) -> int:
@@ -80,7 +85,7 @@ class TableLoad:
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         profile = self.database.profile
         what = f"{self.relation.columns} FROM {self.relation.source}{_where(terms)} ORDER BY {', '.join(order)}"
-        return self.database.select(profile.limit.format(what=what, n=self.block), [parameter(v, profile) for v in values])
+        return self.database.select(profile.limit.format(what=what, n=self._size), [parameter(v, profile) for v in values])
 
     def _terms(self, where: Sequence[Condition]) -> tuple[list[str], list[Any]]:
         """SQL and values of the conditions. Misconfigured names a column or operator that there is not."""

@@ -249,25 +249,29 @@ class Canon:
     # -- a source's word ------------------------------------------------------------------------------------------
 
     def _heard(self, source: Source, changed: Mapping[str, Any], paths: Mapping[str, str], origin: Origin) -> None:
+        """An echo is taken for the whole of what we sent: a table that has a name without its parts does not take them away."""
         claim, lineage = as_claim(origin.event_at, self.now), source.lineage
+        said = dict(changed)
         for name, value in changed.items():
-            since = self._echo_since(source, name, value) if source.kind == "Patient" else None
+            echo = self._echo(source, name, value) if source.kind == "Patient" else None
+            since = claim
+            if echo is not None:
+                said[name], since = echo
             lineage[name] = [
-                paths.get(name) or paths.get(name.split(".", 1)[0], ""), origin.message_id, origin.map_version,
-                claim if since is None else since,
+                paths.get(name) or paths.get(name.split(".", 1)[0], ""), origin.message_id, origin.map_version, since,
             ]  # fmt: skip
-        source.data |= changed
+        source.data |= said
         source.message_id, source.channel, source.dirty = origin.message_id, origin.channel, True
 
-    def _echo_since(self, source: Source, name: str, value: Any) -> int | None:
-        """If this is what we last sent that system, the time of *that* change: an echo is no news. None: it is news."""
+    def _echo(self, source: Source, name: str, value: Any) -> tuple[Any, int] | None:
+        """If this is what we last sent that system: what we sent, and the time of *that* change; an echo is no news."""
         if source.resource_id not in self._sent:
             known = self.work.resources.get(source.resource_id)
             rows = self.work.tx.sent_fields([source.resource_id]) if known is not None and not known.new else []
             self._sent[source.resource_id] = {(r[0], r[2]): (orjson.loads(r[3]), r[4]) for r in rows}
         for (system, field_name), (sent, at) in self._sent[source.resource_id].items():
             if system == source.system and field_name == name and is_echo(sent, value):
-                return int(at) - 1
+                return sent, int(at) - 1
         return None
 
     # -- golden record --------------------------------------------------------------------------------------------

@@ -259,7 +259,11 @@ def show(
             "attempts_made": views.attempts(connection, message_id),
             "changes": changes,
             "sent_because_of_it": [
-                one.as_dict() for one in views.carriers(connection, [(c["id"], c["resource_id"]) for c in changes])
+                one.as_dict()
+                for one in (
+                    *views.carriers(connection, [(c["id"], c["resource_id"]) for c in changes]),
+                    *views.passed(connection, message_id),
+                )
             ],
             "audit": views.audit_of(connection, message_id),
         }

@@ -8,6 +8,6 @@
     CASES = [Case(...)]
 
 `case` and `inbound_case` say what the suite must know of an adapter; `outbound`, `polled` and `listened` are the tests, one
-module for each kind of adapter; `home` is a whole hub in a folder. The tests and `plugin` need pytest, which the hub itself does not:
-pip install "hospital-hub[kit]". docs/adapters.md shows it step by step.
+module for each kind of adapter; `home` is a whole hub in a folder. The tests and `plugin` need pytest, which the hub itself
+does not: pip install "hospital-hub[kit]". docs/adapters.md shows it step by step.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,9 +44,8 @@ class Home:
         if not (folder / "secrets" / "data.key").exists():
             KeyRing.create(folder / "secrets")
         config = load(folder / "hub.toml")
-        engine = make_engine(parse_url(config.database.url, config.hub.data_dir))
-        schema.upgrade(engine)
-        engine.dispose()
+        if not (folder / "hub.db").exists():
+            (folder / "hub.db").write_bytes(_empty())
         self.hub: Hub = open_hub(config)
         self._applier = self.hub.applier()
         self._lease = self._take()
@@ -99,9 +100,23 @@ class Home:
         rows = self._rows("SELECT data FROM resource WHERE kind = ? AND status = 'active' ORDER BY id", kind)
         return [orjson.loads(data) for (data,) in rows]
 
+    def known(self, kind: str) -> set[str]:
+        """The numbers under which resources of a kind are found."""
+        return {str(value) for (value,) in self._rows("SELECT value FROM identifier WHERE kind = ?", kind)}
+
     def _rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self.hub.store.snapshot() as tx:
             return tx.many(sql, *parameters)
+
+
+@cache
+def _empty() -> bytes:
+    """A database with the schema and nothing in it: made once a process, as the migrations take their time."""
+    with tempfile.TemporaryDirectory(prefix="hub-empty-") as folder:
+        engine = make_engine(parse_url("sqlite:///hub.db", Path(folder)))
+        schema.upgrade(engine)
+        engine.dispose()
+        return (Path(folder) / "hub.db").read_bytes()
 
 
 def _toml(value: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from hub.domain.errors import HubError, Misconfigured, NotDelivered
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused
 from hub.simulator.faults import Fault
 
 Seen = type[HubError] | tuple[type[HubError], ...] | None
@@ -26,7 +26,7 @@ POLL_EXPECTED: Mapping[Fault, Seen] = {
     Fault.WRONG_ANSWER: (NotDelivered, Misconfigured),
     Fault.GARBAGE: NotDelivered,
     Fault.SLOW: NotDelivered,
-    Fault.REFUSE: Misconfigured,
+    Fault.REFUSE: (Misconfigured, Refused),
     Fault.BUSY: NotDelivered,
     Fault.CLOSE_AFTER: None,
 }

@@ -82,8 +82,7 @@ def test_what_is_there_comes_once_in_order_and_becomes_patients(bench: Bench, pe
     assert bench.numbers() == bench.expected(1, 2, 3, 4)
     bench.home.apply()
     assert bench.home.unapplied() == []
-    known = {i["value"] for patient in bench.home.resources("Patient") for i in patient["identifier"]}
-    assert set(bench.expected(1, 2, 3, 4)) <= known
+    assert bench.home.known("Patient") == set(bench.expected(1, 2, 3, 4))
 
 
 def test_each_fault_loses_nothing_doubles_nothing_and_is_said(case: PolledCase, fault: Fault, bench: Bench, peer: Any) -> None:
@@ -99,7 +98,7 @@ def test_each_fault_loses_nothing_doubles_nothing_and_is_said(case: PolledCase, 
     else:
         assert wrong != ""
         assert bench.numbers() in ([], bench.expected(1))
-        _is_one_of_four(case, peer, bench, expect)
+        _is_one_of_four(bench, expect)
     peer.behave()
     time.sleep(SETTLE)
     case.tell(peer, 2)
@@ -108,7 +107,7 @@ def test_each_fault_loses_nothing_doubles_nothing_and_is_said(case: PolledCase, 
     assert sorted(bench.numbers()) == sorted(bench.expected(1, 2))
 
 
-def _is_one_of_four(case: PolledCase, peer: Any, bench: Bench, expect: Any) -> None:
+def _is_one_of_four(bench: Bench, expect: Any) -> None:
     """The same fault met by a source of its own: its error is that of the table, and says nothing of a patient."""
     source = channels.build_source(bench.home.channel)
     with pytest.raises(expect) as caught:
@@ -147,7 +146,7 @@ def test_down_and_up_again_costs_nothing_and_is_said_once(bench: Bench, peer: An
 
 
 def test_while_the_hub_takes_nothing_the_source_keeps_it(bench: Bench, peer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.bootstrap.poll.why_full", lambda hub: "the disk is nearly full")
+    monkeypatch.setattr("hub.bootstrap.poll.why_full", lambda _: "the disk is nearly full")
     bench.case.tell(peer, 1)
     assert "nearly full" in bench.poll()
     assert bench.numbers() == []
@@ -194,7 +193,7 @@ def test_an_untrusted_certificate_is_no_source(case: PolledCase, authority: Auth
         peer.misbehave(Fault.TLS_WRONG, None)
         assert "certificate" in bench.poll()
         assert bench.numbers() == []
-        _is_one_of_four(case, peer, bench, Misconfigured)
+        _is_one_of_four(bench, Misconfigured)
         peer.behave()
         assert bench.poll() == ""
         assert bench.numbers() == bench.expected(1)

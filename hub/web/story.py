@@ -26,7 +26,7 @@ def tell(hub: WebHub, message_id: int, *, with_content: bool) -> dict[str, Any]:
         if row is None:
             raise NotFound("there is no such message")
         made = messages.changes_of(conn, message_id)
-        carriers = messages.carriers(conn, [(one["id"], one["resource_id"]) for one in made])
+        carriers = messages.carriers(conn, [(one["id"], one["resource_id"]) for one in made]) + messages.passed(conn, message_id)
         carried = changes.get(conn, row.change_id) if row.change_id is not None else None
         story = {
             **render.message(row),
@@ -46,7 +46,9 @@ def tell(hub: WebHub, message_id: int, *, with_content: bool) -> dict[str, Any]:
 def _content(hub: WebHub, row: MessageRow, sealed: bytes | None) -> dict[str, Any]:
     """Segments and facts, or why there are none."""
     if sealed is None:
-        why = "built when it is sent, from the current state" if row.direction == "out" else "erased by retention"
+        why = "erased by retention"
+        if row.direction == "out":
+            why = "built when it is sent, from the current state" if row.change_id else f"as it came: that of message {row.cause}"
         return {"note": why, "segments": [], "facts": []}
     try:
         body = hub.keys.open_("message", row.id, sealed)

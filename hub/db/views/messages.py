@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, literal_column, or_, select
 
+from hub.audit.actions import Action
 from hub.db.tables import answered, attempt, change, entry, identifier, message, outcome, resource, work
 from hub.db.views import plain
 from hub.domain.lifecycle import Answer, Outcome, State
@@ -158,6 +159,15 @@ def carriers(conn: Connection, changes: Sequence[tuple[int, str]]) -> list[Messa
         message.c.direction == "out",
     )
     return [as_message(row) for row in conn.execute(statement.order_by(message.c.id))]
+
+
+def passed(conn: Connection, message_id: int) -> list[MessageRow]:
+    """The outbound messages by which this one went on as it came: the audit entry of its storing names them."""
+    stored = select(entry.c.detail).where(entry.c.message_id == message_id, entry.c.action == Action.MESSAGE_STORED)
+    ids = [pair[0] for (detail,) in conn.execute(stored) for pair in orjson.loads(detail).get("passed", ())]
+    if not ids:
+        return []
+    return [as_message(row) for row in conn.execute(rows().where(message.c.id.in_(ids)).order_by(message.c.id))]
 
 
 def audit_of(conn: Connection, message_id: int, *, limit: int = 200) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from hub.domain.rows import (
     IdentifierNew,
     IdentifierRow,
     LinkKeyRow,
+    MarkRow,
     MessageRow,
     OutcomeRow,
     ResourceRow,
@@ -32,11 +33,12 @@ from hub.domain.rows import (
     TallyRow,
     TermRow,
     TermsGone,
+    WorkBucket,
     WorkDone,
     WorkRow,
     WorkState,
 )
-from hub.domain.store import Conflict, LeaseLost, Store
+from hub.domain.store import BEHIND, Conflict, LeaseLost, Store
 from tests.fakes.store import FakeStore
 
 ALL = list(range(8))
@@ -226,6 +228,48 @@ def test_whether_a_replay_would_wait_behind_another(store: Store) -> None:
     with store.transaction() as tx:
         assert tx.replay_lane_ready(1)
         assert not tx.replay_lane_ready(2)
+
+
+# ---- what may wait --------------------------------------------------------------------------------------------------
+
+
+def test_what_may_wait_is_due_besides(store: Store) -> None:
+    queue(store, work(1, bucket=BEHIND + 3), work(2, "b", bucket=BEHIND + 3), work(3, "c", bucket=3), work(4, "d", bucket=3))
+    with store.transaction() as tx:
+        assert [w.message_id for w in tx.due_inbound([3], [], 10)] == [3, 4]
+        assert [w.message_id for w in tx.due_inbound([3], [], 1, 1)] == [3, 1]
+        assert [w.message_id for w in tx.due_inbound([3, 5], [], 20, 20)] == [3, 4, 1, 2]
+        assert tx.loaded(10) == {"in": 2, "out": 0}
+        assert tx.loaded(1)["in"] == 1
+        assert tx.neglected("in", 8, tx.now) == [3]
+
+
+def test_what_stands_ahead_in_a_lane(store: Store) -> None:
+    queue(store, work(1, bucket=BEHIND), work(2, bucket=BEHIND, state="dead"), work(3), work(4, "b"), work(5, bucket=BEHIND))
+    with store.transaction() as tx:
+        assert tx.ahead("in", [("a", 3), ("b", 4)]) == [(1, "a", BEHIND, "c")]
+        assert sorted(tx.ahead("in", [("a", 5)])) == [(1, "a", BEHIND, "c"), (3, "a", 0, "c")]
+        assert tx.ahead("out", [("a", 5)]) == []
+        tx.write([WorkBucket(1, 0)])
+    with store.transaction() as tx:
+        assert [w.message_id for w in tx.due_inbound([0], [], 10)] == [1, 3, 4]
+
+
+def test_marks_by_key(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.write(
+            [MarkRow("c", bytes([n]) * 16, b"v%d" % n, n, None, 5) for n in range(1, 4)]
+            + [MarkRow("d", b"\1" * 16, b"", 9, None, 5)]
+        )
+    with store.transaction() as tx:
+        found = {(bytes(key), bytes(value), n) for key, value, n in tx.marks("c", [b"\1" * 16, b"\3" * 16, b"\4" * 16])}
+    assert found == {(b"\1" * 16, b"v1", 1), (b"\3" * 16, b"v3", 3)}
+
+
+def test_nobody_waits_for_an_answer_to_what_was_polled(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.write([DedupeRow("c", sender, f"C{n}", b"d" * 16, n, "", 50) for n, sender in enumerate(("S", "S", ""))])
+        assert tx.arrived(49) == 2
 
 
 # ---- leases ------------------------------------------------------------------------------------------------------------

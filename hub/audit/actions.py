@@ -14,6 +14,7 @@ class Action(StrEnum):
 
     # A message that came in or went out
     MESSAGE_STORED = "message.stored"  # committed as received, before its answer
+    MESSAGE_RECEIVED = "message.received"  # a system brought messages by the web; detail: from where, how many, which
     MESSAGE_REFUSED = "message.refused"  # unreadable or not for us: bytes kept, negative answer
     MESSAGE_DUPLICATE = "message.duplicate"  # the same again: nothing stored, the first answer given once more
     MESSAGE_CONTROL_ID_REUSED = "message.control_id_reused"  # a control id within its window with other content

@@ -61,7 +61,13 @@ def of_direction(config: Config, direction: str) -> dict[str, Channel]:
 
 def listened(config: Config) -> dict[str, Channel]:
     """The inbound channels that are sent to."""
-    return {name: c for name, c in of_direction(config, "in").items() if not manifest_of(c).polled}
+    found = of_direction(config, "in").items()
+    return {name: c for name, c in found if not manifest_of(c).polled and not manifest_of(c).served}
+
+
+def served(config: Config) -> dict[str, Channel]:
+    """The inbound channels that are sent to at the web's own address."""
+    return {name: c for name, c in of_direction(config, "in").items() if manifest_of(c).served}
 
 
 def polled(config: Config) -> dict[str, Channel]:
@@ -233,4 +239,15 @@ def check_all(config: Config) -> None:
             build_target(channel).close()
     for channel in polled(config).values():
         build_source(channel).close()
+    _check_tokens(config)
     routes(config)
+
+
+def _check_tokens(config: Config) -> None:
+    """A token leads to one channel."""
+    owners: dict[str, str] = {}
+    for name, channel in served(config).items():
+        for token in settings_of(channel).tokens:
+            if token in owners:
+                raise channel.error(f'"tokens" names {token}, which leads to {owners[token]}', "make a token for each channel")
+            owners[token] = name

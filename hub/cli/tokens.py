@@ -37,13 +37,18 @@ class Role(StrEnum):
     OPERATOR = "operator"
     AUDITOR = "auditor"
     ADMIN = "admin"
+    SENDER = "sender"
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Who uses it: stands in the audit log, never given twice.")],
     role: Annotated[
-        Role, typer.Option(help="crm reads and writes patients; operator works on messages; auditor reads the log; admin all.")
+        Role,
+        typer.Option(
+            help="crm reads and writes patients; operator works on messages; auditor reads the log; admin all; "
+            "sender brings messages to the channel that names it, and nothing else."
+        ),
     ],
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; default: never.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -56,6 +61,8 @@ def create(
       hub token create call-centre --role crm
 
       hub token create night-shift --role operator --days 30
+
+      hub token create emr-push --role sender          (then tokens = ["emr-push"] in that channel)
     """
     from hub.db.auth import AccessStore
 

@@ -18,7 +18,7 @@ from hub.db.tables import idempotency, session, token
 from hub.domain.errors import NotFound, Refused
 from hub.domain.ids import new_id
 
-Role = Literal["crm", "operator", "auditor", "admin"]
+Role = Literal["crm", "operator", "auditor", "admin", "sender"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PREFIX = "hub_"
 SESSION_LIFE = 12 * 3600 * 1_000_000  # µs: a working day; then the browser logs in again

@@ -358,7 +358,7 @@ token = Table(
     metadata,
     Column("id", TEXT, primary_key=True),
     Column("name", TEXT, nullable=False, unique=True),
-    Column("role", TEXT, nullable=False),  # crm | operator | auditor | admin
+    Column("role", TEXT, nullable=False),  # crm | operator | auditor | admin | sender
     Column("hash", LargeBinary, nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),

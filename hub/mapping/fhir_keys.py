@@ -107,6 +107,16 @@ class Names:
                     return found[1]
         return None
 
+    def other_patient_of(self, document: Mapping[str, Any]) -> Key | None:
+        """The Patient whom a merge joins this one with: both lanes wait for it (patient.html: link)."""
+        if document.get("resourceType") == "Patient":
+            for link in objects(document.get("link")):
+                if link.get("type") in ("replaced-by", "replaces"):
+                    found = self.of_reference(link.get("other"), document)
+                    if found is not None:
+                        return found[1]
+        return None
+
 
 def _references(value: object) -> Iterator[Mapping[str, Any]]:
     """A Reference, a list of them, or participants with an `actor`."""

@@ -2,17 +2,20 @@
 
 Body: the resource as JSON, one a message. Type: its resource type (`Encounter`; `Encounter.deleted`). Control id: what stays
 the same when the same thing is told again: type, id and version; without a version the time of its last change, without that
-a digest of the content. Patient: whose lane it is in.
+a digest of the content and how often it had changed before. Patient: whose lane it is in.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hub.codecs.fhir_incoming import body_of, id_of, read, same_of, type_of
-from hub.domain.ports import Received
+from hub.domain.ids import now_us
+from hub.domain.ports import Keys, Received
+from hub.domain.rows import MarkRow
+from hub.domain.store import Store
 from hub.mapping.fhir_keys import Names
 
 Digest = Callable[[bytes], bytes]
@@ -28,23 +31,82 @@ def of_body(channel: str, names: Names, body: bytes, *, sender: str = "", digest
 
 
 def of_document(
-    channel: str, names: Names, document: Mapping[str, Any], *, sender: str = "", digest: Digest = _sha256
+    channel: str, names: Names, document: Mapping[str, Any], *, sender: str = "", digest: Digest = _sha256, nth: int = 0
 ) -> Received:
-    """One resource out of a bundle or search (`hub.codecs.fhir_incoming.tombstone` where it was deleted)."""
-    return _received(channel, names, document, body_of(document), sender, digest)
+    """One resource out of a bundle or search (`hub.codecs.fhir_incoming.tombstone` where it was deleted).
+
+    `nth`: how often it has changed, where somebody counts: a resource without a version that changes back is then news.
+    """
+    return _received(channel, names, document, body_of(document), sender, digest, nth)
 
 
-def control_id(document: Mapping[str, Any], content: bytes, digest: Digest = _sha256) -> str:
-    """`Patient/123/4`: type, id, version or what stands for it."""
-    kind, resource_id, meta = type_of(document), id_of(document), document.get("meta")
+def version_of(document: Mapping[str, Any]) -> str:
+    """Its version, else the time of its last change; "" where its server tells neither."""
+    meta = document.get("meta")
     stamps = [meta.get(name) for name in ("versionId", "lastUpdated")] if isinstance(meta, Mapping) else []
-    told = next((one for one in stamps if isinstance(one, str) and 0 < len(one) <= 64), "") if resource_id else ""
-    return "/".join(filter(None, (kind, resource_id, told or digest(content).hex())))
+    return next((one for one in stamps if isinstance(one, str) and 0 < len(one) <= 64), "") if id_of(document) else ""
 
 
-def _received(channel: str, names: Names, document: Mapping[str, Any], body: bytes, sender: str, digest: Digest) -> Received:
+def control_id(document: Mapping[str, Any], content: bytes, digest: Digest = _sha256, nth: int = 0) -> str:
+    """`Patient/123/4`: type, id, version or what stands for it."""
+    told = version_of(document) or digest(content).hex() + (f".{nth}" if nth else "")
+    return "/".join(filter(None, (type_of(document), id_of(document), told)))
+
+
+def _received(
+    channel: str, names: Names, document: Mapping[str, Any], body: bytes, sender: str, digest: Digest, nth: int = 0
+) -> Received:
     content = same_of(document)
     return Received(
-        channel=channel, body=body, sender=sender or names.system, control_id=control_id(document, content, digest),
-        type=type_of(document), patient=names.patient_of(document), content=content, answer_owed=False, charset="utf-8",
+        channel=channel, body=body, sender=sender or names.system, control_id=control_id(document, content, digest, nth),
+        type=type_of(document), patient=names.patient_of(document), other_patient=names.other_patient_of(document),
+        content=content, answer_owed=False, charset="utf-8",
     )  # fmt: skip
+
+
+class Messages:
+    """Resources that somebody sends to a channel, as messages: what has no version is counted, as a poll counts rows."""
+
+    def __init__(self, channel: str, names: Names, store: Store, keys: Keys) -> None:
+        self._channel = channel
+        self._names = names
+        self._store = store
+        self._keys = keys
+
+    def of(self, documents: Sequence[Mapping[str, Any]], sender: str) -> list[Received]:
+        """In their order. A resource that says what it said last has the control id that it had."""
+        counted = {at: self._key_of(one) for at, one in enumerate(documents) if id_of(one) and not version_of(one)}
+        marks = self._marks(sorted(set(counted.values())))
+        made = []
+        for at, document in enumerate(documents):
+            key, nth, mark = counted.get(at), 0, None
+            if key is not None:
+                value = self._keys.digest(type_of(document).encode() + same_of(document))
+                before, nth = marks.get(key, (b"", 0))
+                nth += value != before
+                marks[key] = (value, nth)
+                mark = MarkRow(self._channel, key, value, nth, None, now_us())
+            one = of_document(self._channel, self._names, document, sender=sender, digest=self._keys.digest, nth=nth)
+            one.mark = mark
+            made.append(one)
+        return made
+
+    def refused(self, body: bytes, kind: str, sender: str, reason: str) -> Received:
+        """What cannot be taken: kept with the reason, so that somebody can look into it."""
+        return Received(
+            self._channel, body, sender or self._names.system, "", kind, None, answer_owed=False, charset="utf-8",
+            refused=reason[:200],
+        )  # fmt: skip
+
+    def new_id(self, document: Mapping[str, Any]) -> str:
+        """The id of a resource that has none and no identifier: the same for the same content."""
+        return f"h{self._keys.digest(same_of(document)).hex()}"
+
+    def _key_of(self, document: Mapping[str, Any]) -> bytes:
+        return self._keys.digest(f"{document.get('resourceType')}/{id_of(document)}".encode())
+
+    def _marks(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bytes, int]]:
+        if not keys:
+            return {}
+        with self._store.snapshot() as tx:
+            return {bytes(key): (bytes(value), n) for key, value, n in tx.marks(self._channel, keys)}

@@ -189,7 +189,8 @@ class PolledFeed:
         except Unreadable as error:
             refused = error.reason
         if not refused:
-            message = fhir_received.of_document(self._channel, self._names, document, digest=self._keys.digest)
+            digest = self._keys.digest
+            message = fhir_received.of_document(self._channel, self._names, document, digest=digest, nth=mark.n)
         else:
             kind = fhir_incoming.type_of(document)
             message = Received(self._channel, body, self._names.system, mark.value.hex(), kind, None, None)

@@ -20,6 +20,7 @@ from hub.web.auth import Denials, Throttle
 from hub.web.console import pages
 from hub.web.context import ChannelInfo, Explain, WebHub
 from hub.web.fhir import answers as fhir_answers
+from hub.web.fhir import receive as fhir_receive
 from hub.web.fhir import routes as fhir
 
 __all__ = ["ChannelInfo", "Explain", "WebHub", "create_app"]
@@ -29,7 +30,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     audit.router, tokens.router,
 )  # fmt: skip
 STATIC = Path(__file__).parent / "console" / "static"
-ROUTERS: tuple[APIRouter, ...] = (*API_ROUTERS, fhir.router, ops.router, api_docs.router, *pages.ROUTERS)
+ROUTERS: tuple[APIRouter, ...] = (*API_ROUTERS, fhir_receive.router, fhir.router, ops.router, api_docs.router, *pages.ROUTERS)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (

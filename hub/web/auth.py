@@ -31,7 +31,7 @@ MAX_BODY = 1_000_000  # bytes; the largest thing a front-end has to say is one p
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 FORM_TYPES = ("application/x-www-form-urlencoded",)
 PUBLIC = "public"
-EVERYONE: tuple[Role, ...] = ROLES
+EVERYONE: tuple[Role, ...] = tuple(role for role in ROLES if role != "sender")  # who looks at something
 ADMIN: Role = "admin"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,6 +79,14 @@ def principal_of(request: Request) -> Principal:
 class SecureRoute(APIRoute):
     """A route that authenticates, checks the role and bounds the body before anything else happens."""
 
+    def check_media_type(self, request: Request) -> None:
+        """Raises ProblemError 415 where the body is not of a kind that this route reads."""
+        _check_media_type(request)
+
+    def max_body(self, _request: Request) -> int:
+        """Bytes that a body may have."""
+        return MAX_BODY
+
     def get_route_handler(self) -> Handler:
         roles = getattr(self.endpoint, "hub_roles", None)
         if roles is None:
@@ -90,8 +98,9 @@ class SecureRoute(APIRoute):
                 refusal = await run_in_threadpool(self.admit, request, roles)
                 if refusal is not None:
                     return refusal
-            _check_media_type(request)
-            return await inner(Request(request.scope, _bounded(request.receive, request.headers.get("content-length"))))
+            self.check_media_type(request)
+            most = self.max_body(request)
+            return await inner(Request(request.scope, _bounded(request.receive, request.headers.get("content-length"), most)))
 
         return handle
 
@@ -224,10 +233,10 @@ def _check_media_type(request: Request) -> None:
         raise ProblemError(415, f"send the body as {wanted[0]}", headers={"Accept-Patch": "application/merge-patch+json"})
 
 
-def _bounded(receive: Receive, content_length: str | None) -> Receive:
-    """`receive` that stops a body beyond MAX_BODY, said in Content-Length or found while reading."""
-    too_large = HTTPException(413, f"a body has at most {MAX_BODY} bytes")  # FastAPI passes on no other kind from here
-    if content_length is not None and content_length.isdigit() and int(content_length) > MAX_BODY:
+def _bounded(receive: Receive, content_length: str | None, most: int) -> Receive:
+    """`receive` that stops a body beyond `most` bytes, said in Content-Length or found while reading."""
+    too_large = HTTPException(413, f"a body has at most {most} bytes")  # FastAPI passes on no other kind from here
+    if content_length is not None and content_length.isdigit() and int(content_length) > most:
         raise too_large
     read = 0
 
@@ -235,7 +244,7 @@ def _bounded(receive: Receive, content_length: str | None) -> Receive:
         nonlocal read
         part = await receive()
         read += len(part.get("body", b""))
-        if read > MAX_BODY:
+        if read > most:
             raise too_large
         return part
 

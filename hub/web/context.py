@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Engine
 from starlette.requests import Request
 
+from hub.adapters.emr.fhir_in import Door
 from hub.codecs.fhir_types import Systems
 from hub.db.auth import AccessStore
 from hub.domain.ids import now_us
-from hub.domain.ports import AuditWriter, FrontOffice, Keys, Operations
+from hub.domain.ports import AuditWriter, FrontOffice, Keys, Operations, Receipt, Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ class ChannelInfo:
 
 Explain = Callable[[str, bytes], list[dict[str, Any]]]
 """(channel, bytes as received) -> one row a rule, as MapSet.explain gives them: path, to, result, function, fact, warning."""
+
+
+class Doors(Protocol):
+    """Inbound channels at this address: hub.adapters.emr.fhir_in.Door by the name of a token, and the intake behind them."""
+
+    def of_token(self, token: str) -> tuple[str, Door] | None: ...
+
+    def store(self, batch: Sequence[Received]) -> list[Receipt]: ...
+
+    def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None: ...
 
 
 def _nothing_wrong() -> str:
@@ -62,6 +73,7 @@ class WebHub:
     written: Callable[[], None] = _nobody_to_wake
     https: bool = False
     timezone: str = "Asia/Seoul"  # what the console shows times in
+    doors: Doors | None = None  # None: no system can send to this address
     fhir: Systems = field(default_factory=Systems)  # how the façade calls assigners and code systems
     clock: Callable[[], int] = now_us
     access: AccessStore = field(init=False)

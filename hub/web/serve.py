@@ -13,6 +13,7 @@ import uvicorn
 from hub import log
 from hub.bootstrap import Hub, channels
 from hub.bootstrap.bound import Bound
+from hub.bootstrap.doors import Doors
 from hub.bootstrap.limits import why_full
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
@@ -95,7 +96,7 @@ def web_hub(hub: Hub, wake: Callable[[str], None] | None = None) -> WebHub:
         operations=hub.operations, audit=hub.audit, keys=hub.keys, channels=lambda: _channels(hub), ready=lambda: _ready(hub),
         explain=lambda channel, body: _explain(hub, channel, body), https=hub.config.web.tls_cert is not None,
         timezone=hub.config.hub.timezone, written=written,
-        fhir=Systems(hub.config.fhir.systems, hub.config.fhir.code_systems),
+        fhir=Systems(hub.config.fhir.systems, hub.config.fhir.code_systems), doors=Doors(hub),
     )  # fmt: skip
 
 

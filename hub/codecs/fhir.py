@@ -98,9 +98,9 @@ def issue_codes(body: bytes) -> str:
     return ", ".join(dict.fromkeys(code for code in codes if isinstance(code, str) and _ISSUE_CODE.match(code)))
 
 
-def search_token(system: str, value: str) -> str:
-    """`system|value` for a token search, with $ , | and backslash escaped (search.html#escaping): it stays one value."""
-    return "|".join(re.sub(r"([\\$,|])", r"\\\1", part) for part in (system, value))
+def search_token(*parts: str) -> str:
+    """`system|value`, or a value alone, for a token search, with $ , | and backslash escaped (search.html#escaping)."""
+    return "|".join(re.sub(r"([\\$,|])", r"\\\1", part) for part in parts)
 
 
 def matches(bundle: Mapping[str, Any], kind: str = "Patient") -> list[Document]:

@@ -49,6 +49,7 @@ class EmrPeer(RestPeer):
         self.authorization = authorization
         self.sorts = self.searches_by_time = self.keeps_history = True
         self.counts_versions = False  # "1", "2" … instead of UUIDs
+        self.offers_everything = False  # Patient/$everything
         self.clock_ahead = 0.0  # seconds
         self.after_page: Callable[[str, int], None] | None = None  # kind and offset of a page that was just made
         self.expired_links = 0  # so many of the links that are followed next are forgotten
@@ -93,6 +94,8 @@ class EmrPeer(RestPeer):
         with self.lock:
             if path == ["metadata"]:
                 return response(200, fhir.dump(self._capability()), _TYPE)
+            if path[0] == "Patient" and path[2:] == ["$everything"] and self.offers_everything:
+                return self._everything(request, path[1])
             if not re.fullmatch("[A-Z][A-Za-z]+", path[0]) or len(path) > 2:
                 return outcome(404, "not-found", "unknown resource")
             if path[1:] == ["_history"] and self.keeps_history:
@@ -106,7 +109,8 @@ class EmrPeer(RestPeer):
     def _capability(self) -> dict[str, Any]:
         history = [{"code": "history-type"}] if self.keeps_history else []
         kinds = [{"type": kind, "interaction": [{"code": "search-type"}, *history]} for kind in self.resources]
-        rest = [{"mode": "server", "resource": kinds}]
+        operations = [{"name": "everything"}] if self.offers_everything else []
+        rest = [{"mode": "server", "resource": kinds, "operation": operations}]
         return {
             "resourceType": "CapabilityStatement", "status": "active", "fhirVersion": "4.0.1", "kind": "instance", "rest": rest,
         }  # fmt: skip
@@ -127,6 +131,12 @@ class EmrPeer(RestPeer):
             found.sort(key=lambda one: one["meta"]["lastUpdated"], reverse=True)
         entries = [{"resource": one, "search": {"mode": "match"}} for one in found]
         return self._page(request, kind, asked, "searchset", entries)
+
+    def _everything(self, request: Request, peer_id: str) -> bytes:
+        """The patient, and what refers to him."""
+        about = [one for found in self.resources.values() for one in found.values() if f'"Patient/{peer_id}"' in json.dumps(one)]
+        entries = [{"resource": one} for one in [self.patients[peer_id], *about]]
+        return self._page(request, "Patient", parse_qs(urlsplit(request.target).query), "searchset", entries)
 
     def _history(self, request: Request, kind: str) -> bytes:
         asked = parse_qs(urlsplit(request.target).query)

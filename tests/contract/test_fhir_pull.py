@@ -14,6 +14,7 @@ import pytest
 from hub.adapters.emr import fhir_pull
 from hub.codecs.fhir_incoming import is_deleted
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
+from hub.domain.ports import Condition, Loadable
 from hub.simulator.certificates import Authority
 from hub.simulator.emr import EmrPeer
 from hub.simulator.faults import Fault
@@ -367,3 +368,51 @@ def test_only_what_changed_since_then(emr: EmrPeer) -> None:
     stamp(emr, lambda n: f"2026-01-{1 + n:02d}T00:00:00.000Z")
     feed = Handed()
     assert drain(source(emr, since="2026-01-16T09:00:00+09:00"), feed) == 5
+
+
+@pytest.mark.parametrize("sort", [True, False])
+@pytest.mark.parametrize("moments", ["one after the other", "all at one moment"])
+def test_a_load_reads_all_and_goes_on_where_it_stopped(emr: EmrPeer, sort: bool, moments: str) -> None:
+    fill(emr, 33)
+    stamp(emr, MOMENTS[moments])
+    emr.sorts = sort
+    one, feed = source(emr, sort=sort), Handed()
+    assert isinstance(one, Loadable)
+    assert one.total("Patient", []) == 33
+    blocks = one.load(feed, "Patient", [], "")  # type: ignore[arg-type]
+    place = [next(blocks).place for _ in range(3)][-1]
+    assert len(feed.told) < 33
+    told = sum(block.told for block in source(emr, sort=sort).load(feed, "Patient", [], place))  # type: ignore[arg-type]
+    assert told > 0
+    assert sorted(feed.versions()) == sorted(every(emr))
+    emr.expired_links = 0 if sort else 1  # a place that is a moment needs no link
+    again = sum(block.told for block in source(emr, sort=sort).load(feed, "Patient", [], place))  # type: ignore[arg-type]
+    assert again == 0
+
+
+def test_a_load_takes_conditions_of_the_server(emr: EmrPeer) -> None:
+    fill(emr, 20)
+    stamp(emr, lambda n: f"2026-01-{1 + n:02d}T00:00:00.000Z")
+    feed, where = Handed(), [Condition("_lastUpdated", ">=", "2026-01-16T00:00:00.000Z")]
+    one = source(emr, sort=False)
+    assert one.total("Patient", where) == 5
+    assert sum(block.read for block in one.load(feed, "Patient", where, "")) == 5  # type: ignore[arg-type]
+    with pytest.raises(Misconfigured, match="write it into kinds"):
+        one.total("Encounter", [])
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_one_patient_now_with_all_that_is_his(emr: EmrPeer, everything: bool) -> None:
+    number = {"system": "urn:oid:1.2.3", "value": "00012345"}
+    mine = emr.put({"identifier": [number], "name": [{"text": "홍길동"}]})
+    other = emr.put({"identifier": [number | {"value": "9"}], "name": [{"text": "뷁"}]})
+    for owner in (mine, mine, other):
+        emr.put({"resourceType": "Encounter", "subject": {"reference": f"Patient/{owner}"}, "status": "finished"})
+    emr.put({"resourceType": "Appointment", "participant": [{"actor": {"reference": f"Patient/{mine}"}}]})
+    emr.offers_everything = everything
+    one = source(emr, kinds=["Patient", "Encounter", "Appointment"])
+    for asked in ("00012345", "urn:oid:1.2.3|00012345", f"Patient/{mine}"):
+        feed = Handed()
+        assert one.request(feed, "Patient", asked, ()) == 4  # type: ignore[arg-type]
+        assert [found["resourceType"] for found in feed.told] == ["Patient", "Encounter", "Encounter", "Appointment"]
+    assert one.request(Handed(), "Patient", "no such", ()) == 0  # type: ignore[arg-type]

@@ -87,9 +87,9 @@ class FhirClient:
             raise Misconfigured("the EMR gives no version (ETag) to write against: switch versioning on there", code="no_version")
         return Found(peer_id, document, etag, answer.body)
 
-    def search(self, kind: str, system: str, value: str) -> list[fhir.Document]:
-        """Those of a kind that carry an identifier."""
-        form = {"identifier": fhir.search_token(system, value)}
+    def search(self, kind: str, system: str | None, value: str) -> list[fhir.Document]:
+        """Those of a kind that carry an identifier; `system` None: whoever gave it out."""
+        form = {"identifier": fhir.search_token(value) if system is None else fhir.search_token(system, value)}
         answer = self._authorised(lambda more: self._http.read("POST", f"/{kind}/_search", headers=_ACCEPT | more, form=form))
         if answer.status != 200:
             raise self.failure(answer, writing=False)

@@ -8,7 +8,8 @@ first two, and live with the third (hub/adapters/emr/fhir_pull.py).
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from hub.transport.http import Answer
 
 _log = log.get(__name__)
 Query = Sequence[tuple[str, str]]
+FRESH = 10_000  # ms: what changed so shortly before an answer may stand in it at the place of what it was before
 
 
 class ExpiredError(NotDelivered):
@@ -43,12 +45,26 @@ class Page:
 def first(client: FhirClient, kind: str, query: Query, *, history: bool = False) -> Page:
     """The first page of a search (`GET [base]/[kind]?…`) or of the history of all of a kind."""
     path = f"/{kind}/_history" if history else f"/{kind}"
-    return _page(client, kind, f"{path}?{urlencode(query)}" if query else path)
+    return _page(client, (kind,), f"{path}?{urlencode(query)}" if query else path)
 
 
 def after(client: FhirClient, kind: str, page: Page) -> Page:
     """The page that `page` names as its next one. Raises ExpiredError."""
-    return _page(client, kind, page.next)
+    return _page(client, (kind,), page.next)
+
+
+def linked(client: FhirClient, kind: str, link: str) -> Page:
+    """The page behind a `Page.next` that was kept. Raises ExpiredError."""
+    return _page(client, (kind,), link)
+
+
+def everything(client: FhirClient, path: str, kinds: Collection[str]) -> Iterator[Page]:
+    """All pages of an operation's answer, as far as they are of these kinds."""
+    page = _page(client, kinds, path)
+    yield page
+    while page.next:
+        page = _page(client, kinds, page.next)
+        yield page
 
 
 def walk(client: FhirClient, kind: str, query: Query, *, history: bool = False) -> Iterator[Page]:
@@ -64,15 +80,17 @@ def walk(client: FhirClient, kind: str, query: Query, *, history: bool = False) 
         yield page
 
 
-def _page(client: FhirClient, kind: str, path: str) -> Page:
+def _page(client: FhirClient, kinds: Collection[str], path: str) -> Page:
     answer = client.get(path)
     if answer.status == 410:
-        raise kept(answer, ExpiredError(f"the EMR has forgotten the search for {kind} while it was read", code="expired"))
+        raise kept(
+            answer, ExpiredError(f"the EMR has forgotten the search for {', '.join(kinds)} while it was read", code="expired")
+        )
     if answer.status != 200:
         raise client.failure(answer, writing=False)
     bundle = client.document(answer, "Bundle")
     link = next((str(one.get("url", "")) for one in fhir.objects(bundle.get("link")) if one.get("relation") == "next"), "")
-    found = [one for entry in fhir.objects(bundle.get("entry")) if (one := _resource(kind, entry)) is not None]
+    found = [one for entry in fhir.objects(bundle.get("entry")) if (one := _resource(kinds, entry)) is not None]
     total = bundle.get("total")
     return Page(
         found, [moment(one) for one in found], client.linked(link, path) if link else "", date_of(answer),
@@ -80,30 +98,50 @@ def _page(client: FhirClient, kind: str, path: str) -> Page:
     )  # fmt: skip
 
 
-def _resource(kind: str, entry: Mapping[str, Any]) -> fhir.Document | None:
+def _resource(kinds: Collection[str], entry: Mapping[str, Any]) -> fhir.Document | None:
     """What an entry says of one of a kind. What a server says of the search itself is logged, by its codes."""
     resource, request = entry.get("resource"), entry.get("request")
     if isinstance(request, Mapping) and request.get("method") == "DELETE":
-        return _gone(kind, entry, str(request.get("url", "")))
+        return _gone(entry, str(request.get("url", "")))
     if not isinstance(resource, dict):
         return None
     if resource.get("resourceType") == "OperationOutcome":
         codes = fhir.issue_codes(fhir.dump(resource))
-        _log.warning("the EMR says something about a search", extra={"kind": kind, "codes": codes})
+        _log.warning("the EMR says something about a search", extra={"kinds": list(kinds), "codes": codes})
     search = entry.get("search")
     mode = search.get("mode", "match") if isinstance(search, Mapping) else "match"
-    return resource if resource.get("resourceType") == kind and mode == "match" else None
+    return resource if resource.get("resourceType") in kinds and mode == "match" else None
 
 
-def _gone(kind: str, entry: Mapping[str, Any], url: str) -> fhir.Document | None:
+def _gone(entry: Mapping[str, Any], url: str) -> fhir.Document | None:
     """A deletion in a history: `request.url` is `Patient/1`, its time and version stand in the response."""
-    resource_id = (url or str(entry.get("fullUrl", ""))).rpartition(f"{kind}/")[2].partition("/")[0]
-    if not fhir.is_id(resource_id):
+    found = _NAMED.search(url or str(entry.get("fullUrl", "")))
+    if found is None:
         return None
+    kind, resource_id = found.groups()
     response = entry.get("response")
     said = response if isinstance(response, Mapping) else {}
     version = str(said.get("etag", "")).removeprefix("W/").strip('"')
     return tombstone(kind, resource_id, version if fhir.is_id(version) else "", str(said.get("lastModified", "")))
+
+
+_NAMED = re.compile(r"(?:^|/)([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[^/]*)?$")
+
+
+def reached(kind: str, page: Page, at: int | None) -> int | None:
+    """The last change up to which this page of a search by order is complete; None where it says none. `at`: what was asked for.
+
+    What changed just before the answer may stand at its earlier place (servers find first and read then): it does not count.
+    """
+    if None in page.moments:
+        raise Misconfigured(f"the EMR gives a {kind} without meta.lastUpdated: write it into whole", code="no_last_updated")
+    moments = [when for when in page.moments if when is not None]
+    if at is not None and any(when < at for when in moments):
+        raise Misconfigured(f"the EMR does not search {kind} by _lastUpdated: write it into whole", code="no_last_updated")
+    settled = [when for when in moments if page.date is None or when < page.date - FRESH]
+    if settled != sorted(settled):
+        raise Misconfigured(f"the EMR does not sort {kind} by _lastUpdated: write sort = false", code="no_sort")
+    return settled[-1] if settled else max(moments, default=None)
 
 
 # times

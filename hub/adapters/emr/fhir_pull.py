@@ -19,6 +19,7 @@ from typing import Any
 from hub import log
 from hub.adapters.emr import fhir_pages
 from hub.adapters.emr.fhir_client import FhirClient
+from hub.adapters.emr.fhir_load import FhirLoad
 from hub.adapters.emr.fhir_pages import ExpiredError, Page, text_of
 from hub.adapters.emr.fhir_progress import Progress
 from hub.adapters.emr.smart import SmartSettings
@@ -38,7 +39,6 @@ MANIFEST = Manifest(
 )  # fmt: skip
 STEP_SECONDS = 20.0  # of one kind at a time; then the next one has its turn, and whoever wants the channel to pause is heard
 ROUNDS = 3  # how often what expires, or changes while it is read, is read again at once
-FRESH = 10_000  # ms: what changed so shortly before an answer may stand in it at the place of what it was before
 _KIND = re.compile(r"[A-Z][A-Za-z]{1,63}\Z")
 
 
@@ -81,12 +81,14 @@ def build(settings: Settings, name: str = "") -> FhirPull:
 
 
 class FhirPull:
-    """The Source of one channel."""
+    """The Source of one channel, which can load and be asked, too."""
 
     def __init__(self, settings: Settings, name: str = "") -> None:
         self._s = settings
         self._name = name
         self._emr = FhirClient(settings)
+        asked = FhirLoad(self._emr, settings.kinds, settings.count, sort=settings.sort)
+        self.total, self.load, self.request = asked.total, asked.load, asked.request  # hub.domain.ports.Loadable
         self._overlap_us = int(settings.overlap_seconds * 1e6)
         self._progress: dict[str, Progress] = {}
         self._walks: dict[str, Iterator[Page]] = {}
@@ -152,7 +154,7 @@ class FhirPull:
         """One page from where the pass has come to; and where a single moment fills it, by links until that moment is over."""
         at = progress.at
         page = fhir_pages.first(self._emr, kind, self._query(at))
-        reached = self._reached(kind, page, at)
+        reached = fhir_pages.reached(kind, page, at)
         told = sum(self._hand(feed, page, progress))
         if page.next and (reached is None or reached == at):
             reached, more = self._one_moment(feed, kind, progress, page, at)
@@ -172,7 +174,7 @@ class FhirPull:
             reached, news, one = at, 0, page
             while one.next and reached == at:
                 one = fhir_pages.after(self._emr, kind, one)
-                reached = self._reached(kind, one, at) or at
+                reached = fhir_pages.reached(kind, one, at) or at
                 new = self._hand(feed, one, progress)
                 news += sum(new[number] for number, when in enumerate(one.moments) if when == at)
                 told += sum(new)
@@ -181,22 +183,6 @@ class FhirPull:
             page = fhir_pages.first(self._emr, kind, self._query(at))
             told += sum(self._hand(feed, page, progress))
         raise NotDelivered(f"the EMR keeps changing the {kind}s of one moment while they are read", code="changing")
-
-    def _reached(self, kind: str, page: Page, at: int | None) -> int | None:
-        """The last change up to which this page is complete; None where it says none.
-
-        What changed just before the answer may stand at its earlier place (servers find first and read then): it does not count.
-        """
-        if None in page.moments:
-            text = f"the EMR gives a {kind} without meta.lastUpdated: write it into whole"
-            raise Misconfigured(text, code="no_last_updated")
-        moments = [when for when in page.moments if when is not None]
-        if at is not None and any(when < at for when in moments):
-            raise Misconfigured(f"the EMR does not search {kind} by _lastUpdated: write it into whole", code="no_last_updated")
-        settled = [when for when in moments if page.date is None or when < page.date - FRESH]
-        if settled != sorted(settled):
-            raise Misconfigured(f"the EMR does not sort {kind} by _lastUpdated: write sort = false", code="no_sort")
-        return settled[-1] if settled else max(moments, default=None)
 
     def _by_links(self, feed: Feed, kind: str, progress: Progress) -> tuple[bool, int]:
         """The next page of the pass, by the server's links. A pass that found what an earlier one should have does not count."""
@@ -303,7 +289,11 @@ def _wrong_with(emr: FhirClient, kind: str, settings: Settings) -> list[str]:
         some = fhir_pages.first(emr, kind, [("_sort", order), ("_count", "20")])
         if None in some.moments:
             return [f"{kind} has no meta.lastUpdated: write it into whole"]
-        moments = [when for when in some.moments if when is not None and when < (some.date or when + FRESH + 1) - FRESH]
+        moments = [
+            when
+            for when in some.moments
+            if when is not None and when < (some.date or when + fhir_pages.FRESH + 1) - fhir_pages.FRESH
+        ]
         if moments != sorted(moments, reverse=order.startswith("-")):
             return [f"{kind} cannot be sorted by _lastUpdated: write sort = false"]
     return []

@@ -126,10 +126,10 @@ def _telecom(merged: Merged, patient: Mapping[str, Any], slots: Mapping[str, int
             if free:
                 place = places[free.pop(0)]
                 _put(place, "value", one["value"])
-                sent[number] = _said(place)
             else:
                 places.append(fhir.telecom_to_fhir(one))
-                sent[number] = _said(places[-1])
+                place = places[-1]
+            sent[number] = _said(place) | ({"raw": one["raw"]} if "raw" in one else {})  # as it will be heard again
         gone = set(free) if touched > len(wanted) else set()
         places = [one for at, one in enumerate(places) if at not in gone]
         for number in range(max(touched, len(wanted))):

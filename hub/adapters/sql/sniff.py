@@ -10,6 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 from typing import Any
 
 from hub.adapters.sql.select import name
@@ -17,10 +18,21 @@ from hub.domain.errors import HubError, NotDelivered
 from hub.transport.odbc import Database
 
 SAMPLE = 500
+CODES = 6  # letters that a code of one letter has, at most
+KEY_KINDS = ("text", "number", "code", "date as text")
+KEY_COLUMNS = 8  # keys stand at the beginning of a table
 ENCODINGS = ("utf-8", "cp949")
 NO_DATES = ("00000000", "19000101", "99991231", "0000-00-00", "1900-01-01", "9999-12-31")
+NO_TIMES = tuple(f"{day}T00:00:00" for day in NO_DATES[3:])
 _TIME_NAME = re.compile(r"(UPD|MOD|CHG|LAST|EDIT|UPT|수정|변경)", re.I)
 _MADE_NAME = re.compile(r"(REG|INS|ENT|CRE|INPUT|등록|입력)", re.I)
+_FETCHED_NAME = re.compile(
+    r"(^|_)(IF|EAI|SEND|SND|TRANS|TRNS|LINK|PROC|SYNC|RECV|전송|연계|처리)(_|YN|FLAG|GB|ST|여부|구분|상태|$)", re.I
+)
+_DELETED_NAME = re.compile(r"(^|_)(DEL|DELETE|DELETED|CANCEL|CNCL|삭제|취소)(_|YN|여부|구분|$)", re.I)
+_IN_USE_NAME = re.compile(r"(^|_)(USE|사용)(_|YN|여부|$)", re.I)
+_DEAD_NAME = re.compile(r"(^|_)(DEATH|DEAD|DIE|사망)(_|YN|여부|$)", re.I)
+_OTHERS_NAME = re.compile(r"DEPT|DR_|DOC|WARD|HOSP|USER|INS|COMP|GUARD|REL|보호자|의사|부서|과명|병원", re.I)  # not the patient's
 _MEANINGS: tuple[tuple[str, str], ...] = (  # the first that fits the name; {} is told apart by what stands in the column
     (r"JUMIN|RRN|주민", "rrn"),
     (r"(^|_)(SNAME|PT_?NAME|PTNM|PAT_?NM|NAME|NM|이름|성명|환자명|수진자명)$|^성명|환자명", "name"),
@@ -41,19 +53,29 @@ RULES = {
     "address": '{ to = "address", as = "xad", each = true }',
 }
 
+LASTING = {  # what a row says of the patient as such, by Y and N; NULL says nothing
+    "dead": '{ to = "deceased", as = "yn" }',
+    "in use": '{ to = "active", as = "yn" }',
+    "deleted": """[
+  { to = "active", value = false, when = { path = "COLUMN", in = ["Y"] } },
+  { to = "active", value = true, when = { path = "COLUMN", in = ["N"] } },
+]""",
+}
+
 
 @dataclass(slots=True)
 class Column:
     """What is concluded of one column."""
 
     name: str
-    kind: str  # text, number, time, date, date as text, flag, binary, empty
+    kind: str  # text, number, time, date, date as text, time as text, time of day as text, flag, code, binary, empty
     encoding: str = ""  # where it holds more than ASCII
     sentinels: tuple[str, ...] = ()
     meaning: str = ""
     distinct: int = 0
     unique: bool = False
     nulls: int = 0
+    values: tuple[str, ...] = ()  # of a flag or code: letters that are no patient's
 
 
 @dataclass(slots=True)
@@ -67,6 +89,7 @@ class Findings:
     key: list[str] = field(default_factory=list)
     key_is_declared: bool = False
     cursor: list[str] = field(default_factory=list)
+    flag: Column | None = None  # says which rows were fetched by somebody
 
 
 def sniff(connect: Callable[[str], Database], table: str) -> Findings:
@@ -95,9 +118,22 @@ def conclude(table: str, names: Sequence[str], rows: Sequence[Sequence[Any]], ke
     found.key = [folded[part.lower()] for part in key if part.lower() in folded]
     found.key_is_declared = bool(found.key)
     if not found.key:
-        found.key = [column.name for column in columns if column.unique and column.kind in ("text", "number")][:1]
+        found.key = _unique(columns, rows)
     found.cursor = _cursor(columns)
+    found.flag = next((c for c in columns if c.kind in ("flag", "code") and _FETCHED_NAME.search(c.name)), None)
     return found
+
+
+def _unique(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The first column that tells the rows of the sample apart, or the first two."""
+    able = [(place, column) for place, column in enumerate(columns) if column.kind in KEY_KINDS and not column.nulls]
+    for _, column in able:
+        if column.unique:
+            return [column.name]
+    for (one, first), (other, second) in combinations(able[:KEY_COLUMNS], 2):
+        if len(rows) > 1 and len({(row[one], row[other]) for row in rows}) == len(rows):
+            return [first.name, second.name]
+    return []
 
 
 def _column(title: str, values: Sequence[Any], raw: bool) -> Column:
@@ -110,10 +146,30 @@ def _column(title: str, values: Sequence[Any], raw: bool) -> Column:
         if column.kind == "text":
             texts = [value for value in present if isinstance(value, str)]
             column.encoding = _encoding(texts if raw else [text.encode(errors="replace").decode("latin-1") for text in texts])
-        if column.kind in ("date", "date as text"):
-            column.sentinels = tuple(one for one in NO_DATES if one in {str(value).strip() for value in present})
-    column.meaning = next((meaning for pattern, meaning in _MEANINGS if re.search(pattern, title, re.I)), "")
+        if column.kind in ("flag", "code"):
+            column.values = tuple(sorted({value.strip() for value in present}))
+        column.sentinels = _sentinels(column.kind, present)
+    column.meaning = _meaning(title, column.kind)
     return column
+
+
+def _sentinels(kind: str, present: Sequence[Any]) -> tuple[str, ...]:
+    """As a map sees them."""
+    if kind in ("date", "date as text"):
+        return tuple(one for one in NO_DATES if one in {str(value).strip() for value in present})
+    if kind == "time":
+        return tuple(one for one in NO_TIMES if one in {value.isoformat() for value in present if isinstance(value, dt.datetime)})
+    return ()
+
+
+def _meaning(title: str, kind: str) -> str:
+    if kind in ("flag", "code"):
+        marks = ((_DELETED_NAME, "deleted"), (_IN_USE_NAME, "in use"), (_DEAD_NAME, "dead"))
+        found = next((meaning for pattern, meaning in marks if pattern.search(title)), "")
+        if found:
+            return found
+    meaning = next((meaning for pattern, meaning in _MEANINGS if re.search(pattern, title, re.I)), "")
+    return "" if meaning in ("name", "mobile", "phone", "address") and _OTHERS_NAME.search(title) else meaning
 
 
 def _kind(values: Sequence[Any]) -> str:
@@ -131,7 +187,17 @@ def _kind(values: Sequence[Any]) -> str:
         return "date as text"
     if all(len(text) in (12, 14) and text.isdigit() and _is_date(text[:8]) for text in texts):
         return "time as text"
-    return "flag" if {text.upper() for text in texts} <= {"Y", "N"} else "text"
+    if all(_is_time_of_day(text) for text in texts):
+        return "time of day as text"
+    letters = {text.upper() for text in texts}
+    if letters <= {"Y", "N"}:
+        return "flag"
+    return "code" if len(letters) <= CODES and len(values) > len(letters) and all(len(text) == 1 for text in letters) else "text"
+
+
+def _is_time_of_day(text: str) -> bool:
+    """HHMM or HHMMSS; 2400 is midnight."""
+    return text.isdigit() and len(text) in (4, 6) and text[:2] <= "24" and all(text[i] < "6" for i in range(2, len(text), 2))
 
 
 def _is_date(text: str) -> bool:
@@ -179,7 +245,8 @@ def _cursor(columns: Sequence[Column]) -> list[str]:
     made = [column.name for column in times if _MADE_NAME.search(column.name)][:1]
     if changed and any(column.name == changed[0] and column.nulls for column in times):
         return changed + made
-    return changed
+    days = [column.name for column in columns if column.kind in ("date", "date as text") and _TIME_NAME.search(column.name)]
+    return changed or days[:1]
 
 
 def channel_lines(found: Findings, event: str) -> list[str]:
@@ -201,6 +268,12 @@ def channel_lines(found: Findings, event: str) -> list[str]:
         lines.append(f"cursor = {listed(found.cursor)}  # guessed by its name: make sure that every change sets it")
     else:
         lines.append("# no cursor found: every poll reads the whole table")
+    if found.flag is not None:
+        values = ", ".join(found.flag.values)
+        lines.append(
+            f"# {found.flag.name} ({values}) seems to say which rows were fetched. Instead of cursor, if the hub may write it:"
+        )
+        lines.append(f'# flag = {{ column = "{found.flag.name}", new = "N", claimed = "P", done = "Y" }}')
     return lines
 
 
@@ -215,12 +288,18 @@ def map_lines(found: Findings, event: str) -> list[str]:
             continue
         if column.meaning == "rrn":
             lines.append(f"# {quoted}: a registration number is not kept; docs/mapping.md says how it tells birth date and sex")
+        elif column.meaning in LASTING:
+            lines += [f"{quoted} = {LASTING[column.meaning].replace('COLUMN', column.name)}"]
         elif column.meaning:
             empty = f", empty = [{', '.join(f'{chr(34)}{one}{chr(34)}' for one in column.sentinels)}]" if column.sentinels else ""
             rule = RULES[column.meaning]
             lines.append(f"{quoted} = {rule % empty if '%s' in rule else rule}")
         else:
-            lines.append(f"# {quoted} ({column.kind})")
+            sentinels = f"; {', '.join(column.sentinels)} mean nothing" if column.sentinels else ""
+            lines.append(f"# {quoted} ({column.kind}{sentinels})")
+    for day, hour in pairwise(found.columns):
+        if day.kind == "date as text" and hour.kind == "time of day as text":
+            lines.append(f'# "{day.name},{hour.name}" is a time: as = "date_time"')
     return [*lines, "", f"[event.{event}]", f'title = "{found.table}"', 'blocks = ["patient"]']
 
 

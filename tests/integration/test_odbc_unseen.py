@@ -101,7 +101,7 @@ def test_a_table_nobody_has_seen_is_connected_without_python(
     assert '"DR_NM" = ' not in kept  # the doctor's name is none of the patient's
     assert execute(["check", "-c", str(folder / "hub.toml")]) == 0
     with running(folder, ports):
-        until(lambda: status(folder)["channels"].get("old", {}).get("done") == len(NAMES), 30)
+        until(lambda: status(folder)["channels"].get("old", {}).get("done") == len(NAMES), 90)
         found, starts = {}, []
         for number in range(len(NAMES)):
             (item,) = get(ports[1], made["token"], f"patients?identifier=HOSP%7C{number:08d}")["items"]

@@ -368,6 +368,23 @@ def as_party_name(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     return {"name": name["text"]} if name else None
 
 
+@function("provider", "parts", "object")
+def as_provider(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """[family, given, number, type, whose] -> Party: who refers (`"PRD-2.1,PRD-2.2,PRD-7.1,PRD-7.2,PRD-7.3"`).
+
+    A number that is nobody's is of a numbering of its own: another hospital's number never meets one of ours.
+    """
+    family, given, number, kind, whose = (*parts, "", "", "", "", "")[:5]
+    name = _name([family, given], reader, 0)
+    found: dict[str, Any] = {"name": name["text"]} if name else {}
+    value = number_of(number, reader)
+    if value:
+        found["identifier"] = {"assigner": reader.text(whose) or f"{reader.assigner}:provider", "value": value}
+        if kind:
+            found["identifier"]["type"] = reader.text(kind)
+    return found or None
+
+
 @function("code_identifier", "parts", "object")
 def as_code_identifier(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     """The Identifier of `code_key`."""

@@ -41,6 +41,12 @@ SHIPPED: dict[str, Rule] = {
     "DiagnosticReport.*": NEWEST,
     "Observation.*": NEWEST,
     "DocumentReference.*": NEWEST,
+    "Slot.*": NEWEST,
+    # Money is the ERP's where there is one; how far it is paid is whoever's word is newest, since the counter knows first.
+    "Invoice.*": Rule(("erp", *(system for system in DEFAULT_RANK if system != "erp"))),
+    "Invoice.status": NEWEST,
+    "Payment.*": Rule(("erp", *(system for system in DEFAULT_RANK if system != "erp"))),
+    "Payment.status": NEWEST,
 }
 # What a front-end may set on its own, even where another system has a word on it too.
 FRONT_OFFICE = frozenset(

@@ -118,9 +118,12 @@ def test_a_document_without_its_text(event: str, status: str) -> None:
 
 
 def test_a_referral_says_who_sent_the_patient() -> None:
-    [fact] = made("REF^I12", "RF1|A|R||||R1|20261120|||통증", "PRD|RP|이원장^^^^^의원", "PRD|RT|똠방각하", PID)["ServiceRequest"]
+    [fact] = made(
+        "REF^I12", "RF1|A|R||||R1|20261120|||통증", "PRD|RP|이원장^^^^^의원|||||31100000^L^HIRA", "PRD|RT|똠방각하", PID
+    )["ServiceRequest"]
     assert (fact.key, fact.values["status"], fact.values["category"]) == (Key("HOSP:placer", "R1"), "active", "referral")
     assert [(p["role"], p["name"]) for p in fact.values["participant"]] == [("requester", "이원장"), ("performer", "똠방각하")]
+    assert fact.values["participant"][0]["identifier"] == {"assigner": "HIRA", "value": "31100000", "type": "L"}
     [gone] = made("REF^I14", "RF1|A|R||||R1", PID)["ServiceRequest"]
     assert gone.values["status"] == "revoked"
 

@@ -137,3 +137,22 @@ def test_of_two_systems_the_newer_word_on_an_orders_status_stands_and_the_ranked
     house.tell(act("ServiceRequest", "P1", "1", status="completed", code=other), system="emr")
     order = house.doc("P1", "ServiceRequest")
     assert (order["status"], order["code"]) == ("completed", glucose)
+
+
+def test_of_a_bill_the_erp_says_what_it_comes_to_and_whoever_is_newer_whether_it_is_paid(house: House) -> None:
+    told, booked = {"value": "10000"}, {"value": "12000"}
+    house.tell(patient("1"), act("Invoice", "B1", "1", status="issued", total=told), act("Payment", "P1", "1", invoice=of("B1")))
+    house.tell(act("Invoice", "B1", "1", status="issued", total=booked), system="erp")
+    house.tell(act("Invoice", "B1", "1", status="balanced", total=told))
+    bill = house.doc("B1", "Invoice")
+    assert (bill["status"], bill["total"]) == ("balanced", booked)
+    assert house.doc("P1", "Payment")["invoice"]["reference"] == f"Invoice/{house.id('B1', 'Invoice')}"
+
+
+def test_a_slot_is_in_its_calendar_and_of_no_patient(house: House) -> None:
+    house.tell(act("Schedule", "C1", None, name="남궁민수"))
+    house.tell(act("Slot", "S1", None, schedule=of("C1"), status="free", start="2026-12-01T09:00:00+09:00"))
+    [closed] = house.tell(act("Slot", "S1", None, status="busy-unavailable"), system="emr").changes
+    assert (closed.type, closed.document["status"]) == ("slot.updated", "busy-unavailable")
+    assert closed.document["schedule"]["reference"] == f"Schedule/{house.id('C1', 'Schedule')}"
+    assert house.row("S1", "Slot")["patient_id"] is None

@@ -23,20 +23,25 @@ from hub.cli.common import (
     read_file,
     say,
 )
+from hub.cli.map_out import out
+from hub.cli import map_fhir
 from hub.cli.send import messages_in
+from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse, peek
 from hub.config import ConfigError, load
 from hub.domain.errors import HubError
 from hub.domain.ids import now_us
 from hub.mapping import Context, MapSet, load_maps
+from hub.mapping.fhir_keys import Names
 
 app = typer.Typer(no_args_is_help=True, help="Maps: try one on a message, list events.", rich_markup_mode=None)
+app.command("out")(out)
 Overlay = Annotated[list[Path] | None, typer.Option(help="A folder of maps laid over the shipped ones; may be given again.")]
 
 
 @app.command("try")
 def try_(
-    file: Annotated[Path, typer.Argument(help="An HL7 v2 file; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(help="An HL7 v2 file, or FHIR R4 JSON; - reads standard input.")],
     config: ConfigOption = DEFAULT_CONFIG,
     channel: Annotated[
         str | None, typer.Option(help="As this channel of hub.toml: its overlays, charset, assigner, time zone.")
@@ -57,17 +62,22 @@ def try_(
       hub map try admission.hl7 --overlay my-maps/
 
       hub map try admission.hl7 --channel ocs-in --all
+
+      hub map try patient.json --channel emr-fhir
     """
     maps, context, charset = _set_up(config, channel, overlay or [], charset)
     data = sys.stdin.buffer.read() if str(file) == "-" else read_file(file)
-    results = [_explained(maps, context, body, charset) for body in messages_in(data)]
+    if map_fhir.is_fhir(data):
+        results = map_fhir.explained(maps, context, _names(config, channel, context), data)
+    else:
+        results = [_explained(maps, context, body, charset) for body in messages_in(data)]
     if as_json:
         print_json(results)
     else:
         for result in results:
             _print(result, everything)
     if not results:
-        complain(f"{file} holds no HL7 message")
+        complain(f"{file} holds no message")
     if not any(result["event"] for result in results):
         raise typer.Exit(2)
     if any(result["error"] for result in results):
@@ -104,6 +114,18 @@ def _set_up(config_file: Path, channel: str | None, overlays: list[Path], charse
     return maps, Context(one.assigner, one.system, one.timezone, now_us()), str(one.settings.get("charset", charset))
 
 
+def _names(config_file: Path, channel: str | None, context: Context) -> Names:
+    """How that channel's FHIR server names things; without one, by what [fhir] says."""
+    if not config_file.exists():
+        return Names(context.assigner, context.system)
+    from hub.bootstrap.channels import fhir_names
+
+    config = load(config_file)
+    if channel is not None:
+        return fhir_names(config.channels[channel], config.fhir)
+    return Names(context.assigner, context.system, Systems(config.fhir.systems, config.fhir.code_systems))
+
+
 def _explained(maps: MapSet, context: Context, body: bytes, charset: str) -> dict[str, Any]:
     """event, map version, rows of the rules, facts by kind, warnings, and the error where it cannot be mapped."""
     result: dict[str, Any] = {"event": "", "version": maps.version, "error": "", "rows": [], "facts": [], "warnings": []}
@@ -129,7 +151,7 @@ def _print(result: dict[str, Any], everything: bool) -> None:
         if everything or row["present"]
     ]
     if not result["event"]:
-        complain(f"no HL7 message: {result['error']}")
+        complain(f"no message: {result['error']}")
         return
     if rows or not result["error"]:
         print_table(f"{result['event']}, maps {result['version']}", ("fact", "path", "by", "field", "value"), rows)

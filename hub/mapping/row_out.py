@@ -370,8 +370,10 @@ class _Checker:
                 self.fail(at, f"{here.__name__} has no field `{part}` (in `{text}`){_meant(part, fields)}")
             here = fields[part]
             if get_origin(here) is list:
-                here, listed = get_args(here)[0], True
-                self.fits(here, picks, at)
+                here = get_args(here)[0]
+                if not listed:
+                    self.fits(here, picks, at)
+                listed = True
         if is_typeddict(here):
             if here.__name__ not in LEAF:
                 self.fail(at, f"`{text}` has several parts: write one of {', '.join(f'{text}.{part}' for part in _fields(here))}")

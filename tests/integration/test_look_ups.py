@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import orjson
 import pytest
@@ -17,6 +18,8 @@ from hub.codecs.hl7v2 import Message, parse
 from hub.codecs.mllp import Splitter, frame
 from hub.domain.errors import Misconfigured
 from hub.domain.ports import Intake, Person
+from tests import servers
+from tests.chaos.hub_process import Hub
 from tests.hub_kit import Kit, adt, hl7, pid
 
 
@@ -177,3 +180,32 @@ def test_a_channel_with_nothing_to_look_up_in_does_not_begin(kit: Kit) -> None:
     listener = build(Settings(port=0, askers=("CRM",)), "look-up")
     with pytest.raises(Misconfigured):
         asyncio.run(listener.start(kit.intake))
+
+
+def test_a_running_hub_answers_at_the_channels_port(tmp_path: Path) -> None:
+    """`hub run` as hospital IT types it: a patient comes in at one port and is asked for at the other."""
+    hub = Hub(tmp_path, "http://127.0.0.1:9/hooks", None, None, tuned=False)
+    port = servers.free_port()
+    channel = f'[channels.look-up]\nadapter = "ocs.hl7_query"\nsystem = "ocs"\nport = {port}\naskers = ["CRM"]\n'
+    hub.config.write_text(f"{hub.config.read_text()}\n{channel}")
+    hub.start()
+    try:
+        ends = time.monotonic() + 60
+        while not hub.listening():
+            assert time.monotonic() < ends, (tmp_path / "run.log").read_text()
+            time.sleep(0.1)
+        with socket.create_connection(("127.0.0.1", hub.ports[0]), 5) as sock:
+            sock.sendall(frame(adt("A28", "77", name="똠방^각하")))
+            sock.settimeout(10)
+            assert b"MSA|AA" in sock.recv(65536)
+        sent = query("Q22", "QPD|Q22^Find Candidates^HL7|T|@PID.5.1^똠방각하")
+        while found(ask(port, sent)[0]) != ["77"]:
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        [refused] = ask(port, query("Q22", "QPD|Q22^Find Candidates^HL7|T|@PID.5.1^똠방각하", sender="STRANGER"))
+        assert (refused.segments[1].value(1), found(refused)) == ("AR", [])
+        code, verified = hub.ask("audit", "verify")
+        assert (code, verified["ok"]) == (0, True)
+        assert "look-up" in hub.status()["channels"]
+    finally:
+        hub.end()

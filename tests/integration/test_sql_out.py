@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyodbc
 import pytest
 
 from hub.adapters.ocs import sql_out
@@ -40,9 +39,6 @@ class Bench:
 
     def __init__(self, legacy: Legacy, folder: Path, **settings: Any) -> None:
         self.legacy, self.folder = legacy, folder
-        if legacy.kind == "postgresql":  # its ANSI driver gives no SQL_WCHAR
-            for kind in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
-                legacy.write.__self__.setdecoding(kind, encoding="utf-8", ctype=pyodbc.SQL_CHAR)  # type: ignore[attr-defined]
         self.table: dict[str, Any] = {
             "connection": legacy.connection, "database": legacy.kind, "encoding": legacy.encoding,
             "map_file": str(folder / "write.toml"), **settings,
@@ -58,13 +54,13 @@ class Bench:
     def rows(self, sql: str = "SELECT * FROM if_patient ORDER BY pano") -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self.legacy.write(sql).fetchall()]
 
-    def hex_of(self, column: str, table: str = "if_patient") -> list[str]:
+    def hex_of(self, column: str, table: str = "if_patient", order: str = "pano") -> list[str]:
         """The bytes that the table holds."""
         hex_ = {
             "mariadb": f"HEX({column})", "sqlite": f"HEX({column})",
             "postgresql": f"CAST(UPPER(ENCODE(CONVERT_TO({column}, GETDATABASEENCODING()), 'hex')) AS VARCHAR(200))",
         }[self.legacy.kind]  # fmt: skip
-        return [str(row[0]) for row in self.rows(f"SELECT {hex_} FROM {table} ORDER BY pano")]
+        return [str(row[0]) for row in self.rows(f"SELECT {hex_} FROM {table} ORDER BY {order}")]
 
 
 @pytest.fixture(params=SOURCES)
@@ -334,3 +330,55 @@ def test_dates_times_numbers_and_names_that_are_words_of_sql(utf8: Bench) -> Non
     assert [str(cell).removesuffix(".0") for cell in row[1:]] == [
         "P1", "2026-11-22", "2026-11-22 08:05:00", "20261122080500", "0805", "3", "D1",
     ]  # fmt: skip
+
+
+CALL = """
+target = "row"
+[write.booking]
+events = ["appointment.*"]
+procedure = "set_booking"
+check = "SELECT dept, status FROM booking WHERE id = :id"
+[write.booking.fields]
+"id" = { from = "message.resource" }
+"dept" = { from = "department", size = 20 }
+"status" = { from = "status", codes = { booked = "B", cancelled = "C" } }
+"""
+PROCEDURE = {
+    "mariadb": """CREATE PROCEDURE set_booking(IN i VARCHAR(40), IN d VARCHAR(60) CHARACTER SET {charset}, IN s CHAR(1)) BEGIN
+        IF d = 'CLOSED' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'closed'; END IF;
+        IF d <> 'IGNORED' THEN REPLACE INTO booking VALUES (i, d, s); INSERT INTO calls VALUES (i); END IF; SELECT 'done'; END""",
+    "postgresql": """CREATE PROCEDURE set_booking(i varchar, d varchar, s varchar) LANGUAGE plpgsql AS $$ BEGIN
+        IF d = 'CLOSED' THEN RAISE EXCEPTION 'closed'; END IF;
+        IF d <> 'IGNORED' THEN INSERT INTO booking VALUES (i, d, s) ON CONFLICT (id) DO UPDATE SET dept = d, status = s;
+        INSERT INTO calls VALUES (i); END IF; END $$""",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["mariadb-utf8mb4", "mariadb-cp949-in-latin1", "postgresql-utf8", "postgresql-cp949-in-sql-ascii"]
+)
+def test_a_procedure_is_called_once_and_its_outcome_read_back(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    bench = Bench(legacy_of(request, tmp_path, name), tmp_path)
+    bench.make("id VARCHAR(40) PRIMARY KEY, dept {text}, status CHAR(1)", "booking")
+    bench.make("id VARCHAR(40)", "calls")
+    bench.legacy.write(PROCEDURE[bench.legacy.kind].replace("{charset}", "latin1" if "latin1" in name else "utf8mb4"))
+    target = bench.target(CALL)
+
+    def send(n: int, department: str, status: str = "booked") -> str:
+        booking = {"department": department, "status": status}
+        return target.send(patient_updated(n, kind="Appointment", type="appointment.updated", resource=booking)).detail
+
+    assert [send(1, "똠방과"), send(1, "똠방과"), send(1, "똠방과", "cancelled")] == ["called", "found", "called"]
+    assert bench.hex_of("dept", "booking", "id") == ["똠방과".encode(bench.legacy.stored).hex().upper()]
+    assert bench.rows("SELECT status FROM booking") == [("C",)]
+    with pytest.raises(Refused, match="trigger or procedure said no"):
+        send(2, "CLOSED")
+    with pytest.raises(Refused, match="0 rows have this key after the write"):
+        send(3, "IGNORED")
+    with pytest.raises(Refused, match="the column holds 20"):
+        send(4, "가" * 30)
+    assert len(bench.rows("SELECT * FROM calls")) == 2
+    with pytest.raises(Misconfigured, match="no such procedure"):
+        bench.target(CALL.replace("set_booking", "nowhere")).send(
+            patient_updated(5, kind="Appointment", type="appointment.updated", resource={"department": "A", "status": "booked"})
+        )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from hub.cli import map_fhir
 from hub.cli.common import (
     BAD,
     DEFAULT_CONFIG,
@@ -24,7 +25,6 @@ from hub.cli.common import (
     say,
 )
 from hub.cli.map_out import out
-from hub.cli import map_fhir
 from hub.cli.send import messages_in
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse, peek
@@ -77,7 +77,7 @@ def try_(
         for result in results:
             _print(result, everything)
     if not results:
-        complain(f"{file} holds no message")
+        complain(f"{file} holds no HL7 message")
     if not any(result["event"] for result in results):
         raise typer.Exit(2)
     if any(result["error"] for result in results):
@@ -151,7 +151,7 @@ def _print(result: dict[str, Any], everything: bool) -> None:
         if everything or row["present"]
     ]
     if not result["event"]:
-        complain(f"no message: {result['error']}")
+        complain(f"no HL7 message: {result['error']}")
         return
     if rows or not result["error"]:
         print_table(f"{result['event']}, maps {result['version']}", ("fact", "path", "by", "field", "value"), rows)

@@ -73,6 +73,13 @@ class MapSet:
             raise Unmappable("no map for FHIR resources", code="no_map")
         return engine.map_resource(document, context, names or Names(context.assigner, context.system))
 
+    def explain_fhir(self, document: Mapping[str, Any], context: Context, names: Names | None = None) -> list[dict[str, Any]]:
+        """As `explain`, of one FHIR resource."""
+        engine = self._engines.get("fhir")
+        if not isinstance(engine, FhirEngine):
+            return []
+        return engine.explain(document, context, names or Names(context.assigner, context.system))
+
     def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
         """Whose row it is, for lane and search; None where no map says so."""
         engine = self._engines.get("row")

@@ -31,31 +31,34 @@ def explain(engine: Engine, message: Message, context: Context) -> list[Row]:
                     reader.group = item
                     if block.holds is not None and not block.holds(group if block.each_local else item, reader):
                         continue
-                    fact = _fact_name(block) + (f" {number}" if spec.each else "")
-                    rows += _key_rows(block, item, reader, fact, label)
-                    rows += [_row("MSH-9", True, to, value, "event", fact) for to, value in fixed.items()]
-                    rows += _rule_rows(block, item, reader, fact, label)
+                    fact = fact_name(block) + (f" {number}" if spec.each else "")
+                    rows += key_rows(block, item, reader, fact, label)
+                    rows += [row_of("MSH-9", True, to, value, "event", fact) for to, value in fixed.items()]
+                    rows += rule_rows(block, item, reader, fact, label)
     return rows
 
 
-def _row(path: str, present: bool, to: str, result: Any, function: str, fact: str) -> Row:
+def row_of(path: str, present: bool, to: str, result: Any, function: str, fact: str) -> Row:
     return {"path": path, "present": present, "to": to, "result": result, "function": function, "fact": fact}
 
 
-def _fact_name(block: CompiledBlock) -> str:
+def fact_name(block: CompiledBlock) -> str:
+    """What the block makes, for people."""
     spec = block.block
     return f"{spec.kind or spec.fact}" + (f" ({spec.snapshot})" if spec.snapshot else "")
 
 
-def _key_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> Iterator[Row]:
+def key_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> Iterator[Row]:
+    """A row for each number that the block looks for."""
     for name, find in [*block.keys.items(), *block.refs.items()]:
         first = (block.block.keys.get(name) or block.block.refs[name])[0]
         found = find(item, reader)
         path = label or first.paths[0].text
-        yield _row(path, bool(found), name, [str(key) for key in found], first.function.name, fact)
+        yield row_of(path, bool(found), name, [str(key) for key in found], first.function.name, fact)
 
 
-def _rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> Iterator[Row]:
+def rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, label: str) -> Iterator[Row]:
+    """A row for each rule of the block."""
     for rule, run, many in _in_order(block):
         values: Row = {}
         paths: dict[str, str] = {}
@@ -71,7 +74,7 @@ def _rule_rows(block: CompiledBlock, item: Group, reader: Reader, fact: str, lab
         result = values.get(rule.to[0])
         if len(rule.to) > 1 and isinstance(result, dict):
             result = result.get(rule.to[1])
-        row = _row(label or rule.path, present, ".".join(rule.to), result, describe(rule.function, rule), fact)
+        row = row_of(label or rule.path, present, ".".join(rule.to), result, describe(rule.function, rule), fact)
         if len(reader.warnings) > before:
             row["warning"] = reader.warnings[-1]
         yield row

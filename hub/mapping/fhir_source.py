@@ -19,6 +19,7 @@ from hub.domain.facts import AnyFact, Fact, Mapped, Snapshot
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import Group, Values
 from hub.mapping.engine import MAKERS, CompiledBlock, Context, Engine, Plan
+from hub.mapping.explain import Row, fact_name, key_rows, row_of, rule_rows
 from hub.mapping.fhir_keys import Names
 from hub.mapping.fhir_paths import Step, at_path, steps, text_of
 from hub.mapping.functions import Reader
@@ -92,6 +93,24 @@ class FhirEngine(Engine):
         """What stands at the paths that the type's blocks name."""
         found = {text: reader.raw(at_path(document, path)) for text, path in self._paths[name].items()}
         return {text: [[raw]] for text, raw in found.items() if raw}
+
+    def explain(self, document: Mapping[str, Any], context: Context, names: Names) -> list[Row]:
+        """As hub.mapping.explain, of one resource."""
+        name = type_of(document)
+        reader = FhirReader(document, names, context.timezone)
+        group = self.group(name, document, reader)
+        rows: list[Row] = []
+        for block, fixed, _ in self.event(name).blocks:
+            items = self.items(block.block, group, reader) if block.block.each else ((group, ""),)
+            for number, (item, label) in enumerate(items, 1):
+                reader.group = item
+                if block.holds is not None and not block.holds(item, reader):
+                    continue
+                fact = fact_name(block) + (f" {number}" if block.block.each else "")
+                rows += key_rows(block, item, reader, fact, label)
+                rows += [row_of(name, True, to, value, "event", fact) for to, value in fixed.items()]
+                rows += rule_rows(block, item, reader, fact, "")
+        return rows
 
     def items(self, block: Block, group: Group, reader: FhirReader) -> Iterator[tuple[Group, str]]:
         """Each thing at the paths of the block's `each`, as `*`; what is inside it as `*.…`."""

@@ -15,6 +15,7 @@ from hub.bootstrap import Hub, channels
 from hub.bootstrap.bound import Bound
 from hub.bootstrap.doors import Doors
 from hub.bootstrap.limits import why_full
+from hub.codecs import fhir_incoming
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
 from hub.domain.errors import HubError, Misconfigured
@@ -128,5 +129,8 @@ def _explain(hub: Hub, channel: str, body: bytes) -> list[dict[str, Any]]:
     if known is None:
         return []
     mapper = known.mapper
-    assert isinstance(mapper, channels.Hl7Mapper)
+    if isinstance(mapper, channels.FhirMapper):
+        return hub.maps.explain_fhir(fhir_incoming.read(body), mapper.context(0), mapper.names)
+    if not isinstance(mapper, channels.Hl7Mapper):
+        return []
     return hub.maps.explain(parse(body, mapper.charset), mapper.context(0))

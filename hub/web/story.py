@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from hub import log
 from hub.codecs import hl7v2
 from hub.db.views import changes, messages
@@ -16,6 +18,7 @@ from hub.web.context import WebHub
 
 _log = log.get(__name__)
 MAX_SEGMENTS = 500
+MAX_LEAVES = 5000
 REGISTRATION = re.compile(r"(?<!\d)(\d{6})-?[1-8]\d{6}(?!\d)")
 
 
@@ -56,7 +59,7 @@ def _content(hub: WebHub, row: MessageRow, sealed: bytes | None) -> dict[str, An
         return {"note": error.reason, "segments": [], "facts": []}
     found: dict[str, Any] = {"bytes": len(body), "segments": [], "facts": []}
     try:
-        found["segments"] = segments(body, row.charset)
+        found["segments"] = leaves(body) if body[:1] == b"{" else segments(body, row.charset)
     except Unreadable as error:
         found["note"] = f"{error.reason} ({error.where})"
         return found
@@ -70,6 +73,27 @@ def _content(hub: WebHub, row: MessageRow, sealed: bytes | None) -> dict[str, An
             _log.exception("a map could not be explained", extra={"channel": row.channel, "message_id": row.id})
             found["note"] = "what the map makes of it cannot be shown: an error that nobody foresaw; it stands in the log"
     return found
+
+
+def leaves(body: bytes) -> list[dict[str, Any]]:
+    """A FHIR resource, or a row, leaf by leaf under the names of its first level. Raises Unreadable."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Unreadable("not JSON", code="not_json") from None
+    found: dict[str, list[dict[str, str]]] = {}
+    stack: list[tuple[str, Any]] = [(name, value) for name, value in reversed(list(document.items()))]
+    shown = 0
+    while stack and shown < MAX_LEAVES:
+        path, node = stack.pop()
+        inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
+        if inner is not None:
+            dot = "." if isinstance(node, dict) else ""
+            stack += [(f"{path}{dot}{key if dot else f'[{key}]'}", value) for key, value in reversed(list(inner))]
+        elif node is not None:
+            shown += 1
+            found.setdefault(re.split(r"[.\[]", path, maxsplit=1)[0], []).append({"path": path, "value": mask(str(node))})
+    return [{"name": name, "fields": fields} for name, fields in found.items()]
 
 
 def segments(body: bytes, charset: str = "") -> list[dict[str, Any]]:

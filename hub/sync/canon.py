@@ -35,6 +35,7 @@ from hub.sync.workspace import Resource, Source, Workspace
 
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
 SHARING = frozenset({"ServiceRequest", "MedicationRequest"})  # several may have one filler number: a lab's, for one sample
+FHIR_ID = ":fhir|"  # in the key of what a FHIR server told (hub/mapping/fhir_keys.py): such servers are written to in every kind
 STARTS = ("start", "effective", "authoredOn", "performed", "date", "occurrence", "recorded")  # first: what a timeline goes by
 
 
@@ -252,9 +253,15 @@ class Canon:
         """An echo is taken for the whole of what we sent: a table that has a name without its parts does not take them away."""
         claim, lineage = as_claim(origin.event_at, self.now), source.lineage
         said = dict(changed)
+        written = source.kind == "Patient" or FHIR_ID in source.key  # to other systems other kinds are told as messages
         for name, value in changed.items():
-            echo = self._echo(source, name, value) if source.kind == "Patient" else None
+            echo = self._echo(source, name, value) if written else None
             since = claim
+            if echo is not None and source.kind != "Patient" and not self._stands(source, name):
+                del said[
+                    name
+                ]  # what only the form that it was sent in has (an end, of start and minutes), or what is gone by now
+                continue
             if echo is not None:
                 said[name], since = echo
             lineage[name] = [
@@ -262,6 +269,11 @@ class Canon:
             ]  # fmt: skip
         source.data |= said
         source.message_id, source.channel, source.dirty = origin.message_id, origin.channel, True
+
+    def _stands(self, source: Source, name: str) -> bool:
+        resource = self.work.resources.get(source.resource_id)
+        data = resource.data if resource is not None else {}
+        return name in (explode_period(data) if source.kind == "Encounter" else data)
 
     def _echo(self, source: Source, name: str, value: Any) -> tuple[Any, int] | None:
         """If this is what we last sent that system: what we sent, and the time of *that* change; an echo is no news."""

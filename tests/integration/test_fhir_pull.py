@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import httpx
 import pytest
 
 from hub.adapters.emr import fhir_pull
+from hub.bootstrap import channels
 from hub.bootstrap.poll import Poller
 from tests import servers
-from tests.hub_kit import Kit, make_kit
+from tests.hub_kit import Kit, adt, make_kit
 
 SYSTEM = "urn:oid:1.2.410.99999.1"
 NAMES = ("홍길동", "똠방각하", "펲시콜라", "뷁", "남궁민수", "洪吉洞")
@@ -26,6 +28,12 @@ identifier_systems = {{ HOSP = "{system}" }}
 count = 7
 poll_seconds = 0.05
 overlap_seconds = 1
+[channels.emr-out]
+adapter = "emr.fhir_out"
+system = "emr"
+url = "{url}"
+identifier_systems = {{ HOSP = "{system}" }}
+create = true
 """
 
 
@@ -41,6 +49,10 @@ class Emr:
         made: dict[str, Any] = answer.json()
         return made
 
+    def all(self, kind: str, number: str) -> list[dict[str, Any]]:
+        answer = self.http.get(f"/{kind}", params={"identifier": number})
+        return [one["resource"] for one in answer.json().get("entry", [])]
+
     def update(self, document: dict[str, Any]) -> dict[str, Any]:
         answer = self.http.put(f"/{document['resourceType']}/{document['id']}", json=document)
         assert answer.status_code == 200, answer.text
@@ -53,6 +65,12 @@ def emr(fhir_server: servers.FhirServer) -> Iterator[Emr]:
     made = Emr(fhir_server.url)
     yield made
     made.http.close()
+
+
+@pytest.fixture
+def mark() -> str:
+    """Of this test's numbers: the server is one for all."""
+    return secrets.token_hex(4)
 
 
 @pytest.fixture
@@ -79,31 +97,70 @@ def messages(kit: Kit) -> int:
     return int(kit.rows("SELECT count(*) FROM message WHERE channel = 'emr-pull'")[0][0])
 
 
-def test_patients_come_whole_once_and_again_when_they_change(kit: Kit, emr: Emr) -> None:
-    made = [emr.create(patient(f"pull-{n}", NAMES[n % len(NAMES)])) for n in range(30)]
+def test_patients_come_whole_once_and_again_when_they_change(kit: Kit, emr: Emr, mark: str) -> None:
+    made = [emr.create(patient(f"{mark}-{n}", NAMES[n % len(NAMES)])) for n in range(30)]
     poll(kit, 3)
     before = messages(kit)
     assert before >= 30
-    assert [kit.patient(f"pull-{n}")["name"][0]["text"] for n in range(30)] == [NAMES[n % len(NAMES)] for n in range(30)]
+    assert [kit.patient(f"{mark}-{n}")["name"][0]["text"] for n in range(30)] == [NAMES[n % len(NAMES)] for n in range(30)]
     changed = emr.update(made[3] | {"telecom": [{"system": "phone", "value": "010-1234-5678", "use": "mobile"}]})
     poll(kit, 3)
     assert messages(kit) == before + 1
-    assert kit.patient("pull-3")["telecom"][0]["value"] == "+821012345678"
+    assert kit.patient(f"{mark}-3")["telecom"][0]["value"] == "+821012345678"
     visit = emr.create({
-        "resourceType": "Encounter", "status": "in-progress", "identifier": [{"system": SYSTEM, "value": "visit-3"}],
+        "resourceType": "Encounter", "status": "in-progress", "identifier": [{"system": SYSTEM, "value": f"{mark}-visit"}],
         "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
         "subject": {"reference": f"Patient/{changed['id']}"}, "period": {"start": "2026-11-22T09:00:00+09:00"},
     })  # fmt: skip
     poll(kit, 2)
     assert messages(kit) == before + 2
-    (found,) = kit.owned("pull-3", "Encounter")
+    (found,) = kit.owned(f"{mark}-3", "Encounter")
     assert (found["status"], found["class"]) == ("in-progress", "AMB")
     emr.update(visit | {"status": "finished"})
     poll(kit, 2)
-    (found,) = kit.owned("pull-3", "Encounter")
+    (found,) = kit.owned(f"{mark}-3", "Encounter")
     assert found["status"] == "finished"
     states = {kit.state(i) for (i,) in kit.rows("SELECT id FROM message WHERE channel = 'emr-pull'")}
     assert states <= {"done/applied", "done/stale"}
+
+
+def changes(kit: Kit) -> list[tuple[str, str]]:
+    return [(str(kind), str(fields)) for kind, fields in kit.rows("SELECT type, fields FROM change ORDER BY id")]
+
+
+def test_what_we_wrote_and_then_read_is_no_change(kit: Kit, emr: Emr, mark: str) -> None:
+    """A booking goes to the EMR, is read back, is moved meanwhile, and the echo of the old time takes nothing back."""
+    poll(kit, 2)  # what other tests left there
+    built = kit.hub.targets()["emr-out"]
+    built.target = channels.build_target(kit.hub.config.channels["emr-out"])
+    kit.tell(adt("A04", mark, name="남궁^민수", phone="010-1234-5678"))
+    office = kit.hub.front_office
+    patient_id = kit.patient_id(mark)
+    wanted = {"start": "2026-12-01T09:00:00+09:00", "minutes": 15, "department": "OS", "location": "외래 3", "comment": "뷁"}
+    booked = office.book(patient_id, wanted, actor="token:crm")
+    kit.deliver()
+    before = changes(kit)
+    (there,) = emr.all("Appointment", f"urn:hospital-hub:assigner:HUB|{booked.resource_id}")
+    assert (there["status"], there["comment"]) == ("pending", "뷁")
+    poll(kit, 2)
+    assert changes(kit) == before
+    moved = office.change_appointment(
+        booked.resource_id, {"start": "2026-12-02T09:00:00+09:00"}, expected=booked.version, actor="token:crm"
+    )
+    emr.update(there)  # the EMR touches it: a new version that says what we sent first
+    poll(kit, 2)
+    assert kit.resource(booked.resource_id)["start"] == "2026-12-02T09:00:00+09:00"
+    kit.deliver()
+    (there,) = emr.all("Appointment", f"urn:hospital-hub:assigner:HUB|{booked.resource_id}")
+    assert there["start"] == "2026-12-02T09:00:00+09:00"
+    poll(kit, 2)
+    assert len(changes(kit)) == len(before) + 1
+    assert moved.version == booked.version + 1
+    emr.update(there | {"status": "booked"})  # and this is the EMR's own word
+    poll(kit, 2)
+    assert kit.resource(booked.resource_id)["status"] == "booked"
+    assert len(kit.owned(mark, "Appointment")) == 1
+    built.target.close()
 
 
 def test_ping_tells_what_this_server_can(kit: Kit, emr: Emr) -> None:

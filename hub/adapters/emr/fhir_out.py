@@ -168,7 +168,8 @@ class FhirOut:
         carried = {(one.get("system"), one.get("value")) for one in fhir.objects(theirs.get("identifier"))}
         if answer.status == 201 and theirs and not carried & set(tokens):
             raise self._emr.about_another(answer, kind)
-        sent = fhir_records.sent_fields(kind, message.resource, [n for n in fhir_records.ELEMENTS[kind] if n in message.resource])
+        fields = [name for name in fhir_records.ELEMENTS[kind] if name in message.resource]
+        sent = fhir_records.sent_fields(kind, message.resource, fields, document)
         return self._emr.delivered(kind, answer, None, sent)
 
     def _patient_id(self, message: Outbound) -> str:

@@ -71,13 +71,15 @@ def merge(
             _put(merged.document, element, ours.get(element))
     if patient_id:
         _belongs(merged.document, f"Patient/{patient_id}")
-    merged.sent_fields = sent_fields(kind, data, fields)
+    merged.sent_fields = sent_fields(kind, data, fields, merged.document)
     return merged
 
 
-def sent_fields(kind: str, data: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
-    """Canonical field -> value as sent, by which what is read back is known for an echo."""
+def sent_fields(kind: str, data: Mapping[str, Any], fields: Collection[str], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Canonical field -> value as sent, by which what is read back is known for an echo. `document`: what was sent."""
     said = {name: data.get(name) for name in fields}
+    if "end" in document and {"start", "minutes"} & set(fields):
+        said["end"] = document["end"]  # FHIR wants one (app-3), even where nobody said it
     return explode_period(said) if kind == "Encounter" else said
 
 

@@ -157,7 +157,7 @@ def book(
 @router.get("/patients/{patient_id}/timeline", summary="What happened with a patient, the latest first")
 @allow("crm", "operator")
 def timeline(request: Request, patient_id: str, cursor: CursorText = "", limit: Limit = 50) -> Response:
-    """Visits, bookings, orders, results, prescriptions, procedures, documents and payments in one list by their start."""
+    """Visits, bookings, orders, results, prescriptions, procedures, documents, bills and payments, by their start."""
     return _belongings(request, patient_id, patients.TIMELINE_KINDS, "timeline", cursor, limit)
 
 

@@ -25,6 +25,8 @@ def filled_in(engine: Engine) -> None:
             data = {"identifier": [{"assigner": "HOSP:placer", "value": f"P{number}", "type": "PLAC"}], "status": "active"}
             if one.kind == "DiagnosticReport":
                 data |= {"code": {"code": "L001", "display": "혈당"}, "effective": "2026-11-22"}
+            if one.kind == "Invoice":
+                data |= {"total": {"value": "16970", "currency": "KRW"}}
             add_resource(conn, IDS[one.path], one.kind, HONG if one.owned else None, data, sort_at=NOW)
 
 
@@ -62,7 +64,7 @@ def test_the_console_shows_them_in_the_timeline(hub: WebHub) -> None:
     client.post("/login", data={"token": web_kit.token_for(hub, "operator", "operator-ko")})
     page = client.get(f"/patients/{HONG}")
     assert page.status_code == 200
-    assert all(word in page.text for word in ("처방", "검사 결과", "시술", "혈당"))
+    assert all(word in page.text for word in ("처방", "검사 결과", "시술", "혈당", "계산서", "16970 KRW"))
 
 
 def test_an_auditor_reads_none_of_it(as_role: As) -> None:

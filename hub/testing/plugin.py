@@ -23,7 +23,7 @@ __all__ = ["authority", "peer", "pytest_generate_tests"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    cases: list[Case | PolledCase] = getattr(metafunc.module, "CASES", [])
+    cases: list[Any] = getattr(metafunc.module, "CASES", [])
     if {"case", "fault"} <= set(metafunc.fixturenames):
         pairs = [(case, fault) for case in cases for fault in case.faults if fault is not Fault.TLS_WRONG]
         metafunc.parametrize(("case", "fault"), pairs, ids=[f"{case.name}-{fault}" for case, fault in pairs])

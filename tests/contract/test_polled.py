@@ -1,0 +1,6 @@
+"""The contract of adapters that ask (hub/testing/polled.py), for drop folders."""
+
+from hub.testing.polled import *  # noqa: F403 - the suite, as a site's package takes it over, too
+from tests.contract.inbound_cases import POLLED
+
+CASES = POLLED

@@ -73,6 +73,13 @@ CRM_OFF = """
 # secrets = [{{ file = "secrets/crm-webhook.secret" }}]   # whsec_…, two while rotating, the new one first
 """
 MORE = """
+# ---- in: other systems look patients up, PDQ and PIX (docs/pdq-pix.md) ---------------------------------------------------
+# [channels.look-up]
+# adapter = "ocs.hl7_query"
+# system = "ocs"
+# port = 2577
+# askers = ["CRM"]             # MSH-3 of who may ask
+
 # ---- out: what the front office changes goes back to the systems that own it -----------------------------------------
 # [channels.ocs-out]
 # adapter = "ocs.hl7_out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -173,6 +174,25 @@ def test_more_questions_than_can_wait_are_told_to_come_again(kit: Kit, monkeypat
         answers = ask(port, *questions)
     codes = [answer.segments[1].raw(1) for answer in answers]
     assert sorted(codes) == ["AA", "AA", "AR", "AR", "AR", "AR"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_peers_that_misbehave_cost_the_others_nothing(kit: Kit) -> None:
+    """Bytes outside a frame, a frame that never ends, one who goes before his answer, one who only listens."""
+    asked = query("Q22", "QPD|Q22^Find Candidates^HL7|T|@PID.5.1^뷁")
+    with listening(kit, frame_seconds=0.3, max_connections=4) as port:
+        with socket.create_connection(("127.0.0.1", port), 5) as slow, socket.create_connection(("127.0.0.1", port), 5):
+            slow.sendall(b"\x0bMSH|^~")
+            with socket.create_connection(("127.0.0.1", port), 5) as gone:
+                gone.sendall(frame(asked))
+            with socket.create_connection(("127.0.0.1", port), 5) as odd:
+                odd.settimeout(5)
+                odd.sendall(b"GET / HTTP/1.1\r\n\r\n" + frame(asked))
+                assert b"RSP^K22" in odd.recv(65536)
+            slow.settimeout(5)
+            with contextlib.suppress(ConnectionError):
+                assert slow.recv(65536) == b""  # closed, not answered
+        assert found(ask(port, asked)[0]) == []
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -39,6 +39,7 @@ MANIFEST = Manifest(
 )
 WAITING = 256  # questions that wait for an answer; whoever asks then is told to ask again
 DENIALS_SECONDS = 60.0  # one access record a minute of somebody who asks again and again and may not
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WHAT = {query.FIND: "hl7.pdq", query.CROSS_REFERENCE: "hl7.pix"}
 
 
@@ -216,6 +217,8 @@ class QueryListener:
         except OSError as error:
             raise Misconfigured(f"cannot listen on {s.host}:{s.port} ({error.strerror or error.__class__.__name__})") from None
         self._listener = listener
+        if not s.tls_ca and s.host not in LOOPBACK:
+            _log.warning("%s: whoever reaches %s can call himself an asker; ask for certificates with tls_ca", self._name, s.host)
 
     async def stop(self) -> None:
         if self._thread is not None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hub.adapters.ocs.hl7_query import Desk, Settings
 from hub.codecs.hl7v2 import Message, parse
@@ -84,19 +86,19 @@ def body(event: str, *segments: str, sender: str = "CRM|FRONT", charset: str = "
     return "\r".join([head, *segments]).encode()
 
 
-def ask(lookup: FakeLookup, sent: bytes, **settings: Any) -> Message:
-    made = {"port": 0, "askers": ("CRM", "PACS|HOSP"), **settings}
+def ask(lookup: FakeLookup, sent: bytes, **more: Any) -> Message:
+    made = {"port": 0, "askers": ("CRM", "PACS|HOSP"), **more}
     answer = parse(Desk(Settings(**made), "look-up", lookup).answer(sent, "10.0.0.7"))
     assert answer.segments[1].value(2) in ("C1", None)
     return answer
 
 
-def find(lookup: FakeLookup, *asked: str, domains: str = "", rest: Sequence[str] = ("RCP|I",), **settings: Any) -> Message:
-    return ask(lookup, body("Q22", QPD22.format(asked="~".join(asked), domains=domains), *rest), **settings)
+def find(lookup: FakeLookup, *asked: str, domains: str = "", rest: Sequence[str] = ("RCP|I",), **more: Any) -> Message:
+    return ask(lookup, body("Q22", QPD22.format(asked="~".join(asked), domains=domains), *rest), **more)
 
 
-def cross(lookup: FakeLookup, number: str, domains: str = "", **settings: Any) -> Message:
-    return ask(lookup, body("Q23", QPD23.format(number=number, domains=domains), "RCP|I"), **settings)
+def cross(lookup: FakeLookup, number: str, domains: str = "", **more: Any) -> Message:
+    return ask(lookup, body("Q23", QPD23.format(number=number, domains=domains), "RCP|I"), **more)
 
 
 def said(answer: Message) -> tuple[str, str]:
@@ -281,3 +283,26 @@ def test_a_continuation_may_be_cancelled() -> None:
 def test_who_may_ask_must_be_said() -> None:
     with pytest.raises(Misconfigured, match="askers"):
         Settings(port=0)
+
+
+WORDS = st.sampled_from(
+    ["|", "^", "~", "&", "\\", "\r", "\n", "@PID.5.1^", "@PID.3.4^", "*", "홍", "뷁", "DSC|1.2|I", "RCP|I|3", "QPD|", '""']
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    event=st.sampled_from(["Q22", "Q23", "J01", "Q21"]),
+    parts=st.lists(st.one_of(WORDS, st.text(max_size=6)), max_size=12),
+    spoilt=st.binary(max_size=8),
+    at=st.integers(0, 200),
+)
+def test_whatever_is_asked_gets_one_answer_that_can_be_read(event: str, parts: list[str], spoilt: bytes, at: int) -> None:
+    sent = body(event, "QPD|Q22^Find|T|" + "".join(parts)).replace(b"\x0b", b"").replace(b"\x1c", b"")
+    lookup = FakeLookup(*PEOPLE)
+    for one in (sent, sent[:at] + spoilt + sent[at:]):
+        answer = parse(Desk(Settings(port=0, askers=("CRM",)), "look-up", lookup).answer(one, "10.0.0.7"))
+        assert [segment.name for segment in answer.segments[:2]] == ["MSH", "MSA"]
+        assert answer.segments[1].value(1) in ("AA", "AE", "AR")
+        told = len(answer.all("PID"))
+        assert told == 0 or len(lookup.records[-1][5]) == told

@@ -60,7 +60,6 @@ overlay = "maps"
 TABLE = """CREATE TABLE OPD_PATIENT (PANO CHAR(8) PRIMARY KEY, SNAME VARCHAR(20) CHARACTER SET latin1, BIRTH CHAR(8),
 SEX CHAR(1), HPHONE VARCHAR(15), UPD_DT DATETIME, KEY (UPD_DT))"""
 FAMILY, GIVEN = "김이박최정강조윤장임한오서신권황안송전홍", "민서연우지훈현준예은하도수빈유진영호경숙자순정희뷁펲똠"
-KILL_AFTER = (2.0, 6.0)  # seconds of loading between two kills
 
 
 @dataclass
@@ -143,6 +142,7 @@ def hub_of(folder: Path, live: Live, server: servers.MariaDB, url: str | None) -
         hub.end()
 
 
+RECEIVED = "SELECT COALESCE(SUM(n), 0) FROM tally WHERE channel = 'ocs-patient' AND state = 'received'"
 APPLIED = "SELECT COALESCE(SUM(n), 0) FROM tally WHERE channel = 'ocs-patient' AND state = 'applied'"
 
 
@@ -171,7 +171,7 @@ def loaded(hub: Hub, kills: int, rnd: random.Random, limit: float, report: Repor
     loader = start(hub)
     try:
         for n in range(kills):
-            time.sleep(rnd.uniform(*KILL_AFTER) if limit > 120 else 0.7)
+            until(lambda: ask(hub, RECEIVED) > (n + 1) * report.rows // (kills + 1), deadline - time.monotonic())  # noqa: B023
             if n % 2:
                 hub.kill("all", rnd)
                 hub.start()

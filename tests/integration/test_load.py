@@ -145,3 +145,47 @@ def test_what_cannot_be_asked_is_said(kit: Kit) -> None:
             raise AssertionError("it was asked")
     with asked(kit.hub, "ocs-patient", "patient") as source, pytest.raises(Misconfigured, match="no column"):
         list(source.load([Condition("NO_SUCH", "=", "1")]).run())
+
+
+TYPED = """CREATE TABLE OPD_PATIENT (PANO CHAR(8) PRIMARY KEY, SNAME {text}, UPD_DT {time}, SEQ BIGINT,
+AMT DECIMAL(8, 2), DAY DATE)"""
+
+
+@pytest.fixture(params=["mariadb", "postgresql"])
+def typed(request: pytest.FixtureRequest, tmp_path: Path, sqlite_url: str) -> Iterator[Kit]:
+    """A table whose columns have types, in a database that will not compare a number with a text."""
+    if request.param == "mariadb":
+        legacy = odbc_kit.mariadb(request.getfixturevalue("mariadb"), "d_load", "latin1", "cp949", "cp949")
+    else:
+        legacy = odbc_kit.postgresql(request.getfixturevalue("postgres"), "d_load", "SQL_ASCII", "cp949", "cp949")
+    legacy.write(TYPED.format(text=legacy.text, time="DATETIME" if request.param == "mariadb" else "TIMESTAMP"))
+    for n in range(ROWS):
+        name = legacy.bytes_of(legacy.names[n % len(legacy.names)])
+        legacy.write(
+            f"INSERT INTO OPD_PATIENT VALUES ('1{n:05d}', {name}, '2026-01-{n % 28 + 1:02d} 10:00:00', {n}, {n}.5, '2026-02-01')"
+        )
+    (tmp_path / "maps").mkdir()
+    fields = MAP if request.param == "mariadb" else MAP.replace("PANO", "pano").replace("SNAME", "sname")
+    (tmp_path / "maps" / "ocs.toml").write_text(fields, encoding="utf-8")
+    channel = CHANNEL.format(connection=legacy.connection, database=legacy.kind, encoding=legacy.encoding)
+    kit = make_kit(tmp_path, sqlite_url, more=channel)
+    yield kit
+    kit.close()
+
+
+def test_conditions_are_compared_as_what_the_column_holds(typed: Kit) -> None:
+    for column, operator, value, wanted in (
+        ("SEQ", "<", "9", 9),
+        ("AMT", ">=", "40.5", 10),
+        ("UPD_DT", ">", "2026-01-28 09:59:59", 1),
+        ("UPD_DT", "<", "2026-01-02", 2),
+        ("DAY", "!=", "2026-02-01", 0),
+        ("SNAME", "=", "똠방각하", len([n for n in range(ROWS) if n % 6 == 1])),
+        ("PANO", "=", "100007", 1),
+    ):
+        with asked(typed.hub, "ocs-patient", "patient") as source:
+            assert list(source.load([Condition(column, operator, value)]).run())[-1].read == wanted, column
+    with asked(typed.hub, "ocs-patient", "patient") as source, pytest.raises(Misconfigured, match="is no int"):
+        list(source.load([Condition("SEQ", "=", "1 OR 1=1")]).run())
+    with asked(typed.hub, "ocs-patient", "patient") as source:
+        assert source.request("100003") == 1

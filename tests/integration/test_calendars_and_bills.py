@@ -12,7 +12,7 @@ from hub.domain.referral import referral
 from hub.mapping import Context, load_maps
 from tests.hub_kit import Kit, adt, hl7, pid, pv1
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SLOT = ("SCH|P1|S1|||||||30|MIN|^^^20261201100000", "RGS|1", "AIP|1||D1^남궁^민수")
 BILLS = """source = "row"
 [block.bill]
@@ -34,6 +34,7 @@ blocks = ["bill", "paid"]
 """
 
 
+@sqlite_only
 def test_a_slot_is_closed_and_opened_again(kit: Kit) -> None:
     kit.tell(hl7("SIU^S23", *SLOT), hl7("SIU^S24", *SLOT, at="20261122100000"))
     [(data, version)] = kit.rows("SELECT data, version FROM resource WHERE kind = 'Slot'")
@@ -48,6 +49,7 @@ def test_a_slot_is_closed_and_opened_again(kit: Kit) -> None:
     assert [row.data["status"] for row in page.rows] == ["free"]
 
 
+@sqlite_only
 def test_a_bill_is_withdrawn_and_goes_with_its_patient(kit: Kit) -> None:
     bill = "IVC|B7^OCS|||OR|||20261122|16970&KRW"
     kit.tell(adt("A04", "1", pv1("V1")), hl7("EHC^E01", bill, pid("1"), pv1("V1"), at="20261122100000"))
@@ -60,6 +62,7 @@ def test_a_bill_is_withdrawn_and_goes_with_its_patient(kit: Kit) -> None:
     assert kit.rows("SELECT COUNT(*) FROM source_record WHERE kind = 'Invoice' AND lineage LIKE '%IVC-8%'") == [(1,)]
 
 
+@sqlite_only
 def test_an_old_tables_row_pays_its_bill(kit: Kit, tmp_path: Path) -> None:
     folder = tmp_path / "bills"
     folder.mkdir()
@@ -77,6 +80,9 @@ def test_who_sent_us_patients_is_told_by_letters_and_visits(kit: Kit) -> None:
     kit.tell(adt("A04", "3", pv1("V3"), "PV2|" + "|" * 12 + "X9^박^원장", at="20261122100000"), adt("A04", "4", pv1("V4")))
     with kit.hub.engine.connect() as conn:
         rows = lists.referrals(conn, start=None, end=None, after=None, limit=9).rows
+        pages = [first := lists.referrals(conn, start=None, end=None, after=None, limit=2)]
+        pages.append(lists.referrals(conn, start=None, end=None, after=first.after, limit=2))
+    assert [row.id for page in pages for row in page.rows] == [row.id for row in rows]
     read = [(row.patient_id, found.by, found.referrer or {}) for row in rows if (found := referral(row.kind, row.data))]
     told = [(patient, by, who.get("name")) for patient, by, who in read]
     assert read[0][2]["identifier"] == {"assigner": "HOSP:provider", "value": "31100000", "type": "L"}
@@ -102,6 +108,9 @@ def test_places_and_tests_of_master_files_are_listed_by_number(kit: Kit) -> None
     with kit.hub.engine.connect() as conn:
         places = lists.by_number(conn, "Location", lambda _: True, after=None, limit=9).rows
         [test] = lists.by_number(conn, "ObservationDefinition", lambda _: True, after=None, limit=9).rows
+        first = lists.by_number(conn, "Location", lambda _: True, after=None, limit=1)
+        second = lists.by_number(conn, "Location", lambda _: True, after=first.after, limit=1)
     assert [row.data["name"] for row in places] == ["3병동 301호", "302호"]
+    assert [row.id for row in (*first.rows, *second.rows)] == [row.id for row in places]
     assert (test.data["title"], test.data["unit"]) == ("혈당", "mg/dL")
     assert {"location.created", "observationdefinition.created"} <= set(kit.target().types())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,6 +34,7 @@ class Issue:
     code: str
     where: str
     text: str
+    number: int | None = None  # of the entry, where it is one's alone
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ def entries(bundle: Mapping[str, Any], new_id: NewId, most: int) -> list[Entry |
         return [Issue(413, "too-costly", "Bundle.entry", f"a bundle has at most {most} entries")]
     asked = kind in ("transaction", "batch")
     found = [_entry(number, one, asked, new_id) for number, one in enumerate(listed)]
-    kept = [one for one in found if one is not None]
+    numbered = enumerate(found)
+    kept = [replace(one, number=number) if isinstance(one, Issue) else one for number, one in numbered if one is not None]
     if kind == "transaction":
         kept += _twice(kept)
     _rewrite([one for one in kept if isinstance(one, Entry)], listed)
@@ -119,12 +121,19 @@ def _told(
 
 def _deleted(number: int, place: str, one: Mapping[str, Any], request: Mapping[str, Any]) -> Entry | Issue:
     kind, resource_id, query = _asked_for(request.get("url"))
-    if not resource_id or query:
-        return Issue(412, "not-supported", f"{place}.request.url", "what is deleted is named by type and id")
+    if not kind or bool(resource_id) == bool(query):
+        return Issue(
+            412, "not-supported", f"{place}.request.url", "what is deleted is named by type and id, or type and identifier"
+        )
     response = one.get("response")
     told = response if isinstance(response, Mapping) else {}
     version = _VERSION.match(str(told.get("etag", "")))
     made = tombstone(kind, resource_id, version[1] if version else "", str(told.get("lastModified", "")))
+    if query:
+        del made["id"]
+        problem = identify(made, query)
+        if problem:
+            return Issue(412, "not-supported", f"{place}.request.url", problem)
     return Entry(number, made, "DELETE")
 
 

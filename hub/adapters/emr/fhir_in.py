@@ -17,7 +17,7 @@ from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir_resource
 from hub.codecs.fhir import Document
 from hub.codecs.fhir_bundle_in import Entry, Issue, entries, identify, name, partial
-from hub.codecs.fhir_incoming import id_of, read, tombstone
+from hub.codecs.fhir_incoming import body_of, id_of, read, tombstone
 from hub.config import option
 from hub.domain.errors import Unmappable, Unreadable
 from hub.domain.ports import Intake, Manifest, Receipt, Received, Verdict
@@ -140,13 +140,14 @@ class Door:
         checked = [self._checked(one) for one in found]
         issues = [one for one in checked if isinstance(one, Issue)]
         whole = bundle.get("type") == "transaction"
-        if issues and (whole or not issues[0].where.startswith("Bundle.entry[")):
+        if issues and (whole or issues[0].number is None):
             return self._refuse(sent, intake, issues, "Bundle")
         good = [one for one in checked if isinstance(one, Entry)]
-        receipts = intake.store(self._received(good, sent)) if good else []
+        batch = [*self._received(good, sent), *self._kept(bundle, issues, sent)]
+        receipts = intake.store(batch) if batch else []
         if any(receipt.verdict is Verdict.TRY_AGAIN for receipt in receipts):
             return _try_again(receipts[0])
-        told = dict(zip((one.number for one in good), receipts, strict=True))
+        told = dict(zip((one.number for one in good), receipts, strict=False))
         answers = [_entry_answer(one, told) for one in checked]
         kind = "transaction-response" if whole else "batch-response"
         return Answer(200, {"resourceType": "Bundle", "type": kind, "entry": answers}, stored=_ids(receipts))
@@ -154,19 +155,30 @@ class Door:
     def _checked(self, one: Entry | Issue) -> Entry | Issue:
         if isinstance(one, Issue) or one.method == "DELETE":
             return one
-        return self._invalid(one.document, f"Bundle.entry[{one.number}].resource") or one
+        return self._invalid(one.document, f"Bundle.entry[{one.number}].resource", one.number) or one
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    def _invalid(self, document: Document, place: str) -> Issue | None:
+    def _invalid(self, document: Document, place: str, number: int | None = None) -> Issue | None:
         if self.settings.validation == "none":
             return None
         try:
             fhir_resource.check(document)
         except (Unmappable, KeyError) as error:
             reason = error.reason if isinstance(error, Unmappable) else "R4 has no such resource type"
-            return Issue(422, "invalid", place, reason)
+            return Issue(422, "invalid", place, reason, number)
         return None
+
+    def _kept(self, bundle: Document, issues: Sequence[Issue], sent: Sent) -> list[Received]:
+        """What a batch brought and nobody can take, entry by entry."""
+        found = []
+        for one in issues:
+            entry = bundle["entry"][one.number]
+            resource = entry.get("resource") if isinstance(entry, dict) else None
+            if isinstance(resource, dict):
+                kind = str(resource.get("resourceType", ""))
+                found.append(self.messages.refused(body_of(resource), kind, sent.sender, f"{one.where}: {one.text}"))
+        return found
 
     def _received(self, found: Sequence[Entry], sent: Sent) -> list[Received]:
         made = self.messages.of([one.document for one in found], sent.sender)

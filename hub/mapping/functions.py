@@ -192,9 +192,12 @@ def as_number(text: str, _reader: Reader) -> int | None:
     if not text:
         return None
     try:
-        return int(float(text)) if len(text) < 10 else int(text)
+        number = int(float(text)) if len(text) < 10 else int(text)
     except (ValueError, OverflowError):
         raise BadValue("not a number") from None
+    if abs(number) >= 1 << 63:
+        raise BadValue("a number that JSON has no room for")
+    return number
 
 
 _SECONDS = {"S": 1, "SEC": 1, "M": 60, "MIN": 60, "H": 3600, "HR": 3600, "D": 86400}

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from hub.adapters.sql.select import place_of
 from hub.domain.errors import Misconfigured
 from hub.domain.ports import Found
 
+LARGEST = 2**63 - 1
 PADDING = " \0\u3000"  # CHAR columns; an ideographic space is what Korean input methods pad with
+
+
+class NulError(ValueError):
+    """A text with a NUL in it."""
 
 
 class Cleaner(NamedTuple):
@@ -23,7 +29,7 @@ class Cleaner(NamedTuple):
     without: frozenset[str] = frozenset()  # columns that say something of our reading and nothing of the row
 
     def found(self, names: Sequence[str], row: Sequence[Any]) -> Found:
-        """A row whose text cannot be decoded is found all the same, and says what is wrong with it."""
+        """A row whose text cannot be read is found all the same, and says what is wrong with it."""
         refused = None
         cleaned: dict[str, Any] = {}
         for name, value in zip(names, row, strict=True):
@@ -32,9 +38,12 @@ class Cleaner(NamedTuple):
             encoding = self.encodings.get(name, self.encoding)
             try:
                 cleaned[name] = self._clean(name, value, encoding)
-            except UnicodeDecodeError:
-                cleaned[name] = value if isinstance(value, str) else bytes(value).decode("latin-1")
+            except UnicodeError:
+                cleaned[name] = _legible(value)
                 refused = f"column {name} is not {encoding}"
+            except NulError:
+                cleaned[name] = _legible(value)
+                refused = f"column {name} has a NUL in a text"
         key = {names[place]: cleaned[names[place]] for place in (place_of(column, names) for column in self.key)}
         return Found(key, cleaned, refused)
 
@@ -48,11 +57,38 @@ class Cleaner(NamedTuple):
 
     def _clean(self, name: str, value: Any, encoding: str) -> Any:
         if isinstance(value, str):
-            if self.raw and not value.isascii():
-                value = value.encode("latin-1").decode(encoding)
-            return value.rstrip(PADDING)
-        if isinstance(value, bytes | bytearray | memoryview) and name in self.encodings:
-            return bytes(value).decode(encoding).rstrip(PADDING)
+            return self._text(value, encoding)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return _bare(bytes(value).decode(encoding)) if name in self.encodings else bytes(value)
         if isinstance(value, dt.datetime | dt.date | dt.time):
             return value.isoformat()
-        return value
+        if isinstance(value, int) and not isinstance(value, bool) and not -LARGEST <= value <= LARGEST:
+            return str(value)  # JSON's numbers end there
+        if value is None or isinstance(value, int | float | Decimal | dt.timedelta):
+            return value
+        return _whole(str(value))  # UUIDs, arrays, whatever else a driver has
+
+    def _text(self, value: str, encoding: str) -> str:
+        if self.raw and not value.isascii():
+            return _bare(value.encode("latin-1").decode(encoding))
+        return _whole(value)
+
+
+def _whole(text: str) -> str:
+    if not text.isascii():
+        text.encode()  # half a surrogate pair is no text
+    return _bare(text)
+
+
+def _bare(text: str) -> str:
+    """Without padding. Raises NulError: databases end texts there, or do not take them."""
+    text = text.rstrip(PADDING)
+    if "\0" in text:
+        raise NulError
+    return text
+
+
+def _legible(value: Any) -> str:
+    """Something to keep of what cannot be read."""
+    text = bytes(value).decode("latin-1") if isinstance(value, bytes | bytearray | memoryview) else str(value)
+    return text.encode(errors="replace").decode()

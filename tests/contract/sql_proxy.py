@@ -106,6 +106,8 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 class Proxy:
     """Listens on a port of its own, steered like hub.simulator.faults.Peer."""
 
+    decisive = COMMIT  # the request at which the other faults show
+
     def __init__(self, dialect: Dialect, server_port: Callable[[], int], tls: ssl.SSLContext | None = None) -> None:
         self._dialect, self._server_port, self._tls = dialect, server_port, tls
         self.host, self.port, self.delay = "127.0.0.1", 0, 5.0
@@ -176,6 +178,8 @@ class Proxy:
                 return
             server = socket.create_connection((self.host, self._server_port()))
             ours.append(server)
+            for sock in ours:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open.add(server)
             context = Authority("Nobody trusts this").server_context(self.host) if fault is Fault.TLS_WRONG else self._tls
@@ -205,7 +209,7 @@ class Proxy:
                 data = client.recv(65536)
                 if not data:
                     return
-                fault = self._next(at_connect=False) if COMMIT.search(data) else None
+                fault = self._next(at_connect=False) if self.decisive.search(data) else None
                 if fault is None:
                     server.sendall(data)
                 elif not self._misbehave(fault, client, server, data, stopped):

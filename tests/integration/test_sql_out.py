@@ -382,3 +382,47 @@ def test_a_procedure_is_called_once_and_its_outcome_read_back(name: str, request
         bench.target(CALL.replace("set_booking", "nowhere")).send(
             patient_updated(5, kind="Appointment", type="appointment.updated", resource={"department": "A", "status": "booked"})
         )
+
+
+NASTY = [
+    "'; DROP TABLE if_patient; --",
+    "\\",
+    "a\\'b",
+    '"',
+    "?",
+    "{fn NOW()}",
+    "%s %d :sname $1",
+    "a\nb\tc\rd",
+    "--",
+    "/* x */",
+    "`",
+    "\\0",
+    "’“",
+]
+
+
+def test_whatever_a_value_holds_is_a_value(utf8: Bench) -> None:
+    utf8.make()
+    target = utf8.target()
+    for n, text in enumerate(NASTY):
+        assert target.send(named(n, text)).detail == "inserted"
+        assert target.send(named(n, text)).detail == "unchanged"
+    assert sorted(row[1] for row in utf8.rows()) == sorted(NASTY)
+
+
+def test_a_column_that_was_made_wider_is_noticed(utf8: Bench) -> None:
+    if utf8.legacy.kind == "sqlite":
+        utf8.make(COLUMNS.replace("{text}", "VARCHAR(4)"))
+    else:
+        utf8.make(COLUMNS.replace("{text}", utf8.legacy.text.replace("60", "4")))
+    target = utf8.target()
+    target.send(named(1, "홍길동"))
+    with pytest.raises(Refused, match="column sname"):
+        target.send(named(1, "홍길동 아기"))
+    if utf8.legacy.kind == "sqlite":
+        utf8.legacy.write("DROP TABLE if_patient")
+        utf8.make()
+    else:
+        verb = "MODIFY sname" if utf8.legacy.kind == "mariadb" else "ALTER sname TYPE"
+        utf8.legacy.write(f"ALTER TABLE if_patient {verb} {utf8.legacy.text}")
+    assert target.send(named(1, "홍길동 아기")).detail in ("updated", "inserted")

@@ -62,7 +62,7 @@ class Held:
 
 
 class Fit:
-    """For one channel. What the catalogue says is asked once for each table, and again by a process that is started anew."""
+    """For one channel. What the catalogue says is asked once for each table, and again before a refusal."""
 
     def __init__(self, kind: Kind, encoding: str, encodings: Mapping[str, str]) -> None:
         self._kind = kind
@@ -105,8 +105,23 @@ class Fit:
 
     # -- checks ---------------------------------------------------------------------------------------------------
 
-    def check(self, row: OutRow) -> None:
-        """Raises Refused: column, canonical field, and the character's code point or the length."""
+    def check(self, session: Session, row: OutRow) -> None:
+        """Raises Refused: column, canonical field, and the character's code point or the length.
+
+        What the catalogue said is not taken for ever: before a refusal it is asked again.
+        """
+        known = row.write.name in self._held
+        self.learn(session, row.write)
+        try:
+            self._check(row)
+        except Refused:
+            if not known:
+                raise
+            del self._held[row.write.name]
+            self.learn(session, row.write)
+            self._check(row)
+
+    def _check(self, row: OutRow) -> None:
         held = self._held[row.write.name]
         for value in row.values:
             if isinstance(value.cell, str):

@@ -49,9 +49,8 @@ class RowWriter:
 
     def carry_out(self, session: Session, task: Task) -> str:
         """ "inserted", "updated", "called", "found" or "unchanged". Raises the four errors of the Target port."""
+        self._fit.check(session, task.row)
         for _ in range(ROUNDS):
-            self._fit.learn(session, task.row.write)
-            self._fit.check(task.row)
             try:
                 done = self._round(session, task)
             except HubError as error:

@@ -91,7 +91,7 @@ def _case(name: str, peer: Any, message: Any, expected: dict[Fault, Expect], tab
 
 
 # The code is emr.fhir_patient's, and the server's part is played in its own: of the faults those in which they can differ
-SOME = (Fault.CLOSED, Fault.SILENT, Fault.ANSWER_LOST, Fault.ANSWER_CUT, Fault.WRONG_ANSWER, Fault.BUSY, Fault.TLS_WRONG)
+SOME = (Fault.CLOSED, Fault.SILENT, Fault.ANSWER_LOST, Fault.ANSWER_CUT, Fault.REFUSE, Fault.BUSY, Fault.TLS_WRONG)
 CASES = [
     _case("emr.fhir_out-new", _simulated, booking, RETRIED | FOUND),
     _case("emr.fhir_out-known", _known, booking, RETRIED),

@@ -16,7 +16,7 @@ from hub.domain.errors import Misconfigured, NotDelivered
 from tests import servers
 from tests.hub_kit import make_kit
 from tests.integration import odbc_kit
-from tests.integration.odbc_kit import SOURCES, Bench, Legacy, legacy_of, poll, source
+from tests.integration.odbc_kit import NAMES, SOURCES, Bench, Legacy, legacy_of, poll, source
 
 
 @pytest.fixture(params=SOURCES)
@@ -61,6 +61,19 @@ def test_korean_keys_are_paged_through(legacy: Legacy, bench: Bench) -> None:
     assert poll(made, bench.feed) == 3 * len(legacy.names)
     assert {(row["name"], row["n"]) for row in bench.rows("WARD")} == {(t, n) for t in legacy.names for n in range(3)}
     assert poll(made, bench.feed) == 0
+
+
+def test_names_may_be_korean(utf8: Legacy, bench: Bench) -> None:
+    """Table, key, cursor and flag; the drivers of PostgreSQL and SQLite say such names with rubbish behind."""
+    utf8.write(f"CREATE TABLE 환자 (환자번호 INTEGER PRIMARY KEY, 성명 {utf8.text}, 수정일시 INTEGER, 전송여부 CHAR(1))")
+    for number, text in enumerate(NAMES):
+        utf8.write(f"INSERT INTO 환자 VALUES ({number}, {utf8.bytes_of(text)}, {number}, 'N')")
+    made = source(utf8, table="환자", key=["환자번호"], cursor=["수정일시"], block=2)
+    assert poll(made, bench.feed) == len(NAMES)
+    assert {row["환자번호"]: row["성명"] for row in bench.rows()} == dict(enumerate(NAMES))
+    flagged = source(utf8, table="환자", key=["환자번호"], flag={"column": "전송여부"}, event="FLAGGED")
+    assert poll(flagged, bench.feed) == len(NAMES)
+    assert [set(row) for row in bench.rows("FLAGGED")] == [{"환자번호", "성명", "수정일시"}] * len(NAMES)
 
 
 KINDS = ["mariadb-utf8mb4", "postgresql-utf8", "sqlite-utf8"]

@@ -141,14 +141,20 @@ class Session:
                 self.close()
         self.stage = Stage.ASK
 
-    def unique(self, schema: str, table: str) -> list[list[str]]:
-        """The columns of each unique index of a table (ODBC, SQLStatistics), in lower case."""
+    def unique(self, schema: str, table: str) -> list[list[str]] | None:
+        """The columns of each unique index of a table, in lower case (ODBC, SQLStatistics). None: it is a view."""
 
-        def ask(connection: Any) -> list[Row]:
-            return [tuple(row) for row in connection.cursor().statistics(table, schema=schema or None, unique=True).fetchall()]
+        def ask(connection: Any) -> list[Row] | None:
+            cursor = connection.cursor()
+            if any("VIEW" in str(row[3]).upper() for row in cursor.tables(table=table, schema=schema or None).fetchall()):
+                return None
+            return [tuple(row) for row in cursor.statistics(table, schema=schema or None, unique=True).fetchall()]
 
+        rows = self._run(ask, self._seconds)
+        if rows is None:
+            return None
         found: dict[str, list[str]] = {}
-        for row in self._run(ask, self._seconds):
+        for row in rows:
             if row[5] and row[8]:  # INDEX_NAME, COLUMN_NAME
                 found.setdefault(str(row[5]), []).append(str(row[8]).lower())
         return list(found.values())

@@ -35,7 +35,7 @@ UPSERT = f"""
 target = "row"
 [write.patient]
 events = ["patient.*"]
-table = "if_patient"
+table = "IF_TABLE"
 do = "upsert"
 key = ["PANO"]
 [write.patient.fields]
@@ -45,25 +45,30 @@ INSERT = f"""
 target = "row"
 [write.patient]
 events = ["patient.*"]
-table = "if_patient"
+table = "IF_TABLE"
 do = "insert"
 key = ["MSG"]
 [write.patient.fields]
 "MSG" = {{ from = "message.key" }}
 {FIELDS}
 """
-TABLE = """CREATE TABLE if_patient (MSG VARCHAR(80) {unique}, PANO VARCHAR(40) {key}, SNAME VARCHAR(40), HPHONE VARCHAR(20),
+TABLE = """CREATE TABLE {name} (MSG VARCHAR(80) {unique}, PANO VARCHAR(40) {key}, SNAME VARCHAR(40), HPHONE VARCHAR(20),
 BIRTH CHAR(8))"""
 
 
 @cache
 def _mariadb() -> servers.MariaDB:
-    return _started(servers.MariaDB)
+    server: servers.MariaDB = _started(servers.MariaDB)
+    connection = pyodbc.connect(server.odbc(), autocommit=True)
+    connection.execute("CREATE DATABASE contract")
+    connection.close()
+    return server
 
 
 @cache
 def _postgres() -> servers.Postgres:
-    return _started(servers.Postgres)
+    server: servers.Postgres = _started(servers.Postgres)
+    return server
 
 
 def _started(kind: Callable[[], Any]) -> Any:
@@ -76,39 +81,37 @@ def _started(kind: Callable[[], Any]) -> Any:
 
 
 class SqlPeer(Proxy):
-    """A database of its own on the shared server, behind a proxy. `make`: creates it and gives how to connect through a port."""
+    """A table of its own on the shared server, behind a proxy. `string`: how to connect through a port."""
 
     def __init__(
         self,
         dialect: Any,
         port: Callable[[], int],
-        make: Callable[[], Callable[[int], str]],
+        string: Callable[[int], str],
         table: str,
         tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(dialect, port, tls)
-        self._make, self._table = make, table
-        self._string: Callable[[int], str] | None = None
+        self._string, self._table, self._made = string, table, False
+        self.name = f"if_{secrets.token_hex(6)}"
         self.map_file = Path(tempfile.mkdtemp()) / "write.toml"
 
     def start(self) -> SqlPeer:
-        if self._string is None:
-            self._string = self._make()
-            self._run(self._table)
+        if not self._made:
+            self._run(self._table.replace("{name}", self.name))
+            self._made = True
         super().start()
         return self
 
     def connection(self) -> str:
         """Through the proxy."""
-        assert self._string is not None
         return self._string(self.port)
 
     def rows(self) -> int:
         """What was committed."""
-        return int(self._run("SELECT COUNT(*) FROM if_patient"))
+        return int(self._run(f"SELECT COUNT(*) FROM {self.name}"))
 
     def _run(self, sql: str) -> Any:
-        assert self._string is not None
         connection = pyodbc.connect(self._string(self._server_port()), autocommit=True)
         try:
             cursor = connection.execute(sql)
@@ -117,31 +120,30 @@ class SqlPeer(Proxy):
             connection.close()
 
 
-def _in_mariadb() -> Callable[[int], str]:
-    server, name = _mariadb(), f"c_{secrets.token_hex(6)}"
-    connection = pyodbc.connect(server.odbc(), autocommit=True)
-    connection.execute(f"CREATE DATABASE {name}")
-    connection.close()
-    return lambda port: server.odbc(name, PORT=str(port))
+def _in_mariadb(port: int) -> str:
+    return _mariadb().odbc("contract", PORT=str(port))
 
 
-def _in_postgres() -> Callable[[int], str]:
+def _in_postgres(port: int) -> str:
     server = _postgres()
-    name = server.create().rsplit("/", 1)[1]
-    return lambda port: f"DRIVER={{PostgreSQL ANSI}};SERVER=127.0.0.1;PORT={port};DATABASE={name};UID=hub;PWD={server.password}"
+    return f"DRIVER={{PostgreSQL ANSI}};SERVER=127.0.0.1;PORT={port};DATABASE=postgres;UID=hub;PWD={server.password}"
 
 
 def _mariadb_peer(tls: ssl.SSLContext | None) -> SqlPeer:
-    return SqlPeer(MySql(), lambda: _mariadb().port, _in_mariadb, TABLE.format(unique="", key="PRIMARY KEY"), tls)
+    return SqlPeer(
+        MySql(), lambda: _mariadb().port, _in_mariadb, TABLE.replace("{key}", "PRIMARY KEY").replace("{unique}", ""), tls
+    )
 
 
 def _postgres_peer(tls: ssl.SSLContext | None) -> SqlPeer:
-    return SqlPeer(Postgres(), lambda: _postgres().port, _in_postgres, TABLE.format(unique="PRIMARY KEY", key=""), tls)
+    return SqlPeer(
+        Postgres(), lambda: _postgres().port, _in_postgres, TABLE.replace("{unique}", "PRIMARY KEY").replace("{key}", ""), tls
+    )
 
 
 def _table(kind: str, text: str) -> Callable[[SqlPeer], dict[str, Any]]:
     def table(peer: SqlPeer) -> dict[str, Any]:
-        peer.map_file.write_text(text, encoding="utf-8")
+        peer.map_file.write_text(text.replace("IF_TABLE", peer.name), encoding="utf-8")
         return {
             "connection": peer.connection(), "database": kind, "map_file": str(peer.map_file), "connections": 4,
             "connect_timeout_seconds": TIMEOUT, "timeout_seconds": TIMEOUT,

@@ -133,6 +133,12 @@ class Proxy:
         for sock in found:
             _shut(sock)
 
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def misbehave(self, fault: Fault, times: int | None = 1) -> None:
         if fault is Fault.CLOSED:
             self.stop()

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from hub.adapters.ocs import sql_out
-from hub.domain.errors import Misconfigured, NotDelivered, Refused
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.domain.ports import Outbound
+from hub.simulator.faults import Fault
 from tests.contract.case import patient, patient_updated
+from tests.contract.sql_proxy import MySql, Postgres, Proxy
 from tests.integration.odbc_kit import Legacy
 from tests.integration.test_sql_in import SOURCES, legacy_of
 
@@ -194,10 +196,25 @@ def test_a_key_of_two_rows_is_ambiguous(utf8: Bench) -> None:
         utf8.target(UPDATE).send(patient_updated(1, resource=record, patient=record, changed=["telecom.mobile"]))
 
 
-def test_a_key_that_no_index_guards_stops_the_channel(utf8: Bench) -> None:
-    utf8.make(COLUMNS.replace("NOT NULL PRIMARY KEY", "NOT NULL, other VARCHAR(9) UNIQUE"))
+@pytest.mark.parametrize("other", ["", ", other VARCHAR(9) UNIQUE"])
+def test_a_key_that_no_index_guards_stops_the_channel(utf8: Bench, other: str) -> None:
+    utf8.make(COLUMNS.replace(" PRIMARY KEY", "") + other)
     with pytest.raises(Misconfigured, match="no unique index of if_patient lies within pano"):
         utf8.target().send(named(1, "홍길동"))
+    utf8.legacy.write("CREATE UNIQUE INDEX by_pano ON if_patient (pano)")
+    assert utf8.target().send(named(1, "홍길동")).detail == "inserted"
+
+
+def test_a_view_is_written_to_as_a_table_is(utf8: Bench) -> None:
+    """It has no index of its own to be asked for; SQLite's views cannot be written to."""
+    utf8.make()
+    utf8.legacy.write("CREATE VIEW v_patient AS SELECT * FROM if_patient")
+    target = utf8.target(MAP.replace('"if_patient"', '"v_patient"'))
+    if utf8.legacy.kind == "sqlite":
+        with pytest.raises(HubError):
+            target.send(named(1, "홍길동"))
+    else:
+        assert [target.send(named(1, text)).detail for text in ("홍길동", "홍길동", "뷁")] == ["inserted", "unchanged", "updated"]
 
 
 MISTAKES = {
@@ -426,3 +443,32 @@ def test_a_column_that_was_made_wider_is_noticed(utf8: Bench) -> None:
         verb = "MODIFY sname" if utf8.legacy.kind == "mariadb" else "ALTER sname TYPE"
         utf8.legacy.write(f"ALTER TABLE if_patient {verb} {utf8.legacy.text}")
     assert target.send(named(1, "홍길동 아기")).detail in ("updated", "inserted")
+
+
+DIALECTS = {"mariadb": MySql(), "postgresql": Postgres()}
+
+
+@pytest.mark.parametrize("name", ["mariadb-utf8mb4", "postgresql-utf8"])
+def test_a_call_whose_connection_dies_after_the_commit_is_not_done_twice(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """`calls` has no key: only looking first keeps the procedure from being called again."""
+    bench = Bench(legacy_of(request, tmp_path, name), tmp_path)
+    bench.make("id VARCHAR(40) PRIMARY KEY, dept {text}, status CHAR(1)", "booking")
+    bench.make("id VARCHAR(40)", "calls")
+    bench.legacy.write(PROCEDURE[bench.legacy.kind].replace("{charset}", "utf8mb4"))
+    message = patient_updated(
+        1, kind="Appointment", type="appointment.created", resource={"department": "뷁", "status": "booked"}, attempt=1
+    )
+    port = int(bench.legacy.connection.partition("PORT=")[2].partition(";")[0])
+    with Proxy(DIALECTS[bench.legacy.kind], lambda: port) as proxy:
+        through = bench.legacy.connection.replace(f"PORT={port}", f"PORT={proxy.port}")
+        target = bench.target(CALL, connection=through, timeout_seconds=0.5)
+        for fault, calls in ((Fault.SILENT, 0), (Fault.ANSWER_LOST, 1)):
+            proxy.misbehave(fault)
+            with pytest.raises(OutcomeUnknown):
+                target.send(message)
+            assert len(bench.rows("SELECT * FROM calls")) == calls
+            assert (target.find(message) is not None) is bool(calls)
+        assert target.send(message).detail == "found"
+    assert len(bench.rows("SELECT * FROM calls")) == 1

@@ -235,7 +235,7 @@ def require_unique(session: Session, write: Write) -> None:
     schema, _, table = write.target.rpartition(".")
     found = session.unique(schema, table)
     key = {column.lower() for column in write.key}
-    if found and not any(set(index) <= key for index in found):
+    if found is not None and not any(set(index) <= key for index in found):
         raise Misconfigured(
             f"no unique index of {write.target} lies within {', '.join(write.key)}: make one, else rows may double"
         )

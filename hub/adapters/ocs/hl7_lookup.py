@@ -22,7 +22,7 @@ from hub.domain.facts import Key
 from hub.domain.ports import Lookup, Person, Traits
 from hub.domain.search import birth_date, national_digits, normal_name
 
-BLOCK = 200  # candidates that are fetched at once
+FIRST, BLOCK = 200, 900  # candidates that are fetched at once: mostly the first are enough, and every block costs a look at all
 MOST_LOOKED_AT = 2_000  # candidates that one answer looks at
 MOST_ASKED = 40  # parameters and domains of one query
 UNKNOWN_KEY, MISSING, TOO_MUCH = 204, 101, 207  # HL7 table 0357
@@ -105,15 +105,17 @@ class Responder:
 
     def _candidates(self, traits: Traits, after: str) -> Iterator[tuple[Person, bool]]:
         """Each with whether it is the last one that this answer looks at though there may be more."""
-        looked = 0
+        looked, size = 0, FIRST
         while True:
-            block = self._lookup.search(traits, after=after, limit=BLOCK)
+            block = self._lookup.search(traits, after=after, limit=size)
             for person in block:
                 looked += 1
                 yield person, looked == MOST_LOOKED_AT
-            if len(block) < BLOCK or looked >= MOST_LOOKED_AT:
+                if looked == MOST_LOOKED_AT:
+                    return
+            if len(block) < size:
                 return
-            after = block[-1].id
+            after, size = block[-1].id, BLOCK
 
     def _wanted(self, asked: Query) -> tuple[dict[str, str], list[Fault]]:
         """What is looked for, by FIELDS; and of each parameter that is none of them, where it stands."""

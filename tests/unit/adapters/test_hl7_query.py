@@ -172,7 +172,8 @@ def test_a_long_answer_comes_in_pages_by_its_pointer() -> None:
 
 
 def test_an_answer_is_bounded_whatever_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.adapters.ocs.hl7_lookup.BLOCK", 5)
+    monkeypatch.setattr("hub.adapters.ocs.hl7_lookup.FIRST", 4)
+    monkeypatch.setattr("hub.adapters.ocs.hl7_lookup.BLOCK", 6)
     monkeypatch.setattr("hub.adapters.ocs.hl7_lookup.MOST_LOOKED_AT", 10)
     lookup = FakeLookup(*(patient(number, "홍길동") for number in range(1, 31)))
     assert len(numbers(find(lookup, "@PID.5.1^홍", rest=("RCP|I|1000^RD",), most=8))) == 8

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 from hub.codecs.hl7v2 import Delimiters, Message
 from hub.domain.errors import Unmappable
 from hub.domain.facts import AnyFact, ChangeIdentifier, Fact, Key, Link, Mapped, Merge, Move, Part, Snapshot
-from hub.domain.model import Kind
+from hub.domain.model import DOCUMENTS, Kind
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
 from hub.mapping.functions import NULL, Reader
@@ -28,6 +28,9 @@ class Context(NamedTuple):
     system: str
     timezone: str = "Asia/Seoul"
     received_at: int = 0
+
+
+IDENTIFIER = "identifier"
 
 
 class CompiledBlock:
@@ -256,6 +259,8 @@ class Engine:
         blocks = {name: CompiledBlock(block, codes) for name, block in maps.blocks.items()}
         self.events = {name: CompiledEvent(event, blocks, version) for name, event in maps.events.items()}
         self.version = version
+        self._rows = maps.source == "row"
+        self._by_event = "MSH-9" if maps.source == "hl7v2" else "event"  # where a value comes from that the event itself says
 
     def map(self, message: Message, context: Context, *, apart: bool = False) -> Mapped:
         """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID.
@@ -371,12 +376,12 @@ class Engine:
             seen.add(key)
         patient = self._patient(block, group, reader)
         values: Values = dict(fixed)
-        paths: Paths = dict.fromkeys(fixed, "MSH-9") if fixed else {}
+        paths: Paths = dict.fromkeys(fixed, self._by_event) if fixed else {}
         block.read(item, reader, values, paths)
         for name, value in default.items():
             if name not in values:
                 values[name] = value
-                paths[name] = "MSH-9"
+                paths[name] = self._by_event
         for name, find in block.refs.items():
             numbers = _cached(find, group, reader) if item is group else find(item, reader)
             if numbers:
@@ -387,6 +392,10 @@ class Engine:
         others: tuple[Key, ...] = ()
         if block.others is not None and block.has_others(item, reader):
             others = tuple(other for other in block.others(item, reader) if other != key)
+        if self._rows and IDENTIFIER not in values and IDENTIFIER in DOCUMENTS[block.kind].__annotations__:
+            # what tells rows apart is the number of the thing, though no rule says so
+            values[IDENTIFIER] = [{"assigner": key.assigner, "value": key.value}]
+            paths[IDENTIFIER] = ",".join(path.text for path in spec.keys["key"][0].paths)
         facts.append(Fact(block.kind, key, values, paths, patient, others, create=spec.create))
 
     def _patient(self, block: CompiledBlock, group: Group, reader: Reader) -> Key | None:

@@ -18,7 +18,7 @@ from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
 from hub.domain.model import CLINICAL, REFERENCES
 from hub.sync.authority import Authority, Claim
-from hub.sync.news import confirmed, is_late, news, unheard
+from hub.sync.news import confirmed, is_late, news, unheard, union
 from hub.sync.shared import SHARED
 from hub.sync.slots import (
     TELECOM,
@@ -338,7 +338,7 @@ class Canon:
 
     def _golden(self, resource: Resource, name: str, sources: list[Source]) -> Any:
         if name == "identifier":
-            return _union(s.data.get("identifier") or [] for s in sources) or None
+            return union(s.data.get("identifier") or [] for s in sources) or None
         if name == TELECOM:
             return None  # computed slot by slot
         if name == "prospect" and any(s.system != "crm" for s in sources):
@@ -497,17 +497,6 @@ def _type_of(fact: Fact, key: Key) -> str:
         if identifier.get("value") == key.value and identifier.get("assigner") == key.assigner:
             return str(identifier.get("type", ""))
     return ""
-
-
-def _union(lists: Iterable[list[Any]]) -> list[Any]:
-    """All identifiers once: of two with one assigner and value, the more telling (typed) one."""
-    found: dict[tuple[str, str], Any] = {}
-    for items in lists:
-        for item in items:
-            key = (item.get("assigner", ""), item["value"])
-            if key not in found or len(item) > len(found[key]):
-                found[key] = item
-    return list(found.values())
 
 
 def _who(data: Mapping[str, Any]) -> tuple[str, ...]:

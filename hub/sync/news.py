@@ -6,7 +6,7 @@ source record, so what is late, what is missing and what is repeated is judged w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,11 +30,22 @@ def news(values: Mapping[str, Any], source: Source | None, channel: str) -> dict
     known = source.data
     found = {n: v for n, v in values.items() if (not same(known[n], v) if n in known else v is not None)}
     if found.get(IDENTIFIER) and known.get(IDENTIFIER) and source.channel != channel:
-        told = found[IDENTIFIER] + [one for one in known[IDENTIFIER] if one not in found[IDENTIFIER]]
-        found[IDENTIFIER] = told  # each door knows some of its numbers: none of them takes away what the other told
-        if len(told) == len(known[IDENTIFIER]):
+        told = union((found[IDENTIFIER], known[IDENTIFIER]))  # each door knows some of its numbers, and takes away none
+        found[IDENTIFIER] = told
+        if len(told) == len(known[IDENTIFIER]) and all(one in known[IDENTIFIER] for one in told):
             del found[IDENTIFIER]
     return found
+
+
+def union(lists: Iterable[Sequence[Any]]) -> list[Any]:
+    """All identifiers once: of two with one assigner and value, the more telling (typed) one."""
+    found: dict[tuple[str, str], Any] = {}
+    for items in lists:
+        for item in items:
+            key = (item.get("assigner", ""), item["value"])
+            if key not in found or len(item) > len(found[key]):
+                found[key] = item
+    return list(found.values())
 
 
 def unheard(values: Mapping[str, Any], source: Source, channel: str) -> dict[str, Any]:

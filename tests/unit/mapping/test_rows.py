@@ -41,6 +41,14 @@ def mangled(text: str) -> str:
     return text.encode("cp949").decode("latin-1")
 
 
+def test_what_tells_rows_apart_is_the_number_of_the_thing(maps: MapSet) -> None:
+    """Else a patient told of by a table alone would have none, and no other system could be told of him."""
+    (fact,) = maps.map_row("OPD_PATIENT", {"PANO": "00012345  ", "HPHONE": "010-1234-5678"}, CONTEXT).facts
+    assert isinstance(fact, Fact)
+    assert fact.values["identifier"] == [{"assigner": "HOSP", "value": "00012345"}]
+    assert fact.paths["identifier"] == "PANO"
+
+
 def test_a_row_of_a_legacy_table(maps: MapSet) -> None:
     row = {
         "PANO": "00012345  ",
@@ -58,6 +66,7 @@ def test_a_row_of_a_legacy_table(maps: MapSet) -> None:
     assert isinstance(fact, Fact)
     assert fact.key == Key("HOSP", "00012345")
     assert fact.values == {
+        "identifier": [{"assigner": "HOSP", "value": "00012345"}],
         "name": [{"text": "똠방각하", "family": "똠", "given": ["방각하"]}],
         "gender": "male",
         "birthDate": "1980-01-31",
@@ -71,7 +80,7 @@ def test_a_row_of_a_legacy_table(maps: MapSet) -> None:
 def test_a_blank_column_deletes_and_an_absent_one_says_nothing(maps: MapSet) -> None:
     (fact,) = maps.map_row("OPD_PATIENT", {"PANO": "1", "SNAME": None, "HPHONE": "  ", "TEL": None}, CONTEXT).facts
     assert isinstance(fact, Fact)
-    assert fact.values == {"name": None, "telecom": None}
+    assert fact.values == {"identifier": [{"assigner": "HOSP", "value": "1"}], "name": None, "telecom": None}
 
 
 def test_a_row_without_its_number_or_map_is_unmappable(maps: MapSet) -> None:

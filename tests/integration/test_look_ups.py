@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +20,11 @@ from hub.codecs.hl7v2 import Message, parse
 from hub.codecs.mllp import Splitter, frame
 from hub.domain.errors import Misconfigured
 from hub.domain.ports import Intake, Person
+from hub.transport.tls import client_context
 from tests import servers
 from tests.chaos.hub_process import Hub
 from tests.hub_kit import Kit, adt, hl7, pid
+from tests.integration.test_mllp_tls import Authority
 
 
 class NoIntake:
@@ -42,7 +45,8 @@ def query(event: str, qpd: str, *rest: str, number: str = "1", sender: str = "CR
 @contextmanager
 def listening(kit: Kit, **settings: object) -> Iterator[int]:
     """The listener in a loop of its own; its port."""
-    listener: QueryListener = build(Settings(port=0, askers=("CRM",), **settings), "look-up")  # type: ignore[arg-type]
+    made = Settings(**{"port": 0, "askers": ("CRM",), **settings})  # type: ignore[arg-type]
+    listener: QueryListener = build(made, "look-up")
     listener.look_up_in(kit.hub.lookup)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -58,10 +62,13 @@ def listening(kit: Kit, **settings: object) -> Iterator[int]:
         loop.close()
 
 
-def ask(port: int, *questions: bytes) -> list[Message]:
+def ask(port: int, *questions: bytes, tls: ssl.SSLContext | None = None) -> list[Message]:
     """All on one connection, without waiting in between; the answers in order."""
-    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+    with contextlib.ExitStack() as held:
+        sock = held.enter_context(socket.create_connection(("127.0.0.1", port), 5))
         sock.settimeout(10)
+        if tls is not None:
+            sock = held.enter_context(tls.wrap_socket(sock, server_hostname="hub.local"))
         for one in questions:
             sock.sendall(frame(one))
         splitter = Splitter(1 << 20)
@@ -193,6 +200,21 @@ def test_peers_that_misbehave_cost_the_others_nothing(kit: Kit) -> None:
             with contextlib.suppress(ConnectionError):
                 assert slow.recv(65536) == b""  # closed, not answered
         assert found(ask(port, asked)[0]) == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_certificate_is_proof_enough_and_none_is_none(kit: Kit, tmp_path: Path) -> None:
+    ca = Authority(tmp_path, "hospital-ca")
+    ours, crm, other = (ca.issue(name) for name in ("hub.local", "crm.local", "other.local"))
+    kit.tell(adt("A28", "1", name="뷁^뷁"))
+    files = {"tls_cert": ours.cert, "tls_key": ours.key, "tls_ca": ca.file, "tls_peers": ("crm.local",)}
+    asked = query("Q22", "QPD|Q22^Find Candidates^HL7|T|@PID.5.1^뷁뷁", sender="ANY")
+    with listening(kit, askers=(), **files) as port:
+        [answer] = ask(port, asked, tls=client_context(str(ca.file), str(crm.cert), str(crm.key)))
+        assert found(answer) == ["1"]
+        with pytest.raises((OSError, AssertionError)):
+            ask(port, asked, tls=client_context(str(ca.file), str(other.cert), str(other.key)))
+    assert kit.rows("SELECT actor FROM entry WHERE action = 'patient.searched'") == [("peer:look-up",)]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -15,7 +15,7 @@ from hub.config import Channel, Config
 from hub.config.model import FhirSection
 from hub.domain.errors import HubError, Misconfigured
 from hub.domain.facts import Mapped
-from hub.domain.ports import Listener, Manifest, Pinged, Source, Target
+from hub.domain.ports import Listener, Manifest, OfFiles, Pinged, Source, Target
 from hub.mapping import Context, MapSet
 from hub.mapping.fhir_keys import Names
 from hub.sync.apply import InboundChannel
@@ -219,7 +219,7 @@ def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]
     """Targets by channel; one whose configuration did not change is kept with its connections and breaker."""
     found = {}
     for name, channel in of_direction(config, "out").items():
-        if name in known and known[name][0] == channel:
+        if name in known and known[name][0] == channel and not _outdated(known[name][1].target):
             found[name] = known[name]
             continue
         webhook = manifest_of(channel).system == "crm"
@@ -229,6 +229,10 @@ def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]
         built = OutboundChannel(name, channel.system, build_target(channel), webhook, channel.on_dead, retry, threads, breaker)
         found[name] = (channel, built)
     return found
+
+
+def _outdated(target: Target) -> bool:
+    return isinstance(target, OfFiles) and target.outdated()
 
 
 def check_all(config: Config) -> None:

@@ -154,6 +154,15 @@ class ManyAtOnce(Protocol):
         ...
 
 
+@runtime_checkable
+class OfFiles(Protocol):
+    """A target that is built of more than its channel's settings: a map file."""
+
+    def outdated(self) -> bool:
+        """Whether those files say something else now; asked at a reload."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ListenerHealth:
     """What a listener says of itself for the console."""

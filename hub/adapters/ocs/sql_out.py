@@ -150,6 +150,10 @@ class SqlTarget:
         for session in self._sessions:
             session.close()
 
+    def outdated(self) -> bool:
+        """Whether the map file says something else now (hub.domain.ports.OfFiles)."""
+        return map_of(self._settings) != self._map
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _task(self, message: Outbound) -> Task | Delivered:

@@ -218,6 +218,24 @@ def test_the_first_compare_finds_what_was_there_before_the_triggers(legacy: Lega
     assert poll(by_log(legacy), bench.feed) == len(NAMES)
 
 
+def test_a_row_that_comes_back_behind_a_compare_is_not_gone(
+    bench: Bench, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legacy = legacy_of(request, tmp_path, "sqlite-utf8")
+    logged(legacy)
+    made = by_log(legacy, compare_seconds=1.0)
+    poll(made, bench.feed)
+    monkeypatch.setattr("hub.adapters.ocs.sql_in.SWEEP_SECONDS", 0.0)  # a block a poll
+    bench.feed.keep("compared", "1")
+    legacy.write("DELETE FROM patient WHERE pano = 0")
+    legacy.write("DELETE FROM patient_log")
+    made.poll(bench.feed)  # the compare is past it
+    legacy.write(f"INSERT INTO patient VALUES (0, {legacy.bytes_of(legacy.names[0])}, 'm')")
+    bench.taken.clear()
+    poll(made, bench.feed)
+    assert bench.taken == []
+
+
 def test_entries_that_hold_the_row_need_no_table(legacy: Legacy, bench: Bench) -> None:
     logged(legacy)
     made = by_log(legacy, table="")

@@ -169,7 +169,7 @@ class SqlSource:
     def poll(self, feed: Feed) -> int:
         told = 0
         if self._told is not None:
-            told += self._told.poll(feed)
+            told += self._told.poll(feed, self._sweep.seen if self._sweep is not None else None)
         if self._s.cursor:
             if self._marks is None:
                 self._marks = loads(feed.place("cursor"), self._s.cursor, self._overlap_us) or self._begin(feed)

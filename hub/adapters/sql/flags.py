@@ -60,7 +60,7 @@ class FlagTable:
     def __post_init__(self) -> None:
         _ = self._column, self._key  # said now where one is no name
 
-    def poll(self, feed: Feed) -> int:
+    def poll(self, feed: Feed, _seen: set[bytes] | None = None) -> int:
         """What was left claimed, then all that is new, block by block; how many messages that made."""
         told = self._take(feed)
         only_keys = replace(self._where(self.flag.new), columns=", ".join(self._key))

@@ -64,17 +64,17 @@ class LoggedTable:
     def __post_init__(self) -> None:
         _ = self._entries()  # said now where something is no name
 
-    def poll(self, feed: Feed) -> int:
-        """All entries that are there; how many messages that made."""
+    def poll(self, feed: Feed, seen: set[bytes] | None = None) -> int:
+        """All entries that are there; how many messages that made. `seen`: of a compare that is under way."""
         told = 0
         for names, rows in self._entries().blocks(self.database, [self.log.order], self.block):
             if rows:
-                told += self._hand_on(feed, names, rows)
+                told += self._hand_on(feed, names, rows, seen)
             if feed.ending():
                 break
         return told
 
-    def _hand_on(self, feed: Feed, names: list[str], rows: list[Row]) -> int:
+    def _hand_on(self, feed: Feed, names: list[str], rows: list[Row], seen: set[bytes] | None) -> int:
         if self.relation is None:
             rows = self._all_of_the_same(names, rows)
         newest = dict(zip(keys_of(self._log_key, names, rows), rows, strict=True))
@@ -86,7 +86,7 @@ class LoggedTable:
             key_names, found = self._fetch(self.relation, list(newest))
         here = {tuple(one.key.values()) for one in found}
         gone = [key for key in (self.cleaner.found(key_names, key).key for key in deleted) if tuple(key.values()) not in here]
-        told = feed.rows(self.event, found)
+        told = feed.rows(self.event, found, seen)
         told += feed.gone(self.gone_event, [feed.digest(self.event, key) for key in gone])
         self._acknowledge(keys_of([self.log.order], names, rows))  # durable from here on
         return told

@@ -32,6 +32,7 @@ class Asked:
         self.kind = kind
         self.source = source
         self.receipts: list[Receipt] = []  # of what was requested
+        self.stored: Callable[[], None] = lambda: None  # called after each commit: wakes who applies
         self._hub = hub
         self._later = later
         self._intake = hub.intake()
@@ -65,6 +66,7 @@ class Asked:
         if full:
             raise TryAgain(full)
         receipts = self._intake.store(batch)
+        self.stored()
         if not self._later:
             self.receipts += receipts
         return receipts

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -18,6 +19,8 @@ from rich.progress import Progress as Bar
 
 from hub.audit.actions import Action
 from hub.cli.common import DEFAULT_CONFIG, GOOD, WARN, ConfigOption, JsonOption, actor, opened, print_json, say
+from hub.cli.run import waker
+from hub.config import Config
 from hub.domain.ports import Condition
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def load(
     conditions = [condition(text) for text in where or ()]
     step_back()
     with _interruptible() as interrupted, opened(config) as hub, asked(hub, channel, kind, interrupted, later=True) as source:
+        _wake(hub.config, source)
         detail = {"kind": source.kind, "conditions": len(conditions)}
         hub.audit.append(Action.LOAD_STARTED, actor=actor(), channel=channel, detail=detail)
         running = source.load(conditions).run(afresh=afresh)
@@ -87,6 +91,13 @@ def load(
         raise typer.Exit(1)
     if not as_json:
         say(f"{counts['read']:,} rows read, {counts['told']:,} of them new or changed", GOOD)
+
+
+def _wake(config: Config, source: Asked) -> None:
+    """Where Celery's workers apply, they are told of what is stored; others look by themselves."""
+    make = waker(config)
+    if make is not None:
+        source.stored = partial(make(), "in")
 
 
 @contextmanager
@@ -144,6 +155,7 @@ def request(
     from hub.bootstrap.load import asked
 
     with opened(config) as hub, asked(hub, channel, kind) as source:
+        _wake(hub.config, source)
         hub.audit.append(Action.REQUEST_MADE, actor=actor(), channel=channel, detail={"kind": source.kind})
         rows = source.request(number)
         ids = [receipt.message_id for receipt in source.receipts if receipt.message_id is not None]

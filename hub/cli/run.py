@@ -84,7 +84,7 @@ def run(
     places, bound = ready.places(settings, roles), Bound()
     raise typer.Exit(
         bootstrap.run(
-            settings, roles, serve=_serve(bound), waker=_waker(settings),
+            settings, roles, serve=_serve(bound), waker=waker(settings),
             begun=lambda: ready.watch(places, bound, tell), bound=bound,
         )
     )  # fmt: skip
@@ -106,7 +106,7 @@ def _serve(bound: Bound) -> Serve:
     return serve
 
 
-def _waker(config: Config) -> Callable[[], Callable[[str], None]] | None:
+def waker(config: Config) -> Callable[[], Callable[[str], None]] | None:
     """What makes a process able to tell Celery's workers of new work, where there is a broker."""
     if not config.broker.url:
         return None

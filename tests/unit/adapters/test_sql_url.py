@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hub.adapters.ocs.sql_in import Settings, build
-from hub.adapters.sql.flags import Flag
+from hub.adapters.sql.clean import Cleaner
+from hub.adapters.sql.flags import Flag, FlagTable
 from hub.adapters.sql.logged import Log
+from hub.adapters.sql.select import Relation
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
 from hub.domain.ports import Condition
 from hub.transport import sql_url
+from hub.transport.odbc import PROFILES
 from hub.transport.sql_url import UrlDatabase, marked, open_database
 
 URL = "oracle+oracledb://hub:hidden@db.example:1521/?service_name=ocs"
@@ -135,6 +140,52 @@ def test_flags_in_oracle(oracle: Oracle) -> None:
         "SELECT * FROM (SELECT * FROM OCS.PATIENT WHERE IF_YN = :1 ORDER BY HOSP, PANO) WHERE ROWNUM <= 2",
         f"SELECT HOSP, PANO FROM OCS.PATIENT WHERE IF_YN = :1 AND {one} {lock}",
         "UPDATE OCS.PATIENT SET IF_YN = :1 WHERE IF_YN = :2 AND ((HOSP = :3 AND PANO = :4))",
+    ]
+
+
+class Noting:
+    """A connection to SQL Server that notes statements: none is to be had for tests either."""
+
+    profile = PROFILES["sqlserver"]
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: list[list[tuple[Any, ...]]] = [[], [(1,)], [(1,)], [(1,)], [(1,)]]
+
+    def select(self, sql: str, _parameters: Any = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        self.asked.append(sql)
+        return ["PANO"], self.answers.pop(0)
+
+    def execute(self, sql: str, _parameters: Any = ()) -> int:
+        self.asked.append(sql)
+        return 1
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.asked.append("begin")
+        yield
+        self.asked.append("commit")
+
+
+def test_flags_in_sql_server() -> None:
+    database: Any = Noting()
+    cleaner = Cleaner(False, "utf-8", {}, ["PANO"])
+    flag = Flag("IF_YN", new="", delete=True)
+    feed: Any = Feed()
+    assert FlagTable(flag, Relation("dbo.PATIENT", "*"), database, cleaner, ["PANO"], 2, "P").poll(feed) == 1
+    new, hint = "(IF_YN IS NULL OR IF_YN = '')", "WITH (UPDLOCK, READPAST, ROWLOCK)"
+    assert database.asked == [
+        "SELECT TOP (2) * FROM dbo.PATIENT WHERE IF_YN = ? ORDER BY PANO",
+        f"SELECT TOP (2) PANO FROM dbo.PATIENT WHERE {new} ORDER BY PANO",
+        "begin",
+        f"SELECT PANO FROM dbo.PATIENT {hint} WHERE {new} AND PANO IN (?)",
+        f"UPDATE dbo.PATIENT SET IF_YN = ? WHERE {new} AND PANO IN (?)",
+        "commit",
+        "SELECT TOP (2) * FROM dbo.PATIENT WHERE IF_YN = ? ORDER BY PANO",
+        "begin",
+        f"SELECT PANO FROM dbo.PATIENT {hint} WHERE IF_YN = ? AND PANO IN (?)",
+        "DELETE FROM dbo.PATIENT WHERE IF_YN = ? AND PANO IN (?)",
+        "commit",
     ]
 
 

@@ -148,6 +148,8 @@ def _condition(config: Config, one: ChannelStatus) -> Text:
         return Text("paused", style=WARN)
     if one.breaker != "closed":
         return Text(f"breaker {one.breaker}", style=WARN)
+    if one.reading:
+        return Text(", ".join(f"reading a file of {f.size / 1e6:,.0f} MB: {100 * f.bytes // f.size} %" for f in one.reading))
     if one.channel not in config.channels:
         return Text("no longer configured", style=DIM)
     return Text("" if config.channels[one.channel].enabled else "not enabled", style=DIM)

@@ -93,6 +93,9 @@ def channel(row: ChannelStatus, info: Mapping[str, Any]) -> dict[str, Any]:
             }
             for lane in row.blocked_lanes
         ],
+        "reading": [
+            {"bytes": f.bytes, "size": f.size, "records": f.records, "refused": f.refused, "at": iso(f.at)} for f in row.reading
+        ],
     }  # fmt: skip
 
 

@@ -475,3 +475,24 @@ def test_old_files_are_deleted(drop: Drop) -> None:
     drop.write("hl7/gone.hl7", many(1, 2))
     _source(drop, quiet_seconds=0, done_days=0).poll(drop.poller("hl7")._feed)
     assert drop.files("hl7")["done"] == []
+
+
+def test_how_far_a_large_file_is_can_be_seen(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In `hub status`, in the API and in the console; and no more once it is done."""
+    from hub.cli.messages import snapshot, status_table
+
+    monkeypatch.setattr(reading, "BLOCK", 50)
+    monkeypatch.setattr(reading, "STEP_SECONDS", 0.0)
+    rows = [f"{n},홍길동,{'x' * 900}" for n in range(200)]
+    drop.write("csv/big.csv", csv(rows) + b"\r\n \r\n")
+    drop.poll("csv")
+    hub = drop.kit.hub
+    (file,) = snapshot(hub.config, hub.engine)["channels"]["csv-files"]["reading"]
+    assert 0 < file["bytes"] < file["size"]
+    assert file["records"] == 50
+    table = status_table(hub.config, hub.engine)
+    assert any("reading a file" in str(cell) for column in table.columns for cell in column.cells)
+    for _ in range(9):
+        drop.poll("csv")
+    assert drop.files("csv")["done"] == ["big.csv"]
+    assert snapshot(hub.config, hub.engine)["channels"]["csv-files"]["reading"] == []

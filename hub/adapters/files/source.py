@@ -123,6 +123,8 @@ class FolderSource:
             self._fail(file, error.reason)
             return total
         self._end(file, spot)
+        if spot.offset < file.stamp[1]:  # blanks at its end: it is over all the same
+            feed.keep(slot, "")
         return total
 
     def _spot(self, place: str, file: Claimed) -> Spot:

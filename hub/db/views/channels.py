@@ -5,13 +5,14 @@ Final states are counted from `tally`, waiting ones from `work`, so nothing here
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from hub.db.tables import alert, channel_state, tally, work
+from hub.db.tables import alert, channel_state, mark, tally, work
 from hub.db.views import plain
 from hub.domain.lifecycle import State
 
@@ -30,6 +31,17 @@ class BlockedLane:
     reason: str
     since: int  # µs: when that message came
     waiting: int  # messages behind it
+
+
+@dataclass(slots=True)
+class FileProgress:
+    """How far a large file of a drop folder was read. Its name stands nowhere: names of files hold patient numbers."""
+
+    bytes: int
+    size: int
+    records: int
+    refused: int
+    at: int  # µs: when its last block was stored
 
 
 @dataclass(slots=True)
@@ -55,6 +67,7 @@ class ChannelStatus:
     stopped: str = ""
     breaker: str = "closed"
     breaker_until: int = 0
+    reading: list[FileProgress] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -98,7 +111,27 @@ def status(conn: Connection, channels: Iterable[str], *, skipping: Collection[st
         .group_by(work.c.channel)
     ):
         of(row.channel).lag = max(0, now - row.oldest)
+    for channel, progress in _reading(conn, list(found)):
+        of(channel).reading.append(progress)
     return list(found.values())
+
+
+def _reading(conn: Connection, names: Sequence[str]) -> list[tuple[str, FileProgress]]:
+    """Files that are being read, by the places that hub/adapters/files/source.py keeps of them: at most 16 a channel."""
+    first, behind = b"place:file", b"place:filf"
+    places = select(mark.c.channel, mark.c.value, mark.c.at).where(
+        mark.c.channel.in_(names), mark.c.key >= first, mark.c.key < behind
+    )
+    found = []
+    for row in conn.execute(places):
+        try:
+            spot = orjson.loads(bytes(row.value))
+            size = spot["file"][1]
+            if spot["offset"] < size:
+                found.append((row.channel, FileProgress(spot["offset"], size, spot["records"], spot["refused"], row.at)))
+        except (ValueError, TypeError, LookupError):  # over, or a place of another kind
+            continue
+    return found
 
 
 def alerts(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:

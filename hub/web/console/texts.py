@@ -67,6 +67,7 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "received": ("수신", "Received"),
     "rate": ("초당", "Per s"),
     "lag": ("지연", "Lag"),
+    "reading": ("읽는 중인 파일", "File being read"),
     "blocked": ("막힌 레인", "Blocked lanes"),
     "duplicate": ("중복", "Duplicates"),
     "live": ("2초마다 갱신", "Updated every 2 s"),

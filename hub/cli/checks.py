@@ -75,11 +75,22 @@ def _ports(config: Config) -> Iterator[Finding]:
     taken: dict[int, str] = {config.web.port: "[web]"}
     for channel in config.channels.values():
         port = channel.settings.get("port")
-        if channel.adapter.endswith("_in") and channel.enabled and isinstance(port, int) and port:
+        if channel.enabled and isinstance(port, int) and port and _listens(channel):
             if port in taken:
                 error = channel.error(f'"port" {port} is taken by {taken[port]}', "write another one", key="port")
                 yield Finding(f"channel {channel.name}", False, str(error))
             taken.setdefault(port, f"[channels.{channel.name}]")
+
+
+def _listens(channel: Channel) -> bool:
+    """Whether others connect to it."""
+    from hub.bootstrap import channels
+
+    try:
+        manifest = channels.manifest_of(channel)
+    except ConfigError:  # told with its channel
+        return False
+    return manifest.direction == "in" and not manifest.polled
 
 
 def _routes(config: Config) -> Iterator[Finding]:

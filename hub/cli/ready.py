@@ -31,6 +31,9 @@ class Place(NamedTuple):
         return f"{self.what} http{'s' * self.tls}://{host}:{self.port}/" if self.web else f"{self.what} on {host}:{self.port}"
 
 
+LISTENERS = {"ocs.hl7_in": "HL7 v2", "ocs.hl7_query": "look-ups"}
+
+
 def places(config: Config, roles: list[str]) -> list[Place]:
     """Where a process with these roles (none: all) will listen; ports that are picked while starting (0) are left out."""
     found = []
@@ -39,8 +42,9 @@ def places(config: Config, roles: list[str]) -> list[Place]:
     if not roles or "listen" in roles:
         for channel in config.channels.values():
             port = channel.settings.get("port")
-            if channel.enabled and channel.adapter.endswith("hl7_in") and isinstance(port, int):
-                found.append(Place("HL7 v2", str(channel.settings.get("host", "127.0.0.1")), port))
+            what = LISTENERS.get(channel.adapter)
+            if what and channel.enabled and isinstance(port, int):
+                found.append(Place(what, str(channel.settings.get("host", "127.0.0.1")), port))
     return [place for place in found if place.port]
 
 

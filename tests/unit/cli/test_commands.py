@@ -108,8 +108,9 @@ def test_an_adapters_error_has_its_line_too(run: Run, hub_toml: Path) -> None:
     assert "left as it is" in left.err
 
 
-def test_two_listeners_on_one_port(run: Run, hub_toml: Path) -> None:
-    hub_toml.write_text(hub_toml.read_text() + '\n[channels.second]\nadapter = "ocs.hl7_in"\nsystem = "ocs"\nport = 2575\n')
+@pytest.mark.parametrize("adapter", ['"ocs.hl7_in"', '"ocs.hl7_query"\naskers = ["CRM"]'])
+def test_two_listeners_on_one_port(run: Run, hub_toml: Path, adapter: str) -> None:
+    hub_toml.write_text(hub_toml.read_text() + f'\n[channels.second]\nadapter = {adapter}\nsystem = "ocs"\nport = 2575\n')
     ran = run("check", "-c", hub_toml)
     assert ran.code == 2
     assert '"port" 2575 is taken by [channels.ocs-in]' in ran.out

@@ -92,6 +92,14 @@ def test_what_the_emr_wrote_itself_stays(emr: EmrPeer, target: fhir_out.FhirOut)
     assert {one["value"] for one in now["identifier"]} >= {"77"}
 
 
+def test_a_place_that_is_no_longer_said_goes_and_leaves_nobody_absent(emr: EmrPeer, target: fhir_out.FhirOut) -> None:
+    target.send(booking(1))
+    nowhere = {name: value for name, value in booking(1).resource.items() if name != "location"}
+    target.send(booking(1, type="appointment.updated", resource=nowhere, changed=["location"]))
+    (only,) = the(emr, "Appointment")["participant"]
+    assert only["actor"]["reference"].startswith("Patient/")
+
+
 def test_the_same_moment_in_another_zone_is_no_change(emr: EmrPeer, target: fhir_out.FhirOut) -> None:
     target.send(booking(1))
     there = the(emr, "Appointment")

@@ -13,6 +13,9 @@ import pytest
 from hub.adapters.emr import fhir_pull
 from hub.bootstrap import channels
 from hub.bootstrap.poll import Poller
+from hub.domain.errors import Misconfigured
+from hub.simulator.emr import EmrPeer
+from hub.simulator.faults import Fault
 from tests import servers
 from tests.hub_kit import Kit, adt, make_kit
 
@@ -169,3 +172,68 @@ def test_ping_tells_what_this_server_can(kit: Kit, emr: Emr) -> None:
     source = fhir_pull.build(fhir_pull.Settings.from_table(table))
     assert "deletions are not seen of Patient" in source.ping()
     source.close()
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[tuple[Kit, EmrPeer]]:
+    """The simulated EMR, for what the real one cannot be made to do."""
+    with EmrPeer() as peer:
+        made = make_kit(tmp_path, "sqlite:///hub.db", more=CHANNEL.format(url=peer.url, system=SYSTEM))
+        yield made, peer
+        made.close()
+
+
+def test_what_is_deleted_there_is_withdrawn_and_may_come_back(simulated: tuple[Kit, EmrPeer]) -> None:
+    kit, peer = simulated
+    owner = peer.put(patient("7", "홍길동"))
+    booking = {
+        "resourceType": "Appointment", "id": "a1", "status": "booked", "start": "2026-12-01T09:00:00+09:00",
+        "participant": [{"actor": {"reference": f"Patient/{owner}"}, "status": "accepted"}],
+    }  # fmt: skip
+    peer.put(booking)
+    poll(kit, 2)
+    assert len(kit.owned("7", "Appointment")) == 1
+    peer.delete("Appointment", "a1")
+    poll(kit, 2)
+    told = [str(kind) for (kind,) in kit.rows("SELECT type FROM message WHERE channel = 'emr-pull' ORDER BY id")]
+    assert told[-1] == "Appointment.deleted"
+    assert kit.owned("7", "Appointment") == []
+    peer.put(booking)
+    poll(kit, 2)
+    assert [one["status"] for one in kit.owned("7", "Appointment")] == ["booked"]
+
+
+def test_what_nobody_can_read_is_kept_as_refused_and_its_neighbours_come(simulated: tuple[Kit, EmrPeer]) -> None:
+    kit, peer = simulated
+    peer.keeps_history = False
+    for n, name in enumerate(NAMES):
+        peer.put(patient(str(n), name))
+    half = peer.put(patient("half", "뷁"))
+    peer.patients[half]["name"] = [{"text": "\ud800"}]  # half a surrogate pair, which JSON can say
+    nameless = peer.put(patient("nameless", "뷁"))
+    del peer.patients[nameless]["id"]
+    poll(kit, 3)
+    refused = kit.rows("SELECT reason FROM outcome WHERE state = 'refused' ORDER BY message_id")
+    assert len(refused) == 2
+    assert {reason for (reason,) in refused} == {"a text holds half a surrogate pair", "a resource without an id"}
+    assert [kit.patient(str(n))["name"][0]["text"] for n in range(len(NAMES))] == list(NAMES)
+
+
+def test_a_server_that_asks_us_to_wait_is_waited_for(simulated: tuple[Kit, EmrPeer]) -> None:
+    kit, peer = simulated
+    poller = Poller(kit.hub, kit.hub.config.channels["emr-pull"], lambda: None)
+    peer.misbehave(Fault.BUSY, None)  # Retry-After: 7
+    assert poller.round() == 7
+    peer.behave()
+    assert poller.round() < 1
+
+
+def test_hub_channel_ping_asks_a_polled_source(simulated: tuple[Kit, EmrPeer]) -> None:
+    kit, peer = simulated
+    assert kit.hub.operations.ping("emr-pull", actor="cli:test").startswith("FHIR 4.0.1: Patient, Encounter, Appointment")
+    peer.searches_by_time = False
+    peer.put(patient("1", "홍길동"))
+    with pytest.raises(Misconfigured, match="Patient cannot be searched by _lastUpdated: write it into whole"):
+        kit.hub.operations.ping("emr-pull", actor="cli:test")
+    with pytest.raises(Misconfigured, match="listener"):
+        kit.hub.operations.ping("ocs-in", actor="cli:test")

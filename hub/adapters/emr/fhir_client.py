@@ -58,8 +58,10 @@ class FhirClient:
     # reading
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Any status. `path` begins with / or, of a link of the server's own, with ?."""
-        return self._authorised(lambda more: self._http.read("GET", path, headers=_ACCEPT | more, params=params))
+        """Any status. `path` begins with / or, of a link of the server's own, with ?. Never what a cache has of it: some servers
+        answer a search again as they did a minute ago."""
+        headers = _ACCEPT | {"Cache-Control": "no-cache"}
+        return self._authorised(lambda more: self._http.read("GET", path, headers=headers | more, params=params))
 
     def capability(self) -> fhir.Document:
         """The CapabilityStatement of an R4 server (GET [base]/metadata)."""

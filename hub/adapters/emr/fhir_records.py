@@ -100,9 +100,14 @@ def _participants(document: fhir.Document, ours: fhir.Document) -> None:
     """Who refers to a resource there stays (the patient, people whom the EMR knows); who is only named is named anew."""
     theirs = fhir.objects(document.get("participant"))
     kept = [one for one in theirs if _who(one).get("reference")]
-    mine = [one for one in fhir.objects(ours.get("participant")) if not _who(one).get("reference") and _who(one)]
+    mine = [one for one in fhir.objects(ours.get("participant")) if _named(_who(one))]
     if [_who(one) for one in theirs if one not in kept] != [_who(one) for one in mine]:
         _put(document, "participant", [*kept, *mine])
+
+
+def _named(who: Mapping[str, Any]) -> bool:
+    """By a number or in words; neither an absent actor (a participant there must be) nor the patient."""
+    return "reference" not in who and bool(who.get("identifier") or who.get("display"))
 
 
 def _belongs(document: fhir.Document, patient: str) -> None:

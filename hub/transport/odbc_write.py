@@ -405,6 +405,8 @@ def _connecting(state: str, native: int, text: str, kind: Kind) -> HubError:
         return Misconfigured("the ODBC driver cannot be loaded (SQLSTATE 01000)", code=code)
     if state in _CONFIGURED:
         return Misconfigured(f"{_CONFIGURED[state]} (SQLSTATE {state})", code=code)
-    if kind == "postgresql" and "password authentication failed" in text:
+    if kind == "postgresql" and "password authentication failed" in text:  # psqlodbc has 08001 for whatever it is
         return Misconfigured("the database refuses this user or password", code="login")
+    if kind == "postgresql" and "FATAL" in text and "does not exist" in text:
+        return Misconfigured("there is no such database or user", code="login")
     return NotDelivered(f"the database cannot be reached (SQLSTATE {state})", code=code, reached=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hub.adapters.ocs import sql_out
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.domain.ports import Outbound
 from hub.simulator.faults import Fault
+from tests import servers
 from tests.contract.case import patient, patient_updated
 from tests.contract.sql_proxy import MySql, Postgres, Proxy
 from tests.integration.odbc_kit import Legacy
@@ -472,3 +475,78 @@ def test_a_call_whose_connection_dies_after_the_commit_is_not_done_twice(
             assert (target.find(message) is not None) is bool(calls)
         assert target.send(message).detail == "found"
     assert len(bench.rows("SELECT * FROM calls")) == 1
+
+
+@pytest.mark.parametrize("name", ["mariadb-utf8mb4", "postgresql-utf8"])
+def test_who_may_not_write_and_who_is_not_there(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    bench = Bench(legacy_of(request, tmp_path, name), tmp_path)
+    bench.make()
+    good = bench.legacy.connection
+    password = good.rpartition("PWD=")[2].partition(";")[0]
+    port = good.partition("PORT=")[2].partition(";")[0]
+    with pytest.raises(Misconfigured, match="user or password") as wrong:
+        bench.target(connection=good.replace(password, "wrong")).send(named(1, "홍길동"))
+    with pytest.raises(Misconfigured):
+        bench.target(connection=good.replace("DATABASE=d_", "DATABASE=nowhere_")).ping()
+    with pytest.raises(NotDelivered) as closed:
+        bench.target(connection=good.replace(port, str(servers.free_port()))).send(named(1, "홍길동"))
+    assert closed.value.reached is False
+    with pytest.raises(Misconfigured, match="driver"):
+        bench.target(connection="DRIVER={Nobody}").ping()
+    reader = "reader@'127.0.0.1'" if bench.legacy.kind == "mariadb" else "reader"
+    identified = "IDENTIFIED BY" if bench.legacy.kind == "mariadb" else "PASSWORD"
+    bench.legacy.write(f"CREATE USER {reader} {identified} 'r'")
+    bench.legacy.write(f"GRANT SELECT ON if_patient TO {reader}")
+    try:
+        with pytest.raises(Misconfigured, match="may not"):
+            bench.target(connection=good.replace("UID=hub", "UID=reader").replace(password, "r")).send(named(1, "홍길동"))
+    finally:
+        bench.legacy.write(f"REVOKE SELECT ON if_patient FROM {reader}")
+        bench.legacy.write(f"DROP USER {reader}")
+    assert password not in str(wrong.value)
+    assert bench.rows() == []
+
+
+@pytest.mark.parametrize("name", ["mariadb-utf8mb4", "postgresql-utf8"])
+def test_a_session_that_is_killed_at_work_leaves_the_outcome_unknown_and_nothing_behind(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """In the middle of the statement that writes: nothing was committed, and the next attempt does it."""
+    bench = Bench(legacy_of(request, tmp_path, name), tmp_path)
+    bench.make()
+    slow = {
+        "mariadb": ["CREATE TRIGGER t BEFORE INSERT ON if_patient FOR EACH ROW DO SLEEP(3)"],
+        "postgresql": [
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'",
+            "CREATE TRIGGER t BEFORE INSERT ON if_patient FOR EACH ROW EXECUTE FUNCTION slow()",
+        ],
+    }[bench.legacy.kind]
+    for statement in slow:
+        bench.legacy.write(statement)
+    target = bench.target()
+    killed = threading.Thread(target=_kill_writer, args=(bench,))
+    killed.start()
+    with pytest.raises(OutcomeUnknown):
+        target.send(named(1, "홍길동"))
+    killed.join(10)
+    bench.legacy.write("DROP TRIGGER t" + (" ON if_patient" if bench.legacy.kind == "postgresql" else ""))
+    assert bench.rows() == []
+    assert target.find(named(1, "홍길동")) is None
+    assert target.send(named(1, "홍길동")).detail == "inserted"
+
+
+def _kill_writer(bench: Bench) -> None:
+    ask, kill = {
+        "mariadb": ("SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(3)%' AND id <> CONNECTION_ID()", "KILL {}"),
+        "postgresql": (
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO if_patient%' AND state = 'active'",
+            "SELECT pg_terminate_backend({})",
+        ),
+    }[bench.legacy.kind]
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        found = bench.rows(ask)
+        if found:
+            bench.legacy.write(kill.format(found[0][0]))
+            return
+        time.sleep(0.02)

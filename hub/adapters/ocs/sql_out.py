@@ -49,7 +49,7 @@ class Settings:
     encoding: str = option("utf-8", doc="utf-8, or what text columns hold against their declaration: cp949")
     encodings: dict[str, str] = option(dict, doc='of single columns: { SNAME = "cp949" }')
     timezone: str = option("Asia/Seoul", doc="time zone of the times that are written")
-    connections: int = option(2, doc="connections at a time; each has one message under way", low=1, high=16)
+    connections: int = option(4, doc="connections at a time; each has one message under way", low=1, high=16)
     connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=15)
     timeout_seconds: float = option(10.0, doc="a statement that takes longer is given up", low=0.1, high=20)
     ca_file: Path | None = option(None, doc="authorities trusted for the database's certificate (PEM); switches TLS on")

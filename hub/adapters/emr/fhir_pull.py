@@ -54,7 +54,7 @@ class Settings(SmartSettings):
     )
     since: str = option("", doc='what changed from then on is asked for, "2026-11-01T00:00:00+09:00"; default: all that there is')
     poll_seconds: float = option(10.0, doc="pause between two polls", low=0.05, high=86400)
-    overlap_seconds: float = option(300.0, doc="longer than the longest transaction that writes there", low=0, high=86400)
+    overlap_seconds: float = option(60.0, doc="longer than the longest transaction that writes there", low=0, high=86400)
     count: int = option(100, doc="resources asked for with one page", low=1, high=500)
     sort: bool = option(True, doc="false: the server cannot sort by _lastUpdated; then pages are followed by its links")
     whole: tuple[str, ...] = option((), doc="kinds that it cannot search by _lastUpdated: read as a whole each time")

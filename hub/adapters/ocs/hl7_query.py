@@ -119,10 +119,9 @@ class Desk:
         except TryAgain as error:
             _log.warning("look-up: %s", error)
             return self.busy(head)
-        except Unmappable as error:  # the asker's charset cannot hold a name: nothing of it goes out
-            return self._no(
-                head, "AE", Unreadable(f"MSH-18 cannot hold the answer: {error.reason}", where=Where("MSH", field=18))
-            )
+        except Unmappable as error:  # the asker's charset cannot hold a name: nothing of it goes out, not one letter
+            reason = f"the charset of MSH-18 cannot hold {error.where} of the answer"
+            return self._no(head, "AE", Unreadable(reason, where=Where("MSH", field=18)))
         except Exception:  # noqa: BLE001 - our bug: the asker is told that there is no answer, and the listener lives on
             _log.exception("a look-up failed in a way that nobody foresaw")
             return self._no(head, "AR", Unreadable("internal error", where=Where("MSH")))

@@ -6,7 +6,7 @@ narrows what was looked at, so a page may be shorter than its limit and still ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, exists, select, text, tuple_
@@ -115,12 +115,6 @@ def referrals(conn: Connection, *, start: int | None, end: int | None, after: St
     if len(page) > limit:
         return Started(page[:limit], _start(page[limit - 1]))
     return Started(page, upto)
-
-
-def known_as(conn: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The documents of these practitioners and organizations, by id."""
-    rows = conn.execute(select(resource).where(resource.c.id.in_(list(ids))))
-    return {row.id: as_resource(row).data for row in rows}
 
 
 def _start(row: ResourceRow) -> Start:

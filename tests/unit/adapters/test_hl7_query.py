@@ -259,6 +259,7 @@ def test_what_the_askers_charset_cannot_hold_does_not_go_out() -> None:
     sent = body("Q22", QPD22.format(asked="@PID.3.1^00000001", domains=""), "RCP|I", charset="8859/1")
     answer = ask(lookup, sent)
     assert (answer.segments[1].value(1), answer.all("PID"), lookup.records) == ("AE", [], [])
+    assert answer.segments[1].value(3) == "the charset of MSH-18 cannot hold PID-5 of the answer"  # and no letter of it
     korean = body("Q22", QPD22.format(asked="@PID.5.1^뷁", domains=""), "RCP|I", charset="KS X 1001").decode().encode("cp949")
     assert b"\x94\xee" in Desk(Settings(port=0, askers=("CRM",)), "look-up", lookup).answer(korean, "10.0.0.7")  # 뷁 in cp949
 

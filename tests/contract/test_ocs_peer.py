@@ -139,11 +139,9 @@ def test_enhanced_mode_is_taken_but_not_confirmed(ocs: OcsPeer) -> None:
 
 def test_a_waiting_thread_gives_up_without_having_reached_the_ocs(ocs: OcsPeer) -> None:
     out = target(ocs, timeout_seconds=0.3)
-    held = out._free.get()
-    with pytest.raises(NotDelivered) as caught:
+    with out._pool.client(), pytest.raises(NotDelivered) as caught:
         out.send(patient_updated(1))
     assert not caught.value.reached
-    out._free.put(held)
 
 
 def test_mutual_tls_and_a_bound_certificate(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "mariadb": Profile(
         "CHARSET=utf8mb4", "CHARSET=latin1",
-        ("SET SESSION max_statement_time = {seconds}",), ("SET SESSION TRANSACTION READ ONLY",),
+        # MariaDB reads the first comment, MySQL the second (where a SELECT alone can be given up)
+        ("SET SESSION /*M! max_statement_time = {seconds}, */ /*!50708 max_execution_time = {ms}, */ net_write_timeout = 60",),
+        ("SET SESSION TRANSACTION READ ONLY",),
         "SELECT CURRENT_TIMESTAMP", quote="``", patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read}",
         writing=("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",),  # without it a lock holds the gap between rows, too
     ),

@@ -207,7 +207,7 @@ def pollers(rows: Kit, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.01)

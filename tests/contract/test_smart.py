@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from hub.adapters.emr import fhir_patient, smart
+from hub.adapters.emr import fhir_patient, fhir_pull, smart
 from hub.config import Secret
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
 from hub.domain.ports import Target
@@ -164,3 +164,16 @@ def test_the_public_key_is_shown_without_the_private_one(emr: EmrPeer) -> None:
 def test_wrong_settings_say_what_to_write(emr: EmrPeer, more: dict[str, str], text: str) -> None:
     with pytest.raises(Misconfigured, match=text):
         settings(emr, **more)
+
+
+def test_what_is_asked_for_is_asked_with_a_token_too(emr: EmrPeer, authorization: AuthorizationPeer) -> None:
+    emr.put({"name": [{"text": "홍길동"}]})
+    table = {"url": emr.url, "kinds": ["Patient"], "client_id": "hub-2", "private_key": Secret(RSA), "scope": "system/*.rs"}
+    made = fhir_pull.Settings.from_table(table)
+    authorization.clients["hub-2"] = smart.jwks(made)
+    source = fhir_pull.build(made)
+    assert source.ping().startswith("FHIR 4.0.1")
+    authorization.revoke()
+    assert source.ping().startswith("FHIR 4.0.1")
+    assert authorization.received == ["system/*.rs"] * 2
+    source.close()

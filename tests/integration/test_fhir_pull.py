@@ -12,6 +12,7 @@ import pytest
 
 from hub.adapters.emr import fhir_pull
 from hub.bootstrap import channels
+from hub.bootstrap.load import asked
 from hub.bootstrap.poll import Poller
 from hub.domain.errors import Misconfigured
 from hub.simulator.emr import EmrPeer
@@ -237,3 +238,28 @@ def test_hub_channel_ping_asks_a_polled_source(simulated: tuple[Kit, EmrPeer]) -
         kit.hub.operations.ping("emr-pull", actor="cli:test")
     with pytest.raises(Misconfigured, match="listener"):
         kit.hub.operations.ping("ocs-in", actor="cli:test")
+
+
+def test_a_load_and_a_request_beside_the_polls_make_no_second_message(kit: Kit, emr: Emr, mark: str) -> None:
+    made = [emr.create(patient(f"{mark}-{n}", NAMES[n % len(NAMES)])) for n in range(15)]
+    visit = {
+        "resourceType": "Encounter", "status": "finished", "identifier": [{"system": SYSTEM, "value": f"{mark}-v"}],
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+        "subject": {"reference": f"Patient/{made[2]['id']}"},
+    }  # fmt: skip
+    emr.create(visit)
+    with asked(kit.hub, "emr-pull", "Patient") as one:
+        assert one.request(f"{SYSTEM}|{mark}-2") == 2  # with his visit
+        kit.apply()
+        assert [found["class"] for found in kit.owned(f"{mark}-2", "Encounter")] == ["IMP"]
+        last = list(one.load([]).run())[-1]
+    assert last.ended
+    assert last.read >= 15
+    kit.apply()
+    assert {kit.patient(f"{mark}-{n}")["name"][0]["text"] for n in range(15)} == set(NAMES)
+    with asked(kit.hub, "emr-pull", "Encounter") as other:
+        assert list(other.load([]).run())[-1].ended
+    both = "SELECT count(*) FROM message WHERE channel = 'emr-pull' AND type IN ('Patient', 'Encounter')"
+    before = kit.rows(both)
+    poll(kit, 3)
+    assert kit.rows(both) == before

@@ -66,7 +66,7 @@ class Responder:
             return Told("AA", "OK")  # nothing is kept for a continuation, so there is nothing to throw away
         if len(asked.parameters) + len(asked.domains) > MOST_ASKED:
             return _wrong([Fault(("QPD", "1", "3"), TOO_MUCH, f"at most {MOST_ASKED} parameters and domains")])
-        return self._find(asked) if asked.event == query.FIND else self._cross_reference(asked)
+        return self._find(asked) if asked.event == query.FIND else self._by_number(asked)
 
     # -- PDQ ------------------------------------------------------------------------------------------------------
 
@@ -136,10 +136,10 @@ class Responder:
             wanted["assigner"] = assigner or ""
         return wanted, faults
 
-    # -- PIX ------------------------------------------------------------------------------------------------------
+    # -- PIX, and who bears a number ------------------------------------------------------------------------------
 
-    def _cross_reference(self, asked: Query) -> Told:
-        """The cases of ITI-9, 3.9.4.2.2.6."""
+    def _by_number(self, asked: Query) -> Told:
+        """The cases of ITI-9, 3.9.4.2.2.6; of a Q21 a number that nobody has is no fault (v2.5.1 §3.3.56)."""
         assigner = self._assigner(asked.domain) if asked.domain is not None else None
         if not asked.number:
             return _wrong([Fault(("QPD", "1", "3", "1", "1"), MISSING, "no patient number")])
@@ -149,12 +149,20 @@ class Responder:
         if faults:
             return _wrong(faults)
         person = self._lookup.bearer(Key(assigner, asked.number))
+        if asked.event == query.DEMOGRAPHICS:
+            return self._demographics(person, visible)
         if person is None:
             return _wrong([Fault(("QPD", "1", "3", "1", "1"), UNKNOWN_KEY, "no patient has this number")])
         others = self._numbers(self._known(person), visible, without=Key(assigner, asked.number))
         if not others:
             return Told("AA", "NF", by=["PID.3"])
         return Told("AA", "OK", people=[{3: others, 5: NO_NAME}], ids=[person.id], by=["PID.3"])
+
+    def _demographics(self, person: Person | None, visible: frozenset[str] | None) -> Told:
+        numbers = self._numbers(self._known(person), visible) if person is not None else []
+        if person is None or not numbers:
+            return Told("AA", "NF", by=["PID.3"])
+        return Told("AA", "OK", people=[{3: numbers, **person_fields(person.data, self._zone)}], ids=[person.id], by=["PID.3"])
 
     # -- domains --------------------------------------------------------------------------------------------------
 

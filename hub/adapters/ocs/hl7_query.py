@@ -40,7 +40,7 @@ MANIFEST = Manifest(
 WAITING = 256  # questions that wait for an answer; whoever asks then is told to ask again
 DENIALS_SECONDS = 60.0  # one access record a minute of somebody who asks again and again and may not
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-WHAT = {query.FIND: "hl7.pdq", query.CROSS_REFERENCE: "hl7.pix"}
+WHAT = {query.DEMOGRAPHICS: "hl7.person", query.FIND: "hl7.pdq", query.CROSS_REFERENCE: "hl7.pix"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Queries and their answers: QBP^Q22 (PDQ, IHE ITI-21), QBP^Q23 (PIX, ITI-9), QCN^J01; RSP^K22, RSP^K23 (v2.5.1 §3.3.57, §5.4).
+"""Queries and their answers (v2.5.1 §3.3.56, §5.4): QBP^Q21, Q22 (PDQ, IHE ITI-21), Q23 (PIX, ITI-9), QCN^J01; RSP^K21 to K23.
 
 Reading and writing only: who is found, and what the asker may be told, is the adapter's business.
 """
@@ -15,9 +15,10 @@ from hub.codecs.hl7v2.reader import Delimiters, Message, Segment, parse, unescap
 from hub.codecs.hl7v2.writer import Fields, hl7_charset, write
 from hub.domain.errors import Unreadable, Where
 
-FIND, CROSS_REFERENCE, CANCEL = "Q22", "Q23", "J01"
+DEMOGRAPHICS, FIND, CROSS_REFERENCE, CANCEL = "Q21", "Q22", "Q23", "J01"
 ANSWERS = {  # event -> MSH-9 of its answer; IHE's structure for Q22 is RSP_K21 (ITI-21, 3.21.4.2.2.1)
-    FIND: ("RSP", "K22", "RSP_K21"), CROSS_REFERENCE: ("RSP", "K23", "RSP_K23"), CANCEL: ("ACK", "J01", "ACK"),
+    DEMOGRAPHICS: ("RSP", "K21", "RSP_K21"), FIND: ("RSP", "K22", "RSP_K21"), CROSS_REFERENCE: ("RSP", "K23", "RSP_K23"),
+    CANCEL: ("ACK", "J01", "ACK"),
 }  # fmt: skip
 _PATH = re.compile(r"@?([A-Z][A-Z0-9]{2})\.(\d{1,2})((?:\.\d{1,2})*)\Z")
 
@@ -42,14 +43,14 @@ class Parameter(NamedTuple):
 class Query:
     """A query as read. Only the fields of its own sort are filled."""
 
-    event: str  # Q22 | Q23 | J01
+    event: str  # Q21 | Q22 | Q23 | J01
     name: str = ""  # QPD-1 (QID-2), raw
     tag: str = ""  # QPD-2 (QID-1)
     qpd: Segment | None = None
     parameters: list[Parameter] = field(default_factory=list)
-    number: str = ""  # Q23: QPD-3.1
-    domain: Domain | None = None  # Q23: QPD-3.4
-    domains: list[Domain] = field(default_factory=list)  # Q22: QPD-8, Q23: QPD-4
+    number: str = ""  # Q21, Q23: QPD-3.1
+    domain: Domain | None = None  # Q21, Q23: QPD-3.4
+    domains: list[Domain] = field(default_factory=list)  # Q22: QPD-8, else QPD-4
     limit: int | None = None  # RCP-2
     pointer: str = ""  # DSC-1
 
@@ -65,7 +66,7 @@ class Fault(NamedTuple):
 def read(head: Peek, body: bytes, charset: str) -> Query:
     """The query in `body`. Raises Unreadable for what is none, or lacks what every one has."""
     kind, _, event = head.type.partition("^")
-    if (kind, event) not in {("QBP", FIND), ("QBP", CROSS_REFERENCE), ("QCN", CANCEL)}:
+    if event not in ANSWERS or kind != ("QCN" if event == CANCEL else "QBP"):
         raise Unreadable("no query that is answered here", where=Where("MSH", field=9), hl7=201, code="msh_9")
     message = parse(body, charset)
     if event == CANCEL:

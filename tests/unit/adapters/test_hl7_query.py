@@ -222,6 +222,23 @@ def test_the_cases_of_pix(number: str, domains: str, status: tuple[str, str], pl
     assert lookup.records[0][3:] == ("hl7.pix", ["PID.3"] if status[0] == "AA" else [], ["p0001"] if others else [])
 
 
+@pytest.mark.parametrize(
+    ("number", "domains", "status", "told"),
+    [
+        ("E-1^^^EMR", "", ("AA", "OK"), "00000001^^^HOSP^MR~E-1^^^EMR"),
+        ("E-1^^^EMR", "^^^HOSP", ("AA", "OK"), "00000001^^^HOSP^MR"),
+        ("7^^^HOSP", "", ("AA", "NF"), ""), ("00000002^^^HOSP", "^^^EMR", ("AA", "NF"), ""),
+        ("7^^^NOWHERE", "", ("AE", "AE"), ""),
+    ],
+)  # fmt: skip
+def test_who_bears_a_number(number: str, domains: str, status: tuple[str, str], told: str) -> None:
+    lookup = FakeLookup(*PEOPLE)
+    answer = ask(lookup, body("Q21", f"QPD|Q21^Get Person Demographics^HL7|T3|{number}|{domains}", "RCP|I"))
+    assert (said(answer), answer.segments[0].raw(9)) == (status, "RSP^K21^RSP_K21")
+    assert [pid.raw(3) for pid in answer.all("PID")] == [told] * bool(told)
+    assert lookup.records[0][3:] == ("hl7.person", ["PID.3"] if status[0] == "AA" else [], ["p0001"] if told else [])
+
+
 def test_domains_are_told_as_the_channel_calls_them_and_others_not_at_all() -> None:
     sent = body("Q22", QPD22.format(asked="@PID.3.1^00000001~@PID.3.4.2^1.2.410.1", domains=""), "RCP|I")
     answer = ask(FakeLookup(*PEOPLE), sent, domains={"HOSP": "HOSP&1.2.410.1&ISO"})
@@ -294,7 +311,7 @@ WORDS = st.sampled_from(
 
 @settings(max_examples=80, deadline=None)
 @given(
-    event=st.sampled_from(["Q22", "Q23", "J01", "Q21"]),
+    event=st.sampled_from(["Q21", "Q22", "Q23", "J01", "Q99"]),
     parts=st.lists(st.one_of(WORDS, st.text(max_size=6)), max_size=12),
     spoilt=st.binary(max_size=8),
     at=st.integers(0, 200),

@@ -103,7 +103,7 @@ def _told(
     if named != kind:
         return Issue(400, "invalid", f"{place}.request.url", f"the url does not name a {kind}, which the resource is")
     if resource.get("id") is not None and not id_of(resource):
-        return Issue(400, "value", f"{place}.resource.id", "an id has 1 to 64 letters, digits, - and .")
+        return Issue(400, "value", f"{place}.resource.id", "an id has 1 to 64 letters, digits, - and ., and is no registration number")
     if request["method"] == "PUT" and wanted and resource.setdefault("id", wanted) != wanted:
         return Issue(400, "invalid", f"{place}.request.url", "the id in the url is not the resource's")
     if query:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from hub.codecs.fhir import Document, dump, is_id
+from hub.codecs.korean import looks_like_rrn
 from hub.domain.errors import Unreadable, Where
 
 DEPTH = 64  # R4's own examples reach 16; a Questionnaire of nested groups is the deepest thing there is
@@ -67,9 +68,9 @@ def tombstone(kind: str, resource_id: str, version: str = "", at: str = "") -> D
 
 
 def id_of(document: Mapping[str, Any]) -> str:
-    """The logical id; "" where there is none that FHIR allows."""
+    """The logical id; "" where there is none that FHIR allows, or a resident registration number, which nothing is called by."""
     found = document.get("id")
-    return found if isinstance(found, str) and is_id(found) else ""
+    return found if isinstance(found, str) and is_id(found) and not looks_like_rrn(found) else ""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Document:

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.codecs.fhir import is_id, objects
+from hub.codecs.fhir import objects
+from hub.codecs.fhir_incoming import id_of
 from hub.codecs.fhir_types import Systems, string
-from hub.codecs.korean import looks_like_rrn, rrn_gender
+from hub.codecs.korean import looks_like_rrn, rrn_gender, scrub
 from hub.domain.facts import Key
 
 _RELATIVE = re.compile(r"(?:(https?://\S+)/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?\Z")
@@ -50,13 +51,13 @@ class Names:
         value = string(one.get("value"))
         if value is None or looks_like_rrn(value) or (value.endswith("******") and rrn_gender(value)):
             return None  # a masked one least of all: many have the same
-        system = string(one.get("system"))
+        system = scrub(string(one.get("system")) or "")
         return Key(self.systems.assigner(system) if system else self.assigner, value[:200])
 
     def of_resource(self, document: Mapping[str, Any]) -> list[Key]:
         """Every number of a resource, its logical id first."""
-        kind, resource_id = str(document.get("resourceType", "")), document.get("id")
-        found = [self.of_id(kind, resource_id)] if isinstance(resource_id, str) and is_id(resource_id) else []
+        kind, resource_id = str(document.get("resourceType", "")), id_of(document)
+        found = [self.of_id(kind, resource_id)] if resource_id else []
         numbers = document.get("identifier")
         for one in objects(numbers if isinstance(numbers, list) else [numbers]):
             key = self.of_identifier(one)
@@ -72,18 +73,19 @@ class Names:
         """
         if not isinstance(one, Mapping):
             return None
-        text, kind = string(one.get("reference")) or "", string(one.get("type")) or ""
+        text, kind = string(one.get("reference")) or "", scrub(string(one.get("type")) or "")
         if text.startswith("#"):
             return self._contained(text[1:], document)
         found = _RELATIVE.match(text)
-        if found is not None:
+        if found is not None and not looks_like_rrn(found[3]):
             base, kind, resource_id = found.groups()
             return kind, Key(base, f"{kind}/{resource_id}") if base else self.of_id(kind, resource_id)
         key = self.of_identifier(one.get("identifier"))
         if key is not None:
             return kind, key
         urn = _URN.match(text)
-        return (kind, Key(self.ids, f"{kind}/{urn[2]}")) if urn is not None and kind else None
+        named = urn is not None and kind and not looks_like_rrn(urn[2])
+        return (kind, Key(self.ids, f"{kind}/{urn[2]}")) if urn is not None and named else None
 
     def _contained(self, local: str, document: Mapping[str, Any]) -> tuple[str, Key] | None:
         """A contained resource lives in its owner (references.html#contained): named by its identifier, else by where it is."""
@@ -91,8 +93,8 @@ class Names:
             if local and inner.get("id") == local:
                 kind = str(inner.get("resourceType", ""))
                 numbers = [key for key in self.of_resource(inner) if key.assigner != self.ids]
-                owner = f"{document.get('resourceType', '')}/{document.get('id', '')}"
-                return kind, numbers[0] if numbers else Key(self.ids, f"{owner}#{local}")
+                owner = f"{document.get('resourceType', '')}/{id_of(document)}"
+                return kind, numbers[0] if numbers else Key(self.ids, scrub(f"{owner}#{local}"))
         return None
 
     def patient_of(self, document: Mapping[str, Any]) -> Key | None:

@@ -21,8 +21,10 @@ from hub.codecs.fhir import (
     objects,
 )
 from hub.codecs.fhir_types import a_date, strings
+from hub.codecs.korean import looks_like_rrn, scrub
 from hub.domain.facts import Key
-from hub.mapping.fhir_paths import at_path, steps, text_of
+from hub.mapping.fhir_paths import at_path, steps
+from hub.mapping.fhir_paths import text_of as raw_text
 from hub.mapping.fhir_source import FhirReader
 from hub.mapping.functions import Reader, function
 from hub.mapping.korean import is_hangul, is_mobile, normalise_phone, split_name
@@ -39,6 +41,11 @@ Value = dict[str, Any]
 def _one(node: object) -> Node:
     """An object, or an empty one."""
     return node if isinstance(node, Mapping) else {}
+
+
+def text_of(node: object) -> str:
+    """A text, number or boolean as text; resident registration numbers are removed wherever they stand."""
+    return scrub(raw_text(node))
 
 
 def _in(node: object, path: str) -> str:
@@ -62,7 +69,8 @@ def key_of(node: object, reader: Reader) -> Key | None:
     """The resource's own id, an Identifier, or what a Reference names."""
     own = _reader(reader)
     if isinstance(node, str):
-        return own.names.of_id(str(own.document.get("resourceType", "")), node) if is_id(node) else None
+        known = is_id(node) and not looks_like_rrn(node)
+        return own.names.of_id(str(own.document.get("resourceType", "")), node) if known else None
     one = _one(node)
     if "value" in one:
         return None if _in(one, f"type.coding[system={IDENTIFIER_TYPE}].code") in SHARED_NUMBERS else own.names.of_identifier(one)
@@ -107,7 +115,7 @@ def key_of_text(node: object, reader: Reader) -> Key | None:
 def _identifier(key: Key | None, one: Node) -> Value | None:
     if key is None:
         return None
-    kind, use = _in(one, f"type.coding[system={IDENTIFIER_TYPE}].code"), one.get("use")
+    kind, use = _in(one, f"type.coding[system={IDENTIFIER_TYPE}].code"), text_of(one.get("use"))
     return _without_empty(
         {"assigner": key.assigner, "value": key.value, "type": kind, "use": use if use in IDENTIFIER_USES else ""}
     )
@@ -137,7 +145,7 @@ def as_name(node: object, reader: Reader) -> Value | None:
     if not parts["family"] and not parts["given"] and (split := split_name(text)):
         parts |= {"family": split[0], "given": [split[1]]}
     representation = _in(one, f"extension[{REPRESENTATION}].valueCode")
-    use = one.get("use")
+    use = text_of(one.get("use"))
     return _without_empty(
         {
             "text": text, **parts, "use": use if use in NAME_USES else "",
@@ -157,7 +165,7 @@ def _composed(parts: Value) -> str:
 def as_telecom(node: object, reader: Reader) -> Value | None:
     """ContactPoint, phones in E.164 where they fit the Korean plan, with what came as `raw`. A 010 number is a mobile phone."""
     own, one = _reader(reader), _one(node)
-    text, system, use = own.words(one.get("value")), one.get("system"), one.get("use")
+    text, system, use = own.words(one.get("value")), text_of(one.get("system")), text_of(one.get("use"))
     if not text:
         return None
     if system not in CONTACT_SYSTEMS:
@@ -168,7 +176,7 @@ def as_telecom(node: object, reader: Reader) -> Value | None:
             value = normalise_phone(text)
         except BadValue:
             value = text  # an extension or a remark beside the number: kept as it came
-    if system in ("phone", "sms") and is_mobile(value) and use in (None, "home"):
+    if system in ("phone", "sms") and is_mobile(value) and use in ("", "home"):
         use = "mobile"
     return _without_empty(
         {"system": system, "value": value, "use": use if use in CONTACT_USES else "", "raw": text if value != text else ""}
@@ -190,7 +198,7 @@ def as_address(node: object, reader: Reader) -> Value | None:
         text = ", ".join([*line, *filter(None, (parts["city"], parts["state"], parts["postalCode"], parts["country"]))])
         if road["roadName"]:  # Korean: from the large to the small
             text = " ".join(filter(None, (parts["state"], parts["city"], parts["district"], *line)))
-    use = one.get("use")
+    use = text_of(one.get("use"))
     found = _without_empty({"text": text, "line": line, **parts, "use": use if use in ADDRESS_USES else ""})
     return found if text else None
 

@@ -111,7 +111,7 @@ class Door:
         if sent.kind and kind != sent.kind:
             return Issue(400, "invalid", kind, f"the address is of a {sent.kind}, the resource is none")
         if document.get("id") is not None and not id_of(document):
-            return Issue(400, "value", f"{kind}.id", "an id has 1 to 64 letters, digits, - and .")
+            return Issue(400, "value", f"{kind}.id", "an id has 1 to 64 letters, digits, - and ., and is no registration number")
         if sent.id and document.setdefault("id", sent.id) != sent.id:
             return Issue(400, "invalid", f"{kind}.id", "the id in the address is not the resource's")
         if sent.if_none_exist:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
 from hub.domain.model import CLINICAL, REFERENCES
@@ -253,7 +254,7 @@ class Canon:
         """An echo is taken for the whole of what we sent: a table that has a name without its parts does not take them away."""
         claim, lineage = as_claim(origin.event_at, self.now), source.lineage
         said = dict(changed)
-        written = source.kind == "Patient" or FHIR_ID in source.key  # to other systems other kinds are told as messages
+        written = source.kind == "Patient" or FHIR_ID in source.key or _is_own_row(source)  # what else goes out is messages
         for name, value in changed.items():
             echo = self._echo(source, name, value) if written else None
             since = claim
@@ -458,6 +459,11 @@ class Canon:
         for other in self.work.children(resource.patient_id or "", ("Relationship",)):
             if other.data.get("related") == related and other.status == "active":
                 self._remove(other, origin, applied)
+
+
+def _is_own_row(source: Source) -> bool:
+    """What a system says under the hub's own number it may have read off what we wrote there (ocs.sql_out)."""
+    return source.system != "crm" and source.key.startswith(f"{ASSIGNER}|")
 
 
 def as_claim(event_at: int, now: int) -> int:

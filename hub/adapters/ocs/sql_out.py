@@ -31,6 +31,7 @@ from hub.mapping import SHIPPED
 from hub.mapping.codes import read_codes
 from hub.mapping.row_compose import OutRow, about, compose
 from hub.mapping.row_out import OutMap, read_out_map
+from hub.sync.slots import explode_period
 from hub.transport.odbc_write import Session
 
 MANIFEST = Manifest(
@@ -212,10 +213,9 @@ class SqlTarget:
 
 
 def _sent_fields(message: Outbound, task: Task) -> dict[str, Any]:
-    """Of a patient: by these the core knows the table's echo (hub/sync/canon.py)."""
-    if message.kind != "Patient":
-        return {}
-    return {value.field: value.canonical for value in task.changed if value.field}
+    """By these the core knows the echo, where the hub reads this table too (hub/sync/canon.py)."""
+    sent = {value.field: value.canonical for value in task.changed if value.field}
+    return explode_period(sent) if message.kind == "Encounter" and sent.get("period") else sent
 
 
 def bytes_of(row: OutRow) -> bytes:

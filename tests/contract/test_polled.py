@@ -1,6 +1,7 @@
-"""The contract of adapters that ask (hub/testing/polled.py), for drop folders."""
+"""The contract of adapters that ask (hub/testing/polled.py), for every one that is shipped."""
 
 from hub.testing.polled import *  # noqa: F403 - the suite, as a site's package takes it over, too
+from tests.contract.asking_cases import ASKING
 from tests.contract.inbound_cases import POLLED
 
-CASES = POLLED
+CASES = [*POLLED, *ASKING]

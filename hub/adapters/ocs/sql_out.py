@@ -61,6 +61,9 @@ class Settings:
                 codecs.lookup(encoding)
             except LookupError:
                 raise wrong(f'"encoding" cannot be {encoding}', "write utf-8 or cp949") from None
+        if self.database == "sqlserver" and (self.encodings or codecs.lookup(self.encoding).name != "utf-8"):
+            problem = '"encoding" other than utf-8 cannot be written to SQL Server by FreeTDS'
+            raise wrong(problem, "write into NVARCHAR columns, or VARCHAR of a Korean collation")
         try:
             ZoneInfo(self.timezone or "Asia/Seoul")
         except (ZoneInfoNotFoundError, ValueError):

@@ -213,6 +213,8 @@ def settings(folder: Path, **more: Any) -> dict[str, Any]:
     [
         ({"encoding": "cp94"}, "write utf-8 or cp949"),
         ({"timezone": "Seoul"}, "Asia/Seoul"),
+        ({"database": "sqlserver", "encoding": "cp949"}, "write into NVARCHAR"),
+        ({"database": "sqlserver", "encodings": {"SNAME": "cp949"}}, "write into NVARCHAR"),
         ({"database": "sqlserver", "ca_file": "x"}, "says nothing to sqlserver"),
         ({"map_file": "nowhere.toml"}, "cannot read .*nowhere.toml"),
     ],

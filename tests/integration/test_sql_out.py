@@ -298,9 +298,10 @@ def test_a_table_that_cuts_in_silence_is_found_out(request: pytest.FixtureReques
     assert bench.rows() == []
 
 
-def test_two_encodings_in_one_table(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    bench = Bench(legacy_of(request, tmp_path, "mariadb-utf8mb4"), tmp_path, encodings={"sname": "cp949"})
-    bench.make(COLUMNS.replace("{text}", "VARCHAR(60) CHARACTER SET latin1"))
+@pytest.mark.parametrize("name", ["mariadb-utf8mb4", "sqlite-utf8"])
+def test_two_encodings_in_one_table(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    bench = Bench(legacy_of(request, tmp_path, name), tmp_path, encodings={"sname": "cp949"})
+    bench.make(COLUMNS.replace("{text}", "VARCHAR(60) CHARACTER SET latin1" if bench.legacy.kind == "mariadb" else "TEXT"))
     target = bench.target(MAP.replace('"who" = { value = "HUB" }', '"who" = { value = "뷁" }'))
     for n, text in enumerate(bench.legacy.names):
         assert target.send(named(n, text)).detail == "inserted"
@@ -537,7 +538,10 @@ def test_a_session_that_is_killed_at_work_leaves_the_outcome_unknown_and_nothing
 
 def _kill_writer(bench: Bench) -> None:
     ask, kill = {
-        "mariadb": ("SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(3)%' AND id <> CONNECTION_ID()", "KILL {}"),
+        "mariadb": (
+            "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(3)%' AND id <> CONNECTION_ID()",
+            "KILL {}",
+        ),
         "postgresql": (
             "SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO if_patient%' AND state = 'active'",
             "SELECT pg_terminate_backend({})",

@@ -358,11 +358,13 @@ class Plan:
         origin = Origin(channel.system, work.channel, work.message_id, mapped.event_at, mapped.map_version)
         if not ready.structural:
             applied = canon.apply(self._news[work.message_id], origin)
+            history += canon.history
+            canon.history = []
             self._repeated(ready, applied)
             return applied
         structure = Structure(canon)
         applied = structure.apply(mapped.facts, origin)
-        history += structure.history
+        history += [*structure.history, *canon.history]
         return applied
 
     def _repeated(self, ready: Ready, applied: Applied) -> None:

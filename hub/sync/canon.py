@@ -18,6 +18,7 @@ from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
 from hub.domain.model import CLINICAL, REFERENCES
+from hub.domain.rows import Row
 from hub.sync.authority import Authority, Claim
 from hub.sync.news import confirmed, is_late, news, unheard, union
 from hub.sync.shared import SHARED
@@ -32,6 +33,7 @@ from hub.sync.slots import (
     same,
     slot_name,
 )
+from hub.sync.unite import unite
 from hub.sync.workspace import Resource, Source, Workspace
 
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
@@ -83,6 +85,7 @@ class Canon:
         self.work = work
         self.authority = authority
         self.now = now
+        self.history: list[Row] = []  # of people who turned out to be one: to be written to link_history
         self._sent: dict[str, dict[tuple[str, str], Any]] = {}
 
     def load(self, facts: Iterable[AnyFact]) -> None:
@@ -122,6 +125,8 @@ class Canon:
                 applied.notes.append(f"unknown_{fact.kind.lower()}")
                 return
             resource = self._create(fact, self._owner(fact, origin, applied))
+        elif fact.kind == "Patient" and fact.other_keys:
+            resource = self._one_person(fact, resource, origin, applied)
         number = str(fact.key)
         source = self.work.sources.get((fact.kind, origin.system, number))
         if source is not None and is_late(origin.event_at, source.event_at):
@@ -155,6 +160,20 @@ class Canon:
             self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.updated")
         if resource.kind == "RelatedPerson" and resource.patient_id:
             self._relationship(resource, resource.patient_id, origin, applied)
+
+    def _one_person(self, fact: Fact, resource: Resource, origin: Origin, applied: Applied) -> Resource:
+        """A number under which a visit was told of, and nobody ever told who that is, stands for nobody else: told of together
+        with a number that is known, it is his. (Two who are both known are never made one by a list of numbers.)"""
+        for key in fact.other_keys:
+            other = self.work.find("Patient", key)
+            if other is None or other.id == resource.id or "merged" in (other.status, resource.status):
+                continue
+            if _is_stranger(other):
+                self.history += unite(self, "Patient", resource, other, "link", origin, applied)
+            elif _is_stranger(resource):
+                self.history += unite(self, "Patient", other, resource, "link", origin, applied)
+                resource = other
+        return resource
 
     def _gone(self, resource: Resource, source: Source | None, origin: Origin, applied: Applied) -> None:
         """A system has deleted it: it is withdrawn, unless another system still tells of it; then only this one's word goes."""
@@ -207,7 +226,8 @@ class Canon:
         found = self.work.find("Patient", key)
         if found is not None:
             return found
-        identifier = {"identifier": [{"assigner": key.assigner, "value": key.value}]}
+        is_servers = FHIR_ID in str(key)  # an id of a server's own is no number of the hospital's
+        identifier = {} if is_servers else {"identifier": [{"assigner": key.assigner, "value": key.value}]}
         # Not this source's word on him: whatever it says or has said of him, however early, is newer.
         self._fact(Fact("Patient", key, identifier, {"identifier": ""}), replace(origin, event_at=0), applied)
         made = self.work.find("Patient", key)
@@ -231,6 +251,9 @@ class Canon:
         """
         if fact.patient is None or fact.kind not in CLINICAL or (source is not None and source.patient_key == str(fact.patient)):
             return False
+        if source is None and resource.patient_id and self._is_unknown(fact.patient):
+            applied.notes.append(f"{resource.kind.lower()}_of_an_unknown_patient")  # nobody has told who that is: it stays
+            return False
         owner = self._patient_id(fact.patient, origin, applied)
         if resource.patient_id == owner:
             return False
@@ -240,6 +263,9 @@ class Canon:
         resource.patient_key = str(fact.patient)
         self.work.owned_by(resource, owner)
         return True
+
+    def _is_unknown(self, patient: Key) -> bool:
+        return patient not in self.work.stood and self.work.find("Patient", patient) is None
 
     def _outranks(self, system: str, resource: Resource) -> bool:
         rule = self.authority.rule(resource.kind, "patient")
@@ -477,6 +503,11 @@ def as_claim(event_at: int, now: int) -> int:
     elif event_at % 1_000_000 == 0:
         event_at += 999_999
     return min(event_at, now)
+
+
+def _is_stranger(patient: Resource) -> bool:
+    """Made on the spot (`Canon.patient_for`): of him nothing is known but a number."""
+    return not patient.data.keys() - {"identifier"}
 
 
 def _key_of(identifier: Mapping[str, Any]) -> Key:

@@ -12,8 +12,9 @@ from typing import Any
 
 from hub.domain.facts import AnyFact, ChangeIdentifier, Key, Link, Merge, Move
 from hub.domain.model import CLINICAL, OWNED, VISITS
-from hub.domain.rows import LinkHistoryRow, Row
+from hub.domain.rows import Row
 from hub.sync.canon import Applied, Canon, Origin
+from hub.sync.unite import give, remembered, settle_all, unite
 from hub.sync.workspace import Resource, Source
 
 STRUCTURAL = (Merge, Move, ChangeIdentifier, Link)
@@ -79,34 +80,7 @@ class Structure:
         return self.work.find(kind, key)
 
     def _unite(self, kind: str, survivor: Resource, prior: Resource, act: str, origin: Origin, applied: Applied) -> None:
-        self.work.load_pointers_of([survivor.id, prior.id])
-        for (k, assigner, value), pointer in list(self.work.pointers.items()):
-            if k == kind and pointer.resource_id == prior.id:
-                self.work.point(kind, Key(assigner, value), survivor.id)
-                self._remember(act, kind, Key(assigner, value), prior.id, survivor.id, origin)
-        for source in list(self.work.by_resource.get(prior.id, ())):
-            self.work.repoint_source(source, survivor.id)
-        prior.status, prior.moved = "merged", True
-        document = {**prior.data, "active": False, "replacedBy": survivor.id}
-        if kind == "Patient":
-            prior.other_owner = survivor.id
-        # First of all: whatever the survivor's lane tells from here on waits for what the prior patient's still has to tell.
-        self.canon.revise(prior, document, origin, applied, type_=f"{kind.lower()}.merged")
-        if kind == "Patient":
-            for child in self.work.children(prior.id, OWNED):
-                self._give(child, survivor, origin, applied)
-        self._settle_all(survivor, origin, applied)
-
-    def _give(self, child: Resource, owner: Resource, origin: Origin, applied: Applied) -> None:
-        """The child goes to `owner`; a Relationship says in itself whose it is."""
-        self.work.owned_by(child, owner.id)
-        if child.kind == "Relationship" and child.status == "active":
-            self.canon.revise(child, {**child.data, "patient": f"Patient/{owner.id}"}, origin, applied)
-
-    def _settle_all(self, resource: Resource, origin: Origin, applied: Applied) -> None:
-        names = {n for s in self.work.sources_of(resource.id, resource.kind) for n in s.data} | {"identifier"}
-        names |= {n for n in resource.data if n not in ("active", "replacedBy")}
-        self.canon.settle(resource, origin, applied, sorted(names))
+        self.history += unite(self.canon, kind, survivor, prior, act, origin, applied)
 
     def _merge_accounts(self, fact: Merge, origin: Origin, applied: Applied) -> None:
         """An account is a number on visits and bills, all of which go to the surviving one, and may be known itself."""
@@ -179,10 +153,10 @@ class Structure:
         self.canon.revise(home, document, origin, applied, type_="patient.unmerged")
         for child in self.work.children(current.id, OWNED):
             if child.patient_key in back:
-                self._give(child, home, origin, applied)
-        self._settle_all(home, origin, applied)
+                give(self.canon, child, home, origin, applied)
+        settle_all(self.canon, home, origin, applied)
         version = current.version
-        self._settle_all(current, origin, applied)
+        settle_all(self.canon, current, origin, applied)
         if current.version == version:  # who has read it meanwhile must learn that numbers and visits have left it
             self.canon.revise(current, current.data, origin, applied, type_="patient.updated")
 
@@ -277,9 +251,7 @@ class Structure:
         return ["MRG-1", origin.message_id, origin.map_version, origin.event_at]
 
     def _remember(self, act: str, kind: str, key: Key, from_id: str, to_id: str, origin: Origin) -> None:
-        self.history.append(
-            LinkHistoryRow(self.canon.now, act, kind, key.assigner, key.value, from_id, to_id, origin.message_id, origin.actor)
-        )
+        self.history.append(remembered(self.canon, act, kind, key, from_id, to_id, origin))
 
 
 def _patient_number(source: Source) -> str:

@@ -174,10 +174,11 @@ class Hospital:
         envelope = self.patient(number)
         return list(self.api.items(f"/api/v1/patients/{envelope['id']}/timeline")) if envelope else []
 
-    def quiet(self) -> bool:
-        """Nothing is on its way in the hub."""
-        channels = self.hub.status()["channels"].values()
-        return all(one["queued"] == one["in_flight"] == 0 for one in channels) and self.confirm.join(0)
+    def moving(self) -> dict[str, str]:
+        """What is on its way in the hub, by channel."""
+        channels = self.hub.status()["channels"].items()
+        moving = {n: f"{c['queued']} queued, {c['in_flight']} in flight" for n, c in channels if c["queued"] or c["in_flight"]}
+        return moving | ({} if self.confirm.join(0) else {"OCS": "has something to send"})
 
     def settle(self, seconds: float = 30) -> None:
         """Until nothing moves for longer than any door's poll takes."""
@@ -185,8 +186,9 @@ class Hospital:
         deadline = since + seconds
 
         while time.monotonic() - since < 2.5:
-            assert time.monotonic() < deadline, "the hub does not come to rest"
-            if not self.quiet():
+            moving = self.moving()
+            assert time.monotonic() < deadline, f"the hub does not come to rest: {moving}\n{self.last_words()}"
+            if moving:
                 since = time.monotonic()
             time.sleep(0.1)
 
@@ -194,9 +196,12 @@ class Hospital:
         deadline = time.monotonic() + seconds
         while not what():
             if time.monotonic() > deadline:
-                log = (self.folder / "run.log").read_text(errors="replace")[-1500:]
-                raise AssertionError(f"it did not come to pass: {name}\n{log}")
+                raise AssertionError(f"it did not come to pass: {name}\n{self.last_words()}")
             time.sleep(0.1)
+
+    def last_words(self) -> str:
+        """The end of the hub's log."""
+        return (self.folder / "run.log").read_text(errors="replace")[-1500:]
 
     def ready(self) -> bool:
         return self.hub.listening() and self.admin.ready()

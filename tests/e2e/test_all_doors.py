@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import servers
-from tests.e2e.doors import Hospital
+from tests.e2e.doors import SYSTEM, Hospital
 from tests.e2e.guests import Guest, guests
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
@@ -188,12 +188,14 @@ def the_front_office_changes(house: Hospital, guest: Guest) -> None:
     house.until(lambda: fhir_mobile(house, guest).replace("-", "").endswith("77778888"), "the EMR has the phone")
     house.until(lambda: len(house.peer.received) == before[1] + 2, "the OCS has both")
     house.until(lambda: all(rows_written(house)), "both databases have both")
+    house.until(lambda: at(fhir_booking(house, guest)["start"]) == day, "the EMR has the day")
     house.settle()  # the OCS's program has taken the rows over into its own tables, which are read meanwhile
     guest.told_again(house, number)  # and says by message what his details are now
     house.settle()
     assert [event for event, _ in house.peer.received[before[1] :]] == ["ADT^A08", "SIU^S13"]
     assert house.peer.patients[guest.number]["phone"].replace("-", "").endswith("77778888")
     assert fhir_versions(house, guest) == before[2] + 1
+    assert (fhir_booking(house, guest)["status"], at(fhir_booking(house, guest)["start"])) == ("booked", day)
     assert rows_written(house) == [
         [(guest.number, guest.name.encode("cp949").hex().upper(), number)],
         [(guest.booking, f"{day:%Y%m%d}", f"{day:%H%M}", "U")],
@@ -236,6 +238,16 @@ def at(text: str) -> datetime:
 def fhir_mobile(house: Hospital, guest: Guest) -> str:
     [patient] = house.emr_patients(guest.number)
     return str(next(one["value"] for one in patient["telecom"] if one.get("use") == "mobile"))
+
+
+def fhir_booking(house: Hospital, guest: Guest) -> dict[str, Any]:
+    """The EMR's one document of his booking, no version of which was written twice."""
+    found = house.emr(f"Appointment?identifier={SYSTEM}|{guest.booking}")
+    [booking] = [entry["resource"] for entry in found["entry"]]
+    versions = [entry["resource"] for entry in house.emr(f"Appointment/{booking['id']}/_history")["entry"]]
+    said = [{name: value for name, value in one.items() if name != "meta"} for one in versions]
+    assert all(one not in said[:n] for n, one in enumerate(said))
+    return dict(booking)
 
 
 def fhir_versions(house: Hospital, guest: Guest) -> int:

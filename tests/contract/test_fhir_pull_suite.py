@@ -4,7 +4,6 @@ a proxy that misbehaves."""
 from __future__ import annotations
 
 import ssl
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,11 +20,10 @@ from tests.contract.fhir_proxy import FhirProxy, server
 
 TIMEOUT = 0.3
 WITH_NPM = (Fault.HANG_UP, Fault.SILENT, Fault.ANSWER_CUT, Fault.GARBAGE, Fault.BUSY, Fault.TLS_WRONG)
-SPACE = uuid.UUID("0199b3a0-0000-7000-8000-000000000000")
 
 
 def _id(n: int) -> str:
-    return str(uuid.uuid5(SPACE, str(n)))
+    return f"0199b3a0-0000-4000-8000-{n:012d}"
 
 
 def _patient(n: int) -> dict[str, Any]:

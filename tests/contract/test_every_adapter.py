@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hub.bootstrap.kinds import manifests
 from tests.contract.asking_cases import ASKING
@@ -21,7 +22,8 @@ ELSEWHERE = {
 def test_every_adapter_has_its_cases() -> None:
     shipped, broken = manifests()
     assert broken == {}
-    cased = {case.module.MANIFEST.name for case in (*CASES, *LISTENED, *POLLED, *ASKING)}
+    every: list[Any] = [*CASES, *LISTENED, *POLLED, *ASKING]
+    cased = {case.module.MANIFEST.name for case in every}
     names = {manifest.name for manifest in shipped}
     assert names - cased - ELSEWHERE.keys() == set(), "write a case: docs/adapters.md, The contract"
     assert ELSEWHERE.keys() <= names

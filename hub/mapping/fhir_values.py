@@ -245,7 +245,7 @@ def as_concept(node: object, reader: Reader) -> Value | None:
     chosen = [coding for coding in codings if coding.get("userSelected") is True] or codings
     found = next((made for coding in chosen if (made := _coding(coding, own)).get("code")), {})
     words = own.words(one.get("text")) or next((own.words(coding.get("display")) for coding in codings), "")
-    return ({"display": words} if words else {}) | found or None
+    return ({"display": words} if words and words != found.get("code") else {}) | found or None
 
 
 @function("fhir_code", "json")
@@ -270,7 +270,10 @@ def as_money(node: object, _reader: Reader) -> Value | None:
     """Money, the decimal with the digits that it came with."""
     one = _one(node)
     value, currency = one.get("value"), text_of(one.get("currency"))
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or len(text := format(value, "f")) > 40:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    text = str(value) if isinstance(value, int) else format(value, "f")
+    if len(text) > 40:
         return None
     return _without_empty({"value": text, "currency": currency})
 
@@ -345,13 +348,17 @@ def as_actor(node: object, reader: Reader) -> Value | None:
     return as_participant({"actor": node}, reader)  # type: ignore[no-any-return]
 
 
-@function("fhir_place", "json")
-def as_place(node: object, reader: Reader) -> str | None:
-    """A participant, or a Reference, that is a place -> its name."""
-    who = _one(_one(node).get("actor", node))
-    found = _reader(reader).names.of_reference(who, _reader(reader).document)
-    is_place = who.get("type") == "Location" or (found is not None and found[0] == "Location")
-    return (_reader(reader).words(who.get("display")) or None) if is_place else None
+@function("fhir_place", "field")
+def as_place(raw: str, reader: Reader) -> str | None:
+    """The first place among the participants (or References) -> its name."""
+    own = _reader(reader)
+    for one in map(own.node, raw.split(reader.repetition)):
+        who = _one(_one(one).get("actor", one))
+        found = own.names.of_reference(who, own.document)
+        is_place = who.get("type") == "Location" or (found is not None and found[0] == "Location")
+        if is_place and (name := own.words(who.get("display"))):
+            return name
+    return None
 
 
 @function("fhir_contained_name", "json", "object")

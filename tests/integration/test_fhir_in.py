@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -346,3 +347,21 @@ def test_only_what_the_channel_accepts_and_what_is_valid_r4(tmp_path: Path) -> N
     fhir.kit.apply()
     assert [outcome for _, outcome, _ in fhir.outcomes()] == ["ignored", "refused"]
     fhir.kit.close()
+
+
+@pytest.mark.parametrize("text", ["홍길동", "똠방각하", "펲시콜라", "뷁", "남궁민수", "洪吉洞"])
+def test_korean_text_goes_in_and_out_unchanged(shared: FhirKit, text: str) -> None:
+    """As UTF-8 and as escapes; the bytes are kept as they came, and the façade gives the same text out."""
+    number = text.encode().hex()
+    for at, ascii_only in enumerate((False, True)):
+        document = HONG | {
+            "id": number, "name": [{"text": text}], "meta": {"versionId": str(at)},
+            "identifier": [{"system": "urn:oid:1.2.410.1", "value": number}], "address": [{"text": f"{text} 1길"}],
+        }  # fmt: skip
+        body = json.dumps(document, ensure_ascii=ascii_only).encode()
+        assert shared.send(body, f"/Patient/{number}", "PUT").status_code == 200
+        shared.kit.apply()
+        row = shared.kit.rows("SELECT id, body FROM message WHERE direction = 'in' ORDER BY id DESC LIMIT 1")[0]
+        assert shared.kit.hub.keys.open_("message", row[0], bytes(row[1])) == body
+    found = shared.crm.get(f"{BASE}/Patient?identifier={number}").json()["entry"][0]["resource"]
+    assert (found["name"][0]["text"], found["address"][0]["text"]) == (text, f"{text} 1길")

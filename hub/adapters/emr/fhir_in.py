@@ -98,11 +98,12 @@ class Door:
             return self._refuse(sent, intake, [Issue(400, "structure", "", f"{error.reason}{place}")])
         if document["resourceType"] == "Bundle" and not sent.kind:
             return self._bundle(document, sent, intake)
+        as_sent = dict(document)
         problem = self._prepared(document, sent)
         if problem is not None:
             return self._refuse(sent, intake, [problem], document["resourceType"])
         made = sent.method == "POST" and bool(sent.kind)
-        return self._single(Entry(0, document, sent.method, made=made), sent, intake)
+        return self._single(Entry(0, document, sent.method, made=made), sent, intake, whole=document == as_sent)
 
     # -- one resource ---------------------------------------------------------------------------------------------
 
@@ -122,8 +123,12 @@ class Door:
         name(document, "", self.messages.new_id)
         return self._invalid(document, kind)
 
-    def _single(self, entry: Entry, sent: Sent, intake: Intake) -> Answer:
-        (receipt,) = intake.store(self._received([entry], sent))
+    def _single(self, entry: Entry, sent: Sent, intake: Intake, *, whole: bool = False) -> Answer:
+        """`whole`: nothing had to be added, so the bytes are kept as they came."""
+        batch = self._received([entry], sent)
+        if whole:
+            batch[0].body = sent.body
+        (receipt,) = intake.store(batch)
         if receipt.verdict is Verdict.TRY_AGAIN:
             return _try_again(receipt)
         if receipt.verdict is Verdict.NEVER:

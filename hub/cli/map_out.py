@@ -92,7 +92,12 @@ def _print(row: OutRow, as_json: bool) -> None:
     write = row.write
     if as_json:
         print_json(
-            {"write": write.name, "do": write.do, "target": write.target, "values": {v.column.name: v.cell for v in row.values}}
+            {
+                "write": write.name,
+                "do": write.do,
+                "target": write.target,
+                "values": {v.column.name: v.cell for v in row.values},
+            }
         )
         return
     rows = [

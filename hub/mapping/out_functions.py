@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from hub.domain.search import national_digits, national_phone
 from hub.mapping.times import BadValue
 
-Cell = str | int | float | dt.date | dt.datetime | None
+Cell = str | int | Decimal | dt.date | dt.datetime | None
 OutFunction = Callable[[Any, dt.tzinfo], Cell]
 
 
@@ -29,11 +30,15 @@ def lower(value: Any, zone: dt.tzinfo) -> str:
     return text(value, zone).lower()
 
 
-def number(value: Any, _zone: dt.tzinfo) -> int | float:
+def number(value: Any, _zone: dt.tzinfo) -> int | Decimal:
+    """Whole, or a decimal as exact as it was told."""
     try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise BadValue("not a whole number") from None
+        found = Decimal(str(value))
+    except InvalidOperation:
+        raise BadValue("not a number") from None
+    if not found.is_finite() or abs(found.adjusted()) > 30:
+        raise BadValue("not a number")
+    return int(found) if found == found.to_integral_value() else found
 
 
 def yn(value: Any, _zone: dt.tzinfo) -> str:

@@ -178,7 +178,7 @@ class Fit:
 def unencodable(text: str, codec: str) -> str:
     """The first character that a charset has no place for; "" where it has one for each."""
     if codec == "bmp":
-        return next((mark for mark in text if ord(mark) > 0xFFFF), "")
+        return next((mark for mark in text if ord(mark) > 0xFFFF or 0xD800 <= ord(mark) <= 0xDFFF), "")
     if codec == "ks_x_1001":  # Python's euc_kr writes other syllables as eight bytes of single letters, which no database does
         return next((mark for mark in text if not _in_ks_x_1001(mark)), "")
     try:

@@ -46,6 +46,8 @@ CALL = MAP.format(how='procedure = "dbo.SET_PATIENT"\ncheck = "SELECT PANO, SNAM
         ("홍", "cp1252", "홍"),
         ("홍\U00020000", "bmp", "\U00020000"),
         ("홍\U00020000", "", ""),
+        ("홍\ud800", "bmp", "\ud800"),
+        ("홍\ud800", "", "\ud800"),
     ],
 )
 def test_the_character_that_a_charset_has_no_place_for(text: str, codec: str, bad: str) -> None:

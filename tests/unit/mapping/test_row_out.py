@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -115,7 +116,8 @@ PATIENT: dict[str, Any] = {
         {"system": "phone", "value": "+821012345678", "use": "mobile"},
         {"system": "phone", "value": "+8215881234"}, {"system": "email", "value": "a@b.kr"},
     ],
-    "birthDate": "1980-01-31", "gender": "male", "deceased": False, "address": [{"text": "서울", "postalCode": "06236"}],
+    "birthDate": "1980-01-31", "gender": "male", "deceased": False, "importance": "12.50",
+    "address": [{"text": "서울", "postalCode": "06236"}],
 }  # fmt: skip
 VALUES = [
     ('{ from = "identifier", with = { assigner = "HOSP" } }', "00012345"),
@@ -149,6 +151,7 @@ VALUES = [
     ('{ value = "U", when = { path = "deceasedAt", present = false } }', "U"),
     ('{ from = "message.key" }', "r1:12"),
     ('{ from = "message.version", as = "number" }', 3),
+    ('{ from = "importance", as = "number" }', Decimal("12.50")),
     ('{ from = "message.type", codes = { "patient.updated" = "U" } }', "U"),
     ('{ from = "message.at", as = "time" }', "20261118200640"),
     ('{ from = "message.at", as = "hhmm" }', "2006"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def emr() -> Iterator[EmrPeer]:
 
 
 def source(peer: EmrPeer, **more: Any) -> fhir_pull.FhirPull:
-    table = {"url": peer.url, "kinds": ["Patient"], "count": 5, "overlap_seconds": 0.0, "timeout_seconds": 1.0, **more}
+    table = {"url": peer.url, "kinds": ["Patient"], "count": 5, "overlap_seconds": 0.2, "timeout_seconds": 1.0, **more}
     return fhir_pull.build(fhir_pull.Settings.from_table(table), "emr-in")
 
 
@@ -176,6 +177,21 @@ def test_one_time_in_the_future_does_not_hide_what_comes(emr: EmrPeer) -> None:
     drain(one, feed)
     fill(emr, 4, 3)
     assert drain(one, feed) == 4
+
+
+def test_what_was_imported_at_one_moment_is_not_read_for_ever(emr: EmrPeer) -> None:
+    fill(emr, 30)
+    stamp(emr, lambda n: "2026-11-22T00:00:00.000Z")
+    feed, one = Handed(), source(emr)
+    drain(one, feed)
+    time.sleep(0.25)
+    assert drain(one, feed) == 0
+    pages: list[int] = []
+    emr.after_page = lambda kind, offset: pages.append(offset)
+    assert drain(one, feed) == 0
+    assert pages == [0, 0]  # a search and a history
+    fill(emr, 1, 30)
+    assert drain(one, feed) == 1
 
 
 def test_a_server_that_counts_no_versions_is_read_by_content(emr: EmrPeer) -> None:

@@ -56,12 +56,11 @@ class Progress:
             self.mark.low = settled if self.mark.low is None else max(self.mark.low, settled)
 
     def ended(self) -> None:
-        """The pass has come to the end."""
+        """The pass has come to the end. What was seen an overlap before it began is read for good, its very moment too: a bulk
+        import of one moment would else be read again with every poll."""
         low = self.mark.low
-        if not self.missed:
-            self.mark.polled(self.began)
-        if low is not None and self.mark.low is not None:
-            self.mark.low = max(low, self.mark.low)
+        if not self.missed and self.mark.polled(self.began):
+            self.mark.low = max(self.mark.low + 1, low or 0)
         self.mark.seen(self.greatest, now_us())
         self.began, self.at = 0, None
 

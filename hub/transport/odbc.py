@@ -30,7 +30,7 @@ class Profile:
     raw: bool = True  # text can be had as bytes
     quote: str = '""'
     limit: str = "SELECT {what} LIMIT {n}"
-    times_as_text: bool = False
+    times_as_text: bool = False  # as parameters: SQLite keeps them so, and MariaDB's driver cuts what is less than a second
     patience: str = ""  # added to the connection string: for a server that is there and says nothing
     driver_times_out: bool = False  # SQL_ATTR_QUERY_TIMEOUT; psqlodbc refuses it on connections, MariaDB's takes no notice
     writing: tuple[str, ...] = ()  # first statements where something is to be written
@@ -44,7 +44,7 @@ PROFILES: dict[str, Profile] = {
         # MariaDB reads the first comment, MySQL the second (where a SELECT alone can be given up)
         ("SET SESSION /*M! max_statement_time = {seconds}, */ /*!50708 max_execution_time = {ms}, */ net_write_timeout = 60",),
         ("SET SESSION TRANSACTION READ ONLY",),
-        "SELECT CURRENT_TIMESTAMP", quote="``", patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read}",
+        "SELECT CURRENT_TIMESTAMP", quote="``", times_as_text=True, patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read}",
         writing=("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",),  # without it a lock holds the gap between rows, too
     ),
     "postgresql": Profile(

@@ -103,6 +103,17 @@ def test_times_as_cursor_and_every_type_of_column(utf8: Legacy, bench: Bench) ->
     assert poll(source(utf8), bench.feed) == 1
 
 
+def test_more_rows_of_one_second_than_a_block_has(utf8: Legacy, bench: Bench) -> None:
+    """MariaDB's driver cuts the microseconds of a parameter: the same block came again for ever."""
+    stamp = {"mariadb": "DATETIME(6)", "postgresql": "TIMESTAMP", "sqlite": "TIMESTAMP"}[utf8.kind]
+    utf8.write(f"CREATE TABLE patient (pano INTEGER PRIMARY KEY, upd {stamp})")
+    made = source(utf8, cursor=["upd"], block=2)
+    poll(made, bench.feed)
+    for number in range(7):
+        utf8.write(f"INSERT INTO patient VALUES ({number}, '2026-01-02 03:04:05.00012{number}')")
+    assert poll(made, bench.feed) == 7
+
+
 def test_a_time_in_the_future_hides_nothing(utf8: Legacy, bench: Bench) -> None:
     stamp = {"mariadb": "DATETIME", "postgresql": "TIMESTAMP", "sqlite": "TIMESTAMP"}[utf8.kind]
     fill(utf8, f", upd {stamp}")

@@ -44,7 +44,7 @@ class Relation:
         profile = database.profile
         columns = [name(column, profile.quote) for column in order]
         where = f"{columns[0]} IS NOT NULL" if present else ""
-        values: list[Any] = []
+        values, before = list[Any](), list[Any]()
         if first is not None:
             where, values = f"{columns[0]} >= ?", [first]
         while True:
@@ -61,6 +61,11 @@ class Relation:
             last = [rows[-1][place] for place in places]
             if None in last:
                 raise Misconfigured("a key column is NULL: such rows cannot be told apart")
+            if last == before:  # else it would be read for ever, and nothing behind it
+                raise Misconfigured(
+                    f"the same rows come again and again: the driver does not say {order[0]} as exactly as it stands"
+                )
+            before = last
             where, values = behind(columns, last)
 
     def greatest(self, database: Database, column: str) -> Any:
@@ -82,7 +87,7 @@ def behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]]
 
 
 def parameter(value: Any, profile: Any) -> Any:
-    """SQLite keeps times as text, and compares them as such."""
+    """Times as text where the database or its driver wants that."""
     return value.isoformat(" ") if profile.times_as_text and hasattr(value, "isoformat") else value
 
 

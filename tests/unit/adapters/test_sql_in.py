@@ -125,6 +125,12 @@ def test_blocks_go_on_behind_the_last_row_by_all_columns_of_the_key() -> None:
     assert database.asked == [("SELECT TOP (2) * FROM T WHERE a >= ? ORDER BY a, b", [1])]
 
 
+def test_a_driver_that_rounds_does_not_make_us_read_for_ever() -> None:
+    database: Any = Recorder([(1, 2), (1, 3)], [(1, 2), (1, 3)])
+    with pytest.raises(Misconfigured, match="again and again"):
+        list(Relation("T", "*").blocks(database, ["a", "b"], 2))
+
+
 def test_a_null_in_the_key_is_said() -> None:
     database: Any = Recorder([(1, None), (1, None)])
     with pytest.raises(Misconfigured, match="NULL"):

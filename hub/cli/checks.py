@@ -217,7 +217,8 @@ def targets(config: Config) -> list[Finding]:
                 finally:
                     source.close()
         except HubError as error:
-            found.append(Finding(f"target {channel.name}", False, error.reason))
+            side = "source" if channels.manifest_of(channel).polled else "target"
+            found.append(Finding(f"{side} {channel.name}", False, error.reason))
         except ConfigError:
             continue  # told by `offline`
     return found

@@ -14,6 +14,7 @@ from hub.adapters.emr import fhir_pull
 from hub.bootstrap import channels
 from hub.bootstrap.load import asked
 from hub.bootstrap.poll import Poller
+from hub.cli import checks
 from hub.domain.errors import Misconfigured
 from hub.simulator.emr import EmrPeer
 from hub.simulator.faults import Fault
@@ -229,13 +230,20 @@ def test_a_server_that_asks_us_to_wait_is_waited_for(simulated: tuple[Kit, EmrPe
     assert poller.round() < 1
 
 
-def test_hub_channel_ping_asks_a_polled_source(simulated: tuple[Kit, EmrPeer]) -> None:
+def test_hub_channel_ping_and_hub_check_ask_a_polled_source(simulated: tuple[Kit, EmrPeer]) -> None:
     kit, peer = simulated
+
+    def checked() -> tuple[bool, str]:
+        (found,) = [finding for finding in checks.targets(kit.hub.config) if finding.what == "source emr-pull"]
+        return found.good, found.text
+
+    assert checked()[0]
     assert kit.hub.operations.ping("emr-pull", actor="cli:test").startswith("FHIR 4.0.1: Patient, Encounter, Appointment")
     peer.searches_by_time = False
     peer.put(patient("1", "홍길동"))
     with pytest.raises(Misconfigured, match="Patient cannot be searched by _lastUpdated: write it into whole"):
         kit.hub.operations.ping("emr-pull", actor="cli:test")
+    assert checked() == (False, "Patient cannot be searched by _lastUpdated: write it into whole")
     with pytest.raises(Misconfigured, match="listener"):
         kit.hub.operations.ping("ocs-in", actor="cli:test")
 

@@ -40,6 +40,7 @@ class Guest:
         self.booking, self.receipt = f"A{self.number}", f"R{self.number}"
         self.person.visit = self.visit
         self.came = datetime.now(SEOUL).replace(second=0, microsecond=0) - timedelta(hours=2)
+        self.placed, self.reported = self.came + timedelta(minutes=10), self.came + timedelta(minutes=50)  # maybe of the next day
         self.booked = (self.came + timedelta(days=7)).replace(hour=10, minute=30)
 
     # -- what each system says -----------------------------------------------------------------------------------------
@@ -60,8 +61,8 @@ class Guest:
 
     def ordered(self, house: Hospital) -> None:
         house.maria(
-            "OCS_ORDER", ORDDATE=f"{self.came:%Y%m%d}", ORDNO=self.order, PANO=self.number, RCPNO=self.visit, ORDCODE="L0101",
-            ORDNAME="혈당 검사 뷁", ORDTIME=f"{self.came + timedelta(minutes=10):%H%M}", DEPT=DEPARTMENT, STAT="0",
+            "OCS_ORDER", ORDDATE=f"{self.placed:%Y%m%d}", ORDNO=self.order, PANO=self.number, RCPNO=self.visit, ORDCODE="L0101",
+            ORDNAME="혈당 검사 뷁", ORDTIME=f"{self.placed:%H%M}", DEPT=DEPARTMENT, STAT="0",
         )  # fmt: skip
 
     def phoned(self, house: Hospital) -> None:
@@ -122,10 +123,11 @@ class Guest:
     def result(self) -> dict[str, Any]:
         """A line of the laboratory's file."""
         return {
-            "LABNO": self.sample, "PANO": self.number, "RCPNO": self.visit, "ORDDATE": f"{self.came:%Y%m%d}", "ORDNO": self.order,
-            "PANEL": "L0101", "PANELNAME": "혈당 검사", "CODE": "GLU", "NAME": "혈당(펲시콜라)", "RESULT": str(100 + self.at),
-            "UNIT": "mg/dL", "FLAG": "H", "RSTDATE": f"{self.came:%Y%m%d}",
-            "RSTTIME": f"{self.came + timedelta(minutes=50):%H%M}",
+            "LABNO": self.sample, "PANO": self.number, "RCPNO": self.visit, "ORDDATE": f"{self.placed:%Y%m%d}",
+            "ORDNO": self.order, "PANEL": "L0101", "PANELNAME": "혈당 검사",
+            "CODE": "GLU", "NAME": "혈당(펲시콜라)", "RESULT": str(100 + self.at),
+            "UNIT": "mg/dL", "FLAG": "H", "RSTDATE": f"{self.reported:%Y%m%d}",
+            "RSTTIME": f"{self.reported:%H%M}",
         }  # fmt: skip
 
     def payment(self) -> dict[str, Any]:

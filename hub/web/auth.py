@@ -235,7 +235,8 @@ def _check_media_type(request: Request) -> None:
 
 def _bounded(receive: Receive, content_length: str | None, most: int) -> Receive:
     """`receive` that stops a body beyond `most` bytes, said in Content-Length or found while reading."""
-    too_large = HTTPException(413, f"a body has at most {most} bytes")  # FastAPI passes on no other kind from here
+    # FastAPI passes on no other kind from here; closed, because whoever sends too much would go on sending it
+    too_large = HTTPException(413, f"a body has at most {most} bytes", {"Connection": "close"})
     if content_length is not None and content_length.isdigit() and int(content_length) > most:
         raise too_large
     read = 0

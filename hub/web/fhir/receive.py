@@ -82,7 +82,8 @@ async def _take(request: Request, kind: str, resource_id: str) -> Response:
     try:
         body = await asyncio.wait_for(request.body(), door.settings.body_seconds)
     except TimeoutError:
-        raise ProblemError(408, "the body did not come in time; nothing was taken", code="timeout") from None
+        late = "the body did not come in time; nothing was taken"
+        raise ProblemError(408, late, code="timeout", headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise ProblemError(400, "the connection ended in the middle of the body; nothing was taken", code="cut") from None
     who = principal_of(request)

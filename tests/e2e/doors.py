@@ -99,6 +99,8 @@ class Hospital:
 
     def __enter__(self) -> Self:
         try:
+            checked = self.hub.command("check")
+            assert checked.returncode == 0, checked.stdout + checked.stderr
             self.hub.start()
             self.until(self.ready, "the hub is ready")
             secret = self.admin.post("/api/v1/tokens", {"name": "reception", "role": "crm"}, expect=201).data["secret"]

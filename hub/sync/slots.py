@@ -146,12 +146,13 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """What is compared of a contact point or address: its digits, or its text without spaces."""
+    """What is compared: of a phone its digits, of a party its number, of anything else its text without spaces."""
     if isinstance(value, list):
         return "".join(_text(v) for v in value)
     if isinstance(value, Mapping):
         if value.get("system") in ("phone", "sms", "fax"):
             digits = _DIGITS.sub("", str(value.get("value", "")))
             return digits.removeprefix("82").lstrip("0")
-        value = value.get("value") or value.get("text") or ""
+        number = value.get("identifier")
+        value = (number if isinstance(number, Mapping) else value).get("value") or value.get("text") or value.get("name") or ""
     return "".join(str(value).split())

@@ -141,7 +141,9 @@ def test_what_we_wrote_and_then_read_is_no_change(kit: Kit, emr: Emr, mark: str)
     kit.tell(adt("A04", mark, name="남궁^민수", phone="010-1234-5678"))
     office = kit.hub.front_office
     patient_id = kit.patient_id(mark)
+    doctor = {"identifier": {"assigner": "HOSP", "value": "D1"}, "name": "남궁민수", "role": "attending"}
     wanted = {"start": "2026-12-01T09:00:00+09:00", "minutes": 15, "department": "OS", "location": "외래 3", "comment": "뷁"}
+    wanted |= {"participant": [doctor], "reason": {"code": "R1", "display": "재진"}, "type": {"display": "외래"}}
     booked = office.book(patient_id, wanted, actor="token:crm")
     kit.deliver()
     before = changes(kit)

@@ -145,7 +145,6 @@ class SqlTarget:
         with self._session() as session:
             session.query("SELECT 1")
             for write in self._map.writes:
-                self._writer.learn(session, write)
                 self._require_unique(session, write.name)
         tables = ", ".join(dict.fromkeys(write.target for write in self._map.writes))
         return f"{self._settings.database}: {tables}"
@@ -196,9 +195,11 @@ class SqlTarget:
         return self._writer.carry_out(session, task)
 
     def _require_unique(self, session: Session, name: str) -> None:
+        """The table is there, with the map's columns, and keeps its key unique. Asked once."""
         if name in self._unique:
             return
         write = next(write for write in self._map.writes if write.name == name)
+        self._writer.learn(session, write)
         if write.do in ("insert", "upsert"):
             require_unique(session, write)
         self._unique.add(name)

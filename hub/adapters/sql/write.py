@@ -22,7 +22,8 @@ from hub.domain.errors import HubError, Misconfigured, Refused
 from hub.mapping.row_compose import OutRow, Value
 from hub.mapping.row_out import PARAMETER, Write
 from hub.transport.odbc import PROFILES, Kind
-from hub.transport.odbc_write import DUPLICATE, WRITING, Session
+from hub.transport.odbc_errors import DUPLICATE
+from hub.transport.odbc_write import WRITING, Session
 
 ROUNDS = 3  # how often a row that somebody else made meanwhile is looked for again
 _DIGITS = re.compile(r"\D")
@@ -71,7 +72,9 @@ class RowWriter:
     def found(self, session: Session, task: Task) -> bool:
         """Whether what `task` says stands there."""
         self._fit.learn(session, task.row.write)
+        session.begin()  # which ends what an earlier attempt may have left at work
         names, rows = self._look(session, task.row)
+        session.rollback()
         if len(rows) != 1:
             return False
         return task.row.write.do == "insert" or not self._differing(task.row, names, rows[0], task.changed)

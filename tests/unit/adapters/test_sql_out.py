@@ -16,8 +16,8 @@ from hub.adapters.sql.write import RowWriter, Task, same
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.mapping.row_compose import compose
 from hub.mapping.row_out import read_out_map
-from hub.transport import odbc_write
-from hub.transport.odbc_write import Session, Stage, named
+from hub.transport.odbc_errors import DUPLICATE, Stage, named
+from hub.transport.odbc_write import Session
 from tests.contract.case import patient_updated
 
 MAP = """target = "row"
@@ -132,7 +132,7 @@ def test_what_a_drivers_error_means(kind: Any, state: str, text: str, before: ty
 
 def test_a_duplicate_is_told_from_other_constraints() -> None:
     duplicates = [named(DriverError(s, t), kind, Stage.WRITE).error.code for kind, s, t, *_ in ERRORS]  # type: ignore[arg-type]
-    assert duplicates.count(odbc_write.DUPLICATE) == 4  # each database's own
+    assert duplicates.count(DUPLICATE) == 4  # each database's own
 
 
 class Scripted(Session):
@@ -243,3 +243,11 @@ def test_where_there_is_nothing_to_do(more: dict[str, Any], said: str, tmp_path:
     assert said in target.send(patient_updated(1, **more)).detail
     with pytest.raises(Refused, match="the key column PANO has no value"):
         target.send(patient_updated(1, resource={}, patient={}))
+
+
+def test_nothing_is_written_or_committed_outside_of_a_transaction() -> None:
+    """Another connection than the one that began would commit by itself, or commit nothing and call it done."""
+    session = Session("DRIVER={x}", "mariadb", utf8=True, connect_seconds=1, seconds=1, ghosts=set())
+    for step in (lambda: session.write("INSERT INTO t VALUES (?)", [1]), session.commit):
+        with pytest.raises(NotDelivered, match="connection broke"):
+            step()

@@ -15,6 +15,7 @@ from hub.adapters.files import source as reading
 from hub.bootstrap.poll import Poller
 from hub.cli import checks
 from hub.config import load
+from hub.domain.errors import Misconfigured
 from tests.hub_kit import Kit, adt, make_kit, pv1, row_map
 
 MAP = row_map(
@@ -496,3 +497,39 @@ def test_how_far_a_large_file_is_can_be_seen(drop: Drop, monkeypatch: pytest.Mon
         drop.poll("csv")
     assert drop.files("csv")["done"] == ["big.csv"]
     assert snapshot(hub.config, hub.engine)["channels"]["csv-files"]["reading"] == []
+
+
+def test_answers_are_written_where_a_site_asks_for_them(drop: Drop) -> None:
+    """One for each message, when all of it is stored; a file that is read again after a crash gets the same ones."""
+    (drop.folder / "acks").mkdir()
+    file = drop.kit.hub.config.path
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('folder = "drop/hl7"', f'folder = "drop/hl7"\nanswers = "{drop.folder}/acks"'), encoding="utf-8")
+    drop.kit.hub.reload(load(file))
+    bad = adt("A08", "3", control="F3").replace(b"|P|2.5|", b"|P|9.9|")
+    data = many(1, 3) + bad
+    drop.write("hl7/day.hl7", data)
+    assert drop.poll("hl7") == ""
+    (answers,) = (drop.folder / "acks").iterdir()
+    assert answers.name == "day.hl7.ack"
+    told = [one.split(b"|")[:3] for one in answers.read_bytes().split(b"\r") if one.startswith(b"MSA")]
+    assert told == [[b"MSA", b"AA", b"F1"], [b"MSA", b"AA", b"F2"], [b"MSA", b"AE", b"F3"]]
+    assert len(drop.refused()) == 1
+    drop.write("hl7/day.hl7", data)  # the same file again
+    drop.poll("hl7")
+    assert b"MSA|AE|F3" in answers.read_bytes()
+    assert len(drop.stored()) == 4  # two messages, and what was refused, twice
+    (drop.folder / "acks" / "day.hl7.ack").unlink()
+    (drop.folder / "acks").rmdir()
+    drop.write("hl7/more.hl7", many(7, 8))
+    assert "write the answers" in drop.poll("hl7")
+    (drop.folder / "acks").mkdir()
+    assert drop.poll("hl7") == ""
+    assert [path.name for path in (drop.folder / "acks").iterdir()] == ["more.hl7.ack"]
+
+
+def test_answers_and_refused_control_ids_do_not_go_together(drop: Drop) -> None:
+    from hub.adapters.files import hl7_in
+
+    with pytest.raises(Misconfigured, match="on_reuse"):
+        hl7_in.Settings(folder=drop.folder, answers=drop.folder, on_reuse="refuse")

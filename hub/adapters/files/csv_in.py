@@ -140,6 +140,9 @@ class CsvFiles:
     def hand(self, feed: Feed, records: Sequence[Record], place: tuple[str, str]) -> int:
         return rows.hand(self._settings, self._name, self.unit, feed, records, place)
 
+    def end(self, file: Claimed) -> None:
+        """Rows have no answers."""
+
 
 class _BadLineError(Exception):
     """This line is refused; its text never holds any of the line's."""

@@ -86,6 +86,9 @@ class FixedFiles:
     def hand(self, feed: Feed, records: Sequence[Record], place: tuple[str, str]) -> int:
         return rows.hand(self._settings, self._name, self.unit, feed, records, place)
 
+    def end(self, file: Claimed) -> None:
+        """Rows have no answers."""
+
 
 def build(settings: Settings, name: str = "") -> FolderSource:
     """The source of the channel `name`."""

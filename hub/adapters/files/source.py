@@ -54,6 +54,10 @@ class Form(Protocol):
         """Stores them, and (name, text) of the place in the commit of what was refused; how many messages came of it."""
         ...
 
+    def end(self, file: Claimed) -> None:
+        """All of it is stored; the file is moved next. May come again where the hub dies between the two."""
+        ...
+
 
 @dataclass(slots=True)
 class Spot:
@@ -122,6 +126,7 @@ class FolderSource:
         except Unreadable as error:
             self._fail(file, error.reason)
             return total
+        self._form.end(file)
         self._end(file, spot)
         if spot.offset < file.stamp[1]:  # blanks at its end: it is over all the same
             feed.keep(slot, "")

@@ -41,6 +41,14 @@ def fhir(tmp_path: Path) -> Iterator[FhirKit]:
     kit.kit.close()
 
 
+@pytest.fixture
+def either(tmp_path: Path, database_url: str) -> Iterator[FhirKit]:
+    """On SQLite and on PostgreSQL."""
+    kit = make_fhir_kit(tmp_path, database_url)
+    yield kit
+    kit.kit.close()
+
+
 def stamped(document: dict[str, Any], version: int, **more: Any) -> dict[str, Any]:
     return {**document, "meta": {"versionId": str(version), "lastUpdated": f"2026-11-22T00:00:{version:02d}Z"}, **more}
 
@@ -64,13 +72,13 @@ def test_the_same_again_is_known_and_has_no_effect(fhir: FhirKit) -> None:
     assert len(fhir.outcomes()) == 1
 
 
-def test_without_versions_what_changes_back_is_news(fhir: FhirKit) -> None:
+def test_without_versions_what_changes_back_is_news(either: FhirKit) -> None:
     first = {name: value for name, value in HONG.items() if name != "meta"}
     second = first | {"telecom": [{"system": "phone", "value": "010-9999-0000", "use": "mobile"}]}
-    fhir.tell(first, second, first)
-    assert fhir.put(first).json()["issue"][0]["diagnostics"] == "known already"
-    assert len(fhir.outcomes()) == 3
-    assert fhir.of("Patient", "p1")["telecom"][0]["value"] == "+821012345678"
+    either.tell(first, second, first)
+    assert either.put(first).json()["issue"][0]["diagnostics"] == "known already"
+    assert len(either.outcomes()) == 3
+    assert either.of("Patient", "p1")["telecom"][0]["value"] == "+821012345678"
 
 
 def test_an_older_version_that_comes_late_changes_nothing(fhir: FhirKit) -> None:
@@ -92,15 +100,15 @@ def test_an_ocs_and_an_emr_telling_of_one_visit_make_one(fhir: FhirKit) -> None:
     assert len(fhir.all_of("Patient")) == len(fhir.all_of("Encounter")) == 1
 
 
-def test_deleted_is_withdrawn_and_told_again_is_back(fhir: FhirKit) -> None:
-    fhir.tell(HONG, VISIT)
-    assert fhir.client.delete(f"{BASE}/Encounter/v1").status_code == 204
-    fhir.kit.apply()
-    assert fhir.all_of("Encounter") == []
-    changes = [row[0] for row in fhir.kit.rows("SELECT type FROM change WHERE kind = 'Encounter' ORDER BY id")]
+def test_deleted_is_withdrawn_and_told_again_is_back(either: FhirKit) -> None:
+    either.tell(HONG, VISIT)
+    assert either.client.delete(f"{BASE}/Encounter/v1").status_code == 204
+    either.kit.apply()
+    assert either.all_of("Encounter") == []
+    changes = [row[0] for row in either.kit.rows("SELECT type FROM change WHERE kind = 'Encounter' ORDER BY id")]
     assert changes == ["encounter.created", "encounter.removed"]
-    fhir.tell(VISIT | {"meta": {"versionId": "3"}})
-    assert len(fhir.all_of("Encounter")) == 1
+    either.tell(VISIT | {"meta": {"versionId": "3"}})
+    assert len(either.all_of("Encounter")) == 1
 
 
 def test_deleted_by_one_of_two_systems_stays(fhir: FhirKit) -> None:
@@ -113,13 +121,13 @@ def test_deleted_by_one_of_two_systems_stays(fhir: FhirKit) -> None:
     assert len(fhir.all_of("Encounter")) == 1
 
 
-def test_a_patient_who_was_merged_away(fhir: FhirKit) -> None:
+def test_a_patient_who_was_merged_away(either: FhirKit) -> None:
     other = stamped(HONG, 1, id="p2", identifier=[{"system": "urn:oid:1.2.410.1", "value": "00099999"}])
-    fhir.tell(stamped(HONG, 1), other, VISIT)
-    fhir.tell(stamped(HONG, 2, active=False, link=[{"type": "replaced-by", "other": {"reference": "Patient/p2"}}]))
-    assert fhir.kit.patient_id("00012345") == fhir.kit.patient_id("00099999")
-    assert len(fhir.kit.owned("00099999", "Encounter")) == 1
-    assert fhir.of("Patient", "p2").get("active") is not False
+    either.tell(stamped(HONG, 1), other, VISIT)
+    either.tell(stamped(HONG, 2, active=False, link=[{"type": "replaced-by", "other": {"reference": "Patient/p2"}}]))
+    assert either.kit.patient_id("00012345") == either.kit.patient_id("00099999")
+    assert len(either.kit.owned("00099999", "Encounter")) == 1
+    assert either.of("Patient", "p2").get("active") is not False
 
 
 def test_relatives_coverage_and_allergies_come_and_go(fhir: FhirKit) -> None:
@@ -169,7 +177,7 @@ def test_a_report_and_its_values(fhir: FhirKit) -> None:
 # -- bundles ------------------------------------------------------------------------------------------------------
 
 
-def test_a_transaction_is_one_commit_and_its_references_resolve(fhir: FhirKit) -> None:
+def test_a_transaction_is_one_commit_and_its_references_resolve(either: FhirKit) -> None:
     uuid = "6f3c2a9e-0000-4000-8000-000000000001"
     doctor = {"resourceType": "Practitioner", "identifier": [{"value": "D1"}], "name": [{"text": "이의사"}]}
     visit = VISIT | {
@@ -177,18 +185,18 @@ def test_a_transaction_is_one_commit_and_its_references_resolve(fhir: FhirKit) -
         "participant": [{"individual": {"reference": "urn:uuid:00000000-0000-4000-8000-000000000001"}}],
     }
     bundle = transaction(HONG | {"id": uuid}, doctor, visit, {"resourceType": "Basic", "id": "b1", "code": {"text": "x"}})
-    answer = fhir.send(bundle)
+    answer = either.send(bundle)
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert (told["type"], [one["response"]["status"] for one in told["entry"]]) == ("transaction-response", ["201"] * 4)
     assert told["entry"][0]["response"]["location"] == f"Patient/{uuid}/_history/1"
-    fhir.kit.apply()
-    (found,) = fhir.all_of("Encounter")
+    either.kit.apply()
+    (found,) = either.all_of("Encounter")
     assert found["participant"][0]["reference"].startswith("Practitioner/")
-    assert [outcome for _, outcome, _ in fhir.outcomes()] == ["applied"] * 3 + ["ignored"]
-    again = fhir.send(bundle).json()
+    assert [outcome for _, outcome, _ in either.outcomes()] == ["applied"] * 3 + ["ignored"]
+    again = either.send(bundle).json()
     assert {one["response"]["outcome"]["issue"][0]["diagnostics"] for one in again["entry"]} == {"known already"}
-    assert len(fhir.outcomes()) == 4
+    assert len(either.outcomes()) == 4
 
 
 def test_of_a_transaction_everything_or_nothing(fhir: FhirKit) -> None:
@@ -269,6 +277,9 @@ def test_only_a_token_that_a_channel_names_may_send(shared: FhirKit) -> None:
     assert (crm.status_code, crm.json()["resourceType"], crm.headers["allow"]) == (405, "OperationOutcome", "GET")
     assert shared.client.get(url).status_code == 403
     assert shared.client.get("/api/v1/patients").status_code == 403
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://testserver"}
+    login = shared.client.post("/login", content=f"token={shared.tokens['sender']}", headers=form)
+    assert (login.status_code, "set-cookie" in login.headers) == (401, False)
     assert shared.outcomes() == []
 
 

@@ -43,7 +43,7 @@ def login(
     if throttle.tired(address, now):
         return page(request, "login.html", 429, problem="login_throttled", next=local_path(next))
     found = hub.access.authenticate(token.strip(), now=now)
-    if found is None:
+    if found is None or found.role not in EVERYONE:  # a system that sends has nothing to look at
         throttle.failed(address, now)
         denied(hub, request, "token", why="login")
         return page(request, "login.html", 401, problem="login_failed", next=local_path(next))

@@ -188,7 +188,7 @@ class HttpClient:
                     chunks.append(chunk)
                     size += len(chunk)
                     if size > LARGEST_ANSWER:
-                        raise lost(f"{self.peer} answered more than {LARGEST_ANSWER} bytes", writing=writing)
+                        raise lost(f"{self.peer} answered more than {LARGEST_ANSWER} bytes", writing=writing, code="too_large")
                     if time.monotonic() > until:  # httpx bounds each read, not the whole: a dripping peer would hold us for ever
                         raise lost(f"{self.peer} did not finish its answer in time", writing=writing)
                 found = {name.lower(): value for name, value in response.headers.items()}

@@ -17,7 +17,7 @@ from hub.codecs.fhir_incoming import is_deleted
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
 from hub.domain.ports import Condition, Loadable
 from hub.simulator.certificates import Authority
-from hub.simulator.emr import EmrPeer
+from hub.simulator.emr import EmrPeer, outcome
 from hub.simulator.faults import Fault
 from hub.simulator.http_peer import response
 
@@ -332,6 +332,27 @@ def test_a_fault_loses_and_doubles_nothing(emr: EmrPeer, fault: Fault, when: str
     emr.behave()
     drain(source(emr), feed)
     assert sorted(feed.versions()) == sorted(every(emr))
+
+
+def test_a_kind_that_may_not_be_read_does_not_keep_the_others_from_coming(emr: EmrPeer) -> None:
+    fill(emr, 3)
+    search = emr._search
+    emr._search = lambda request, kind: outcome(403, "forbidden", "no") if kind == "Encounter" else search(request, kind)  # type: ignore[method-assign]
+    feed, one = Handed(), source(emr, kinds=["Encounter", "Patient"])
+    with pytest.raises(Misconfigured, match="asked for Encounter, answered 403"):
+        one.poll(feed)  # type: ignore[arg-type]
+    assert len(feed.told) == 3
+
+
+def test_pages_that_are_too_large_are_asked_for_smaller(emr: EmrPeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(emr, 30)
+    monkeypatch.setattr("hub.transport.http.LARGEST_ANSWER", 3000)
+    for sort in (True, False):
+        emr.sorts, feed = sort, Handed()
+        assert drain(source(emr, count=30, sort=sort), feed) == 30
+    monkeypatch.setattr("hub.transport.http.LARGEST_ANSWER", 100)
+    with pytest.raises(NotDelivered, match="more than 100 bytes"):
+        drain(source(emr), Handed())
 
 
 def test_a_wrong_certificate_stops_the_channel(tmp_path: Path) -> None:

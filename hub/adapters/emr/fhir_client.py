@@ -154,8 +154,10 @@ class FhirClient:
         except Unreadable:
             return {}
 
-    def failure(self, answer: Answer, *, writing: bool) -> HubError:
-        return failure(answer, peer=PEER, writing=writing, codes=fhir.issue_codes(answer.body))
+    def failure(self, answer: Answer, *, writing: bool, asked_for: str = "") -> HubError:
+        """What an answer without success means; `asked_for`: words of ours."""
+        peer = f"{PEER}, asked for {asked_for}," if asked_for else PEER
+        return failure(answer, peer=peer, writing=writing, codes=fhir.issue_codes(answer.body))
 
     def about_another(self, answer: Answer, kind: str) -> HubError:
         return kept(answer, OutcomeUnknown(f"the EMR answered about another {kind}", code="wrong_answer"))

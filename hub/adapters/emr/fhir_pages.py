@@ -87,7 +87,7 @@ def _page(client: FhirClient, kinds: Collection[str], path: str) -> Page:
             answer, ExpiredError(f"the EMR has forgotten the search for {', '.join(kinds)} while it was read", code="expired")
         )
     if answer.status != 200:
-        raise client.failure(answer, writing=False)
+        raise client.failure(answer, writing=False, asked_for=", ".join(kinds))
     bundle = client.document(answer, "Bundle")
     link = next((str(one.get("url", "")) for one in fhir.objects(bundle.get("link")) if one.get("relation") == "next"), "")
     found = [one for entry in fhir.objects(bundle.get("entry")) if (one := _resource(kinds, entry)) is not None]

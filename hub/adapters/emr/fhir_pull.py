@@ -27,7 +27,7 @@ from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir
 from hub.codecs.fhir_incoming import id_of, is_deleted
 from hub.config import option
-from hub.domain.errors import Misconfigured, NotDelivered
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused
 from hub.domain.ids import now_us
 from hub.domain.ports import Feed, Manifest
 
@@ -89,6 +89,7 @@ class FhirPull:
         self._emr = FhirClient(settings)
         asked = FhirLoad(self._emr, settings.kinds, settings.count, sort=settings.sort)
         self.total, self.load, self.request = asked.total, asked.load, asked.request  # hub.domain.ports.Loadable
+        self._count = settings.count
         self._overlap_us = int(settings.overlap_seconds * 1e6)
         self._progress: dict[str, Progress] = {}
         self._walks: dict[str, Iterator[Page]] = {}
@@ -108,13 +109,20 @@ class FhirPull:
         if self._historic is None:
             self._historic = with_history(self._emr.capability())
         self.pause_seconds, told = self._s.poll_seconds, 0
+        wrong: HubError | None = None
         for kind in self._s.kinds:
-            done, news = self._read_whole(feed, kind) if kind in self._s.whole else self._read_on(feed, kind)
+            try:
+                done, news = self._read_whole(feed, kind) if kind in self._s.whole else self._read_on(feed, kind)
+            except (Misconfigured, Refused) as error:  # of this kind: it must not keep the others from coming
+                wrong = wrong or error
+                continue
             told += news
             if not done:
                 self.pause_seconds = 0.0
             if feed.ending():
                 break
+        if wrong is not None:
+            raise wrong
         return told
 
     # -- what changed ---------------------------------------------------------------------------------------------
@@ -131,6 +139,12 @@ class FhirPull:
                 done, news, expired = False, 0, expired + 1
                 if expired > ROUNDS:
                     raise
+            except NotDelivered as error:
+                if error.code != "too_large" or self._count == 1:
+                    raise
+                self._walks.pop(kind, None)
+                self._count, done, news = max(1, self._count // 4), False, 0
+                _log.info("smaller pages are asked for", extra={"channel": self._name, "count": self._count})
             told += news
             if done:
                 break
@@ -204,7 +218,7 @@ class FhirPull:
         query = [("_lastUpdated", f"ge{text_of(at)}")] if at is not None else []
         if self._s.sort:
             query.append(("_sort", "_lastUpdated"))
-        return [*query, ("_count", str(self._s.count))]
+        return [*query, ("_count", str(self._count))]
 
     def _hand(self, feed: Feed, page: Page, progress: Progress) -> list[bool]:
         new = feed.documents(page.resources)
@@ -222,7 +236,7 @@ class FhirPull:
             progress.deleted.low = progress.first_seen  # before that everything is new to us
             return 0
         told, greatest, seen = 0, None, set[str]()
-        query = [("_since", text_of(since)), ("_count", str(self._s.count))]
+        query = [("_since", text_of(since)), ("_count", str(self._count))]
         for page in fhir_pages.walk(self._emr, kind, query, history=True):
             newest = [one for one in page.resources if id_of(one) not in seen and not seen.add(id_of(one))]  # type: ignore[func-returns-value]
             told += sum(feed.documents([one for one in newest if is_deleted(one)]))
@@ -240,7 +254,7 @@ class FhirPull:
         if kind not in self._walks:
             if last and now_us() < int(last) + int(self._s.whole_seconds * 1e6):
                 return True, 0
-            self._walks[kind] = fhir_pages.walk(self._emr, kind, [("_count", str(self._s.count))])
+            self._walks[kind] = fhir_pages.walk(self._emr, kind, [("_count", str(self._count))])
         until, told = time.monotonic() + STEP_SECONDS, 0
         try:
             for page in self._walks[kind]:

@@ -19,6 +19,7 @@ from hub.domain.errors import Unreadable, Where
 
 DEPTH = 64  # R4's own examples reach 16; a Questionnaire of nested groups is the deepest thing there is
 NUMBER = 40  # characters: 18 digits are what R4 asks servers to keep
+NODES, VALUES = 500_000, 1_500_000  # a bundle of 16 MB has 400,000 objects and lists; a hostile one five millions
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}\Z")
 DELETED = {"system": "urn:hospital-hub:tag", "code": "deleted"}  # of a resource that is no longer there (`tombstone`)
@@ -26,6 +27,8 @@ DELETED = {"system": "urn:hospital-hub:tag", "code": "deleted"}  # of a resource
 
 def read(body: bytes) -> Document:
     """One resource. Raises Unreadable: what is wrong and at which byte or element, never a value."""
+    if body.count(b"{") + body.count(b"[") > NODES or body.count(b",") > VALUES:
+        raise Unreadable("more elements than any bundle", code="too_large")  # counted first: a parser would fill the memory
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:

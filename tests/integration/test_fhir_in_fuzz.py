@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from hub.adapters.emr.fhir_in import Door, Sent, Settings, build
 from hub.codecs.fhir_incoming import read
@@ -195,3 +196,27 @@ def test_what_of_it_is_stored_can_be_applied(tmp_path: Path) -> None:
     assert bugs == []
     assert {outcome for _, outcome, _ in fhir.outcomes()} <= {"applied", "stale", "ignored", "refused", "dead"}
     fhir.kit.close()
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        b"[],",
+        b"{},",
+        b'"ab",',
+        b"1.5,",
+        b'{"a":1},',
+        b'{"reference":"Patient/1"},',
+        b"[" * 60 + b"]" * 60 + b",",
+        b'{"a":"' + b"x" * 30 + b'"},',
+    ],
+)
+def test_large_and_hostile(filler: bytes) -> None:
+    """As large as a channel lets a body be: refused, or read, in a second."""
+    size = 16 << 20
+    body = b'{"resourceType":"Patient","id":"p1","x":[' + filler * (size // len(filler) - 10) + b"0]}"
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    answer = the_door().take(Sent("PUT", body, "emr-push", "Patient", "p1"), Taken())
+    assert answer.status in (200, 400)
+    assert time.process_time() - began < 3
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 200

@@ -105,6 +105,10 @@ class Hospital:
             self.until(self.ready, "the hub is ready")
             secret = self.admin.post("/api/v1/tokens", {"name": "reception", "role": "crm"}, expect=201).data["secret"]
             self.api = Api(f"http://{HOST}:{self.hub.ports[1]}", str(secret))
+            code, pharmacy = self.hub.ask("token", "create", "pharmacy", "--role", "sender")
+            assert code == 0, pharmacy
+            headers = {"Authorization": f"Bearer {pharmacy['token']}", "Content-Type": "application/fhir+json"}
+            self.pharmacy = httpx.Client(base_url=f"http://{HOST}:{self.hub.ports[1]}", headers=headers, timeout=10)
             self.confirm.start()
             self.ocs.start()
         except BaseException:
@@ -163,6 +167,17 @@ class Hospital:
         """A clinician's program writes into the EMR's FHIR server."""
         httpx.post(f"{self.fhir.url}/{document['resourceType']}", json=document, timeout=10).raise_for_status()
 
+    def push(self, document: dict[str, Any]) -> None:
+        """The pharmacy's program posts to the hub, again until that says that it has it."""
+
+        def taken() -> bool:
+            try:
+                return self.pharmacy.post("/fhir/R4", json=document).is_success
+            except httpx.TransportError:
+                return False
+
+        self.until(taken, "the hub takes a bundle")
+
     # -- looking -----------------------------------------------------------------------------------------------------------
 
     def patient(self, number: str) -> dict[str, Any] | None:
@@ -182,7 +197,7 @@ class Hospital:
         moving = {n: f"{c['queued']} queued, {c['in_flight']} in flight" for n, c in channels if c["queued"] or c["in_flight"]}
         return moving | ({} if self.confirm.join(0) else {"OCS": "has something to send"})
 
-    def settle(self, seconds: float = 30) -> None:
+    def settle(self, seconds: float = 60) -> None:
         """Until nothing moves for longer than any door's poll takes."""
         since = time.monotonic()
         deadline = since + seconds
@@ -194,7 +209,7 @@ class Hospital:
                 since = time.monotonic()
             time.sleep(0.1)
 
-    def until(self, what: Callable[[], Any], name: str, seconds: float = 30) -> None:
+    def until(self, what: Callable[[], Any], name: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             if time.monotonic() > deadline:

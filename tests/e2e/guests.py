@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,11 +96,27 @@ class Guest:
             DEPT=DEPARTMENT, STAT="예약",
         )  # fmt: skip
 
+    def prescribed(self, house: Hospital) -> None:
+        """The pharmacy by FHIR: a transaction that names patient and visit by their numbers."""
+        prescription = {
+            "resourceType": "MedicationRequest", "status": "active", "intent": "order",
+            "identifier": [{"system": SYSTEM, "value": f"M{self.number}"}],
+            "medicationCodeableConcept": {"text": "메트포르민(뷁)"},
+            "subject": {"identifier": {"system": SYSTEM, "value": self.number}},
+            "encounter": {"identifier": {"system": SYSTEM, "value": self.visit}},
+            "authoredOn": (self.came + timedelta(minutes=40)).isoformat(),
+        }  # fmt: skip
+        entry = {
+            "fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": prescription,
+            "request": {"method": "POST", "url": "MedicationRequest"},
+        }  # fmt: skip
+        house.push({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+
     def sayings(self) -> Iterator[Saying]:
         """Each by itself; in any order they tell the same."""
         yield from (
             self.registered, self.received, self.ordered, self.phoned, self.diagnosed, self.operated,
-            self.booked_by_message, self.booked_in_table,
+            self.booked_by_message, self.booked_in_table, self.prescribed,
         )  # fmt: skip
 
     def charted(self, house: Hospital) -> None:

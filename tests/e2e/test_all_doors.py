@@ -16,7 +16,7 @@ from tests.e2e.doors import SYSTEM, Hospital
 from tests.e2e.guests import Guest, guests
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
-TOLD = Counter(("Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "Procedure", "Payment"))
+TOLD = Counter(("Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "MedicationRequest", "Procedure", "Payment"))
 EVERYTHING = (
     TOLD
     - Counter(("Payment",))
@@ -121,7 +121,7 @@ def one_patient_one_timeline(house: Hospital, guest: Guest) -> None:
     timeline = house.timeline(guest.number)
     assert kinds(timeline) == TOLD
     assert [one["kind"] for one in timeline if one["kind"] != "ServiceRequest"] == [
-        "Appointment", "Payment", "DiagnosticReport", "Procedure", "Encounter",
+        "Appointment", "Payment", "DiagnosticReport", "MedicationRequest", "Procedure", "Encounter",
     ]  # the latest first  # fmt: skip
     found = {one["kind"]: one for one in timeline}
     said = {kind: one["resource"] for kind, one in found.items()}
@@ -134,6 +134,7 @@ def one_patient_one_timeline(house: Hospital, guest: Guest) -> None:
     assert said["Appointment"]["reason"]["display"] == "당뇨 추적"
     assert said["ServiceRequest"]["code"] == {"code": "L0101", "display": "혈당 검사 뷁"}
     assert said["DiagnosticReport"]["basedOn"]["reference"] == f"ServiceRequest/{found['ServiceRequest']['id']}"
+    assert said["MedicationRequest"]["code"]["display"] == "메트포르민(뷁)"
     assert said["Procedure"]["code"]["display"] == "피부 절개"
     assert said["Payment"]["amount"] == {"value": str(15_000 + guest.at), "currency": "KRW"}
     for kind in TOLD - Counter(("Encounter", "Appointment")):

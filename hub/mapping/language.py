@@ -181,6 +181,9 @@ class _Checker:
                 self.only(entry, {"path", "as"}, path)
                 where, name = entry.get("path"), entry.get("as", name)
             texts = self.texts(where, path)
+            if self.source == "row" and any("," in text for text in texts):
+                columns = ", ".join(f'"{column.strip()}"' for column in ",".join(texts).split(","))
+                self.fail(path, f"columns that make a key together are a list in a list: `[[{columns}]]`")
             if len(texts) == 1 and texts[0] in self.named and not isinstance(entry, dict):
                 found.extend(self.named[texts[0]])
                 continue

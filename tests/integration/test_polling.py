@@ -196,7 +196,7 @@ def pollers(rows: Kit, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> I
     """The channels that are polled; changed by the test as a reload does it."""
     monkeypatch.setattr("hub.bootstrap.poll.LOOK_SECONDS", 0.02)
     wanted = {"ocs-in": rows.hub.config.channels["ocs-in"]}
-    monkeypatch.setattr(channels, "polled", lambda config: wanted)
+    monkeypatch.setattr(channels, "polled", lambda config: dict(wanted))
     stop = threading.Event()
     thread = threading.Thread(target=Pollers(rows.hub, lambda: None).run, args=(stop,))
     thread.start()

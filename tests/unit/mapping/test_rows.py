@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.domain.errors import Unmappable
+from hub.domain.errors import Misconfigured, Unmappable
 from hub.domain.facts import Fact, Key
 from hub.mapping import Context, MapSet, load_maps
 
@@ -97,3 +97,11 @@ def test_values_hold_no_hl7_delimiters(maps: MapSet) -> None:
     assert isinstance(fact, Fact)
     assert fact.key.value == "A|1^2~3&4"
     assert fact.values["note"] == r"\F\ stays"
+
+
+def test_a_key_of_several_columns_is_a_list_in_a_list_and_nothing_else(tmp_path: Path) -> None:
+    """`"ORDDATE,ORDNO"` would be the name of a column that no row has: no number, and nobody told."""
+    for key in ('"ORDDATE,ORDNO"', '{ path = "ORDDATE, ORDNO" }', '["ORDDATE,ORDNO"]'):
+        (tmp_path / "legacy.toml").write_text(MAP.replace('key = "PANO"', f"key = {key}").replace("legacy_name", "latin1_name"))
+        with pytest.raises(Misconfigured, match=r'legacy.toml:4: .*`\[\["ORDDATE", "ORDNO"\]\]`'):
+            load_maps([tmp_path])

@@ -94,16 +94,17 @@ def test_flagged_rows_are_told_and_acknowledged(legacy: Legacy, bench: Bench) ->
     assert flags(legacy) == "Y" * (len(NAMES) + 1)
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_a_row_that_a_killed_hub_had_claimed_is_taken_again(legacy: Legacy, bench: Bench, after: bool) -> None:
+def test_a_row_that_a_killed_hub_had_claimed_is_taken_again(legacy: Legacy, bench: Bench) -> None:
     flagged(legacy)
-    made = by_flag(legacy)
-    with pytest.raises(DyingError):
-        made.poll(dying(bench, after=after))
-    assert flags(legacy) == "PPNNNN"
-    poll(by_flag(legacy), bench.feed)
-    assert sorted(row["pano"] for row in bench.rows()) == list(range(len(NAMES)))  # each once, whether it was stored or not
-    assert flags(legacy) == "YYYYYY"
+    for after in (False, True):
+        made = by_flag(legacy, event=f"{after}")
+        with pytest.raises(DyingError):
+            made.poll(dying(bench, after=after))
+        assert flags(legacy) == "PPNNNN"
+        poll(by_flag(legacy, event=f"{after}"), bench.feed)
+        assert sorted(row["pano"] for row in bench.rows(f"{after}")) == list(range(len(NAMES)))  # each once, stored or not
+        assert flags(legacy) == "YYYYYY"
+        legacy.write("UPDATE patient SET if_yn = 'N'")
 
 
 def test_what_its_owner_changes_between_reading_and_acknowledging_is_read_again(legacy: Legacy, bench: Bench) -> None:
@@ -190,10 +191,14 @@ def by_log(legacy: Legacy, **settings: Any) -> Any:
     return source(legacy, log=LOG, block=4, gone_event="GONE", **settings)
 
 
-@pytest.mark.parametrize("acknowledged", [{}, {"flag": "if_yn"}])
-def test_what_triggers_wrote_is_told_with_its_row(legacy: Legacy, bench: Bench, acknowledged: dict[str, str]) -> None:
+def test_what_triggers_wrote_is_told_with_its_row(legacy: Legacy, bench: Bench) -> None:
     logged(legacy)
-    made = by_log(legacy) if not acknowledged else source(legacy, log={**LOG, **acknowledged}, block=4, gone_event="GONE")
+    flagged_ = source(legacy, log={**LOG, "flag": "if_yn"}, block=4, event="FLAGGED")
+    poll(flagged_, bench.feed)
+    assert {row["sname"]: row["memo"] for row in bench.rows("FLAGGED")} == dict.fromkeys(NAMES, "m")
+    assert ask(legacy, "SELECT if_yn, count(*) FROM patient_log GROUP BY if_yn") == [("Y", len(NAMES))]
+    assert poll(flagged_, bench.feed) == 0
+    made = by_log(legacy)
     poll(made, bench.feed)
     assert {row["sname"]: row["memo"] for row in bench.rows()} == dict.fromkeys(NAMES, "m")
     legacy.write(f"UPDATE patient SET sname = {legacy.bytes_of('뷁')} WHERE pano = 0")
@@ -205,11 +210,8 @@ def test_what_triggers_wrote_is_told_with_its_row(legacy: Legacy, bench: Bench, 
     told = poll(made, bench.feed)
     assert sorted((name, row["pano"]) for name, row in bench.taken) == [("GONE", 1), ("PATIENT", 0), ("PATIENT", 2)]
     assert told == 3
-    left = ask(legacy, "SELECT count(*) FROM patient_log WHERE if_yn = 'N'")
-    assert left == [(0,)]
+    assert ask(legacy, "SELECT count(*) FROM patient_log") == [(0,)]
     assert poll(made, bench.feed) == 0
-    if not acknowledged:
-        assert ask(legacy, "SELECT count(*) FROM patient_log") == [(0,)]
 
 
 def test_the_first_compare_finds_what_was_there_before_the_triggers(legacy: Legacy, bench: Bench) -> None:
@@ -252,22 +254,20 @@ def test_entries_that_hold_the_row_need_no_table(legacy: Legacy, bench: Bench) -
         made.total("Patient", [])
 
 
-@pytest.mark.parametrize("table", ["patient", ""])
-@pytest.mark.parametrize("after", [False, True])
-def test_entries_that_a_killed_hub_had_read_are_read_again_and_never_go_back(
-    legacy: Legacy, bench: Bench, table: str, after: bool
-) -> None:
+def test_entries_that_a_killed_hub_had_read_are_read_again_and_never_go_back(legacy: Legacy, bench: Bench) -> None:
     logged(legacy)
-    legacy.write("DELETE FROM patient_log")
-    poll(by_log(legacy, table=table), bench.feed)
-    bench.taken.clear()
-    for turn in range(4):
-        legacy.write(f"UPDATE patient SET sname = 'v{turn}' WHERE pano = 0")
-        legacy.write(f"UPDATE patient SET sname = 'w{turn}' WHERE pano = 1")
-    with pytest.raises(DyingError):
-        by_log(legacy, table=table).poll(dying(bench, after=after))
-    legacy.write("UPDATE patient SET memo = 'x' WHERE pano = 5")
-    poll(by_log(legacy, table=table), bench.feed)
-    told = [row["sname"] for row in bench.rows()]
-    assert sorted(told) == sorted(["v3", "w3", legacy.names[5]])  # the newest of each, once
-    assert ask(legacy, "SELECT count(*) FROM patient_log") == [(0,)]
+    for table, after in (("patient", False), ("patient", True), ("", False), ("", True)):
+        event = f"{table} {after}"
+        legacy.write("DELETE FROM patient_log")
+        poll(by_log(legacy, table=table, event=event), bench.feed)
+        bench.taken.clear()
+        for turn in range(4):
+            legacy.write(f"UPDATE patient SET sname = '{turn} {event}' WHERE pano = 0")
+            legacy.write(f"UPDATE patient SET sname = '{turn} {event}' WHERE pano = 1")
+        with pytest.raises(DyingError):
+            by_log(legacy, table=table, event=event).poll(dying(bench, after=after))
+        legacy.write(f"UPDATE patient SET memo = '{event}' WHERE pano = 5")
+        poll(by_log(legacy, table=table, event=event), bench.feed)
+        told = [row["sname"] for row in bench.rows(event)]
+        assert sorted(told) == sorted([f"3 {event}", f"3 {event}", legacy.names[5]])  # the newest of each, once
+        assert ask(legacy, "SELECT count(*) FROM patient_log") == [(0,)]

@@ -17,6 +17,7 @@ from hub.codecs.fhir import Document, is_id, objects
 from hub.codecs.fhir_incoming import id_of, tombstone
 
 TYPES = ("transaction", "batch", "history", "collection", "searchset", "subscription-notification")
+BAD_ID = "an id has 1 to 64 letters, digits, - and ., and is no registration number"
 METHODS = ("POST", "PUT", "DELETE")
 NARRATIVE = ("Parameters", "OperationOutcome", "SubscriptionStatus")  # about the bundle itself
 _KIND = re.compile(r"[A-Z][A-Za-z]{1,63}\Z")
@@ -103,7 +104,7 @@ def _told(
     if named != kind:
         return Issue(400, "invalid", f"{place}.request.url", f"the url does not name a {kind}, which the resource is")
     if resource.get("id") is not None and not id_of(resource):
-        return Issue(400, "value", f"{place}.resource.id", "an id has 1 to 64 letters, digits, - and ., and is no registration number")
+        return Issue(400, "value", f"{place}.resource.id", BAD_ID)
     if request["method"] == "PUT" and wanted and resource.setdefault("id", wanted) != wanted:
         return Issue(400, "invalid", f"{place}.request.url", "the id in the url is not the resource's")
     if query:

@@ -140,6 +140,8 @@ def _reading(rule: Rule) -> Convert:
         return lambda raw, reader: call(raw.split(reader.component), reader)
     if takes == "json":
         return lambda raw, reader: call(reader.node(raw), reader)
+    if takes == "nodes":
+        return lambda raw, reader: call([reader.node(one) for one in raw.split(reader.repetition)], reader)
 
     def read(raw: str, reader: Reader) -> Any:
         text = reader.text(narrow(raw, path, reader))
@@ -245,7 +247,7 @@ def _once(rule: Rule, table: CodeMap | None, fallback: bool) -> Run:
     memory = Memory() if rule.function.gives == "object" and len(rule.paths) == 1 and rule.value is None else None
     label, path, target = rule.path, rule.paths[0], rule.to[0]
     inner = rule.to[1] if len(rule.to) > 1 else None
-    whole = rule.function.takes == "field" or len(rule.paths) > 1
+    whole = rule.function.takes in ("field", "nodes") or len(rule.paths) > 1
     first_only = not path.repetition
 
     def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:

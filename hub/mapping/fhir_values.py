@@ -348,11 +348,11 @@ def as_actor(node: object, reader: Reader) -> Value | None:
     return as_participant({"actor": node}, reader)  # type: ignore[no-any-return]
 
 
-@function("fhir_place", "field")
-def as_place(raw: str, reader: Reader) -> str | None:
+@function("fhir_place", "nodes")
+def as_place(nodes: list[object], reader: Reader) -> str | None:
     """The first place among the participants (or References) -> its name."""
     own = _reader(reader)
-    for one in map(own.node, raw.split(reader.repetition)):
+    for one in nodes:
         who = _one(_one(one).get("actor", one))
         found = own.names.of_reference(who, own.document)
         is_place = who.get("type") == "Location" or (found is not None and found[0] == "Location")

@@ -78,12 +78,12 @@ class Reader:
             self.warnings.append(note)
 
 
-Takes = Literal["text", "parts", "field", "json"]
+Takes = Literal["text", "parts", "field", "json", "nodes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function: `takes` text, parts, field or (FHIR's) json; `gives` a value, an object or a key; the language checks it.
+    """A named function: `takes` text, parts, field, or FHIR's json (nodes: all of it); `gives` a value, an object or a key.
 
     `pure`: what it gives is immutable and depends on nothing but what it takes, so that the engine may remember it.
     """

@@ -149,7 +149,7 @@ class _Checker:
         if (found.gives == "key") != key:
             other = "a key" if key else "a value"
             self.fail(path, f"function `{name}` does not give {other}")
-        if found.takes == "json" and self.source != "fhir":
+        if found.takes in ("json", "nodes") and self.source != "fhir":
             self.fail(path, f'function `{name}` reads FHIR; it is for maps of `source = "fhir"`')
         return found
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir_resource
 from hub.codecs.fhir import Document
-from hub.codecs.fhir_bundle_in import Entry, Issue, entries, identify, name, partial
+from hub.codecs.fhir_bundle_in import BAD_ID, Entry, Issue, entries, identify, name, partial
 from hub.codecs.fhir_incoming import body_of, id_of, read, tombstone
 from hub.config import option
 from hub.domain.errors import Unmappable, Unreadable
@@ -112,7 +112,7 @@ class Door:
         if sent.kind and kind != sent.kind:
             return Issue(400, "invalid", kind, f"the address is of a {sent.kind}, the resource is none")
         if document.get("id") is not None and not id_of(document):
-            return Issue(400, "value", f"{kind}.id", "an id has 1 to 64 letters, digits, - and ., and is no registration number")
+            return Issue(400, "value", f"{kind}.id", BAD_ID)
         if sent.id and document.setdefault("id", sent.id) != sent.id:
             return Issue(400, "invalid", f"{kind}.id", "the id in the address is not the resource's")
         if sent.if_none_exist:

@@ -36,7 +36,7 @@ class Keeper:
             self._beat.begin()
             self._sign()
             now = time.monotonic()
-            if now - tidied >= TIDY_SECONDS:
+            if now - tidied >= TIDY_SECONDS or self._hub.store.log_is_long():
                 tidied = now
                 self._tidy()
             self._beat.end()  # a purge may take as long as it likes

@@ -22,9 +22,9 @@ BUSY_MS = 5_000
 class _Files:
     """A thread's own descriptors (flock belongs to an open file, not to a process); closed when the thread ends."""
 
-    def __init__(self, paths: tuple[Path, Path]) -> None:
-        gate, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
-        self.numbers = (gate, turn)
+    def __init__(self, paths: tuple[Path, Path, Path]) -> None:
+        gate, haste, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
+        self.numbers = (gate, haste, turn)
 
     def __del__(self) -> None:
         for number in self.numbers:
@@ -36,32 +36,42 @@ class WriteTurn:
 
     SQLite has one writer, and its own way of waiting (sleep, try again) was measured to starve the listener to one row a
     second. flock(2) wakes its waiters in order and is given back by the kernel when a process dies. Whoever is not
-    urgent queues at the gate first, so that intake waits for two short transactions at most.
+    urgent queues at the gate first, and gives a turn that he got to who waits for it in haste: intake waits for one
+    short transaction at most.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._paths = (folder / "hub.write-gate", folder / "hub.write-turn")
+        self._paths = (folder / "hub.write-gate", folder / "hub.write-haste", folder / "hub.write-turn")
         self._local = threading.local()
 
-    def _files(self) -> tuple[int, int]:
+    def _files(self) -> tuple[int, int, int]:
         files: _Files | None = getattr(self._local, "files", None)
         if files is None:
             files = self._local.files = _Files(self._paths)
         return files.numbers
 
     def acquire(self, *, urgent: bool = False) -> None:
-        gate, turn = self._files()
+        gate, haste, turn = self._files()
         if urgent:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(haste, fcntl.LOCK_SH)  # held while waiting
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+            finally:
+                fcntl.flock(haste, fcntl.LOCK_UN)
             return
         fcntl.flock(gate, fcntl.LOCK_EX)
         try:
             fcntl.flock(turn, fcntl.LOCK_EX)
+            while not _free(haste):
+                fcntl.flock(turn, fcntl.LOCK_UN)
+                fcntl.flock(haste, fcntl.LOCK_EX)  # until who is in haste has it
+                fcntl.flock(haste, fcntl.LOCK_UN)
+                fcntl.flock(turn, fcntl.LOCK_EX)
         finally:
             fcntl.flock(gate, fcntl.LOCK_UN)
 
     def release(self) -> None:
-        fcntl.flock(self._files()[1], fcntl.LOCK_UN)
+        fcntl.flock(self._files()[2], fcntl.LOCK_UN)
 
     @contextmanager
     def take(self, *, urgent: bool = False) -> Iterator[None]:
@@ -70,6 +80,16 @@ class WriteTurn:
             yield
         finally:
             self.release()
+
+
+def _free(haste: int) -> bool:
+    """Whether nobody waits in haste."""
+    try:
+        fcntl.flock(haste, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(haste, fcntl.LOCK_UN)
+    return True
 
 
 def write_turn(url: URL) -> WriteTurn | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -20,7 +21,8 @@ from hub.domain.errors import TryAgain
 from hub.domain.rows import Row
 from hub.domain.store import Conflict
 
-LOG_PAGES = 25_000  # 100 MB of write-ahead log before a writer has to move it itself
+LOG_PAGES = 100_000  # 400 MB of write-ahead log before a writer has to move it itself
+BUSY_LOG = 8_000  # pages, 32 MB, that are not in the file yet: from then on they are moved at once
 LONG_LOG = 1_000  # pages, 4 MB: from then on it is begun anew
 # What a busy, full, restarting or unreachable store raises: the row stays as it is and is tried again.
 SQLITE_PASSING = (sqlite3.OperationalError, sqlite3.IntegrityError)
@@ -60,6 +62,10 @@ class Hot(Protocol):
 
     def restart_log(self) -> None:
         """Short upkeep that writers wait for, where `tidy` found the log long."""
+        ...
+
+    def unmoved(self) -> int:
+        """Pages of the log that are not in the file yet."""
         ...
 
     def begin_reading(self) -> None:
@@ -141,6 +147,15 @@ class SqliteHot:
             self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         except SQLITE_PASSING as error:
             raise _named(error) from error
+
+    def unmoved(self) -> int:
+        """mxFrame and nBackfill of the WAL index (sqlite.org/walformat.html, 2.1): no statement tells them and moves nothing."""
+        try:
+            with open(f"{self._wal.removesuffix('wal')}shm", "rb") as index:
+                head = index.read(100)
+                return int.from_bytes(head[16:20], sys.byteorder) - int.from_bytes(head[96:100], sys.byteorder)
+        except OSError:  # nobody has opened the database yet
+            return 0
 
     def sync(self) -> None:
         """Everything committed so far is on the disk when this returns."""

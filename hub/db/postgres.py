@@ -68,6 +68,10 @@ class PostgresHot:
     def restart_log(self) -> None:
         """The server does it."""
 
+    def unmoved(self) -> int:
+        """The server knows."""
+        return 0
+
     def begin_reading(self) -> None:
         self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from hub.db.engine import WriteTurn, write_turn
-from hub.db.hot import LONG_LOG, Hot, SqliteHot, group, keys_json
+from hub.db.hot import BUSY_LOG, LONG_LOG, Hot, SqliteHot, group, keys_json
 from hub.db.postgres import NEXT_IDS, PostgresHot
 from hub.domain.rows import Row
 from hub.domain.store import BEHIND, ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
@@ -18,6 +19,8 @@ from hub.domain.store import BEHIND, ChannelStateRow, Conflict, InboundWork, Lea
 # A set of keys: json_each and jsonb_array_elements both give a column `value` (json_array_elements costs half as much again).
 KEYS = {"sqlite": "json_each(?) AS k", "postgresql": "jsonb_array_elements(?::jsonb) AS k(value)"}
 LOCK = {"sqlite": "", "postgresql": "FOR UPDATE"}
+RESTART_SECONDS = 5.0
+PASSES, SHORT_PASS = 4, 0.01  # seconds: what is written in so short a time is soon moved
 CROSS = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}  # SQLite: CROSS JOIN keeps the keys as the outer loop
 
 # Whose turn it is in a lane: nothing earlier in it is waiting for its time, in flight, with a person, or still has to wait
@@ -371,6 +374,7 @@ class SqlStore:
         self._sqlite = url.get_backend_name() == "sqlite"
         self._turn = turn or write_turn(url)
         self._local = threading.local()
+        self._restarted = float("-inf")  # when the log was begun anew last
 
     def _hot(self) -> Hot:
         hot: Hot | None = getattr(self._local, "hot", None)
@@ -409,10 +413,23 @@ class SqlStore:
             raise
 
     def tidy(self) -> None:
-        """Upkeep that nobody waits for, or not long (hub/db/hot.py)."""
-        if self._hot().tidy() > LONG_LOG and self._turn is not None:
+        """Upkeep that nobody waits for, or not long (hub/db/hot.py): what was written meanwhile is moved while writers wait, so
+        that is to be little."""
+        for _ in range(PASSES):
+            began = time.monotonic()
+            pages = self._hot().tidy()
+            if time.monotonic() - began < SHORT_PASS:
+                break
+        # A long one is begun anew now and then only: writers wait for it, and it is long again in a moment.
+        rarely = pages > BUSY_LOG and time.monotonic() - self._restarted < RESTART_SECONDS
+        if pages > LONG_LOG and not rarely and self._turn is not None:
+            self._restarted = time.monotonic()
             with self._turn.take():
                 self._hot().restart_log()
+
+    def log_is_long(self) -> bool:
+        """Whether `tidy` should not wait for its time."""
+        return self._hot().unmoved() > BUSY_LOG
 
     def close(self) -> None:
         """Closes this thread's connection."""

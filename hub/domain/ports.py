@@ -38,6 +38,7 @@ class Received:
     charset: str = ""
     filtered: bool = False  # the channel's `accept` list does not have it: DONE, ignored
     later: bool = False  # one of many that nobody waits for: what is live goes before it
+    followed: bool = False  # nobody is told that it was stored before what follows it is: its commit need not wait for the disk
     mark: MarkRow | None = None  # a polled source: what is now known of it, in the commit that stores this
 
 

@@ -152,7 +152,7 @@ class Applier:
         arrived_here = arrived * len(numbers) / self._buckets
         if len(live) >= most // 2 > 0 and self._courtesy.rest(len(live), arrived_here, waited):
             return len(live)  # a flood: the load waits for its end
-        turn = SHORT if self._small_batch is not None else len(later)
+        turn = SHORT if self._small_batch is not None and arrived else len(later)
         for first in range(0, len(later), turn or 1):
             self._apply(later[first : first + turn], lease, blocked)
         return len(live) + len(later)

@@ -117,7 +117,8 @@ class IntakeService:
     def _transaction(
         self, batch: Sequence[Received], passed: Sequence[list[str]], answered: Sequence[Row], *, presume: bool
     ) -> list[Receipt]:
-        with self._store.transaction(urgent=not all(message.later for message in batch)) as tx:
+        urgent, durable = (not all(one) for one in ([m.later for m in batch], [m.followed for m in batch]))
+        with self._store.transaction(urgent=urgent, durable=durable) as tx:
             return _Batch(self, tx, answered).run(batch, passed, presume=presume)
 
     def answered(self, first_id: int, last_id: int, undelivered: Sequence[int]) -> None:

@@ -101,7 +101,7 @@ class PolledFeed:
             if many:
                 self._room()
                 for message in portion:
-                    message.later = True
+                    message.later, message.followed = True, first + PORTION < len(batch)
             self.store(portion)
 
     # -- rows -----------------------------------------------------------------------------------------------------

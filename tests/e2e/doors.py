@@ -39,11 +39,16 @@ HOST = "127.0.0.1"
 class HospitalHub(Hub):
     """`hub run` on that hub.toml."""
 
-    def __init__(self, folder: Path, text: str, ports: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, text: str, ports: tuple[int, int], database: str) -> None:
+        """`database`: as `hub init --database` takes it; "" is SQLite."""
         self.folder, self.config, self.ports = folder, folder / "hub.toml", ports
         self.process, self.starts = None, 0
-        made = subprocess.run([*HUB, "init", str(folder), "--json"], capture_output=True, timeout=60, cwd=ROOT, check=True)
+        command = [*HUB, "init", str(folder), "--json", *(["--database", database] if database else [])]
+        made = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, check=True)
         self.token = str(json.loads(made.stdout)["token"])
+        if database:  # where init has put the URL, which holds a password
+            [line] = [one for one in self.config.read_text(encoding="utf-8").splitlines() if one.startswith("url = ")]
+            text = text.replace('url = "sqlite:///hub.db"', line)
         self.config.write_text(text, encoding="utf-8")
 
 
@@ -51,8 +56,10 @@ class Hospital:
     """Started by `with`. `maria`, `pg`: a statement in the OCS's, the EMR's database."""
 
     def __init__(
-        self, folder: Path, mariadb: servers.MariaDB, postgres: servers.Postgres, fhir: servers.FhirServer, name: str = "h"
+        self, folder: Path, mariadb: servers.MariaDB, postgres: servers.Postgres, fhir: servers.FhirServer, database: str = ""
     ) -> None:
+        """`database`: the hub's own; SQLite where it is left out."""
+        name = "of_doors"
         self.folder, self.fhir = folder / "hub", fhir
         ocs_db = odbc_kit.mariadb(mariadb, f"ocs_{name}", "latin1", "cp949", "cp949")
         emr_db = odbc_kit.postgresql(postgres, f"emr_{name}", "UTF8", "utf-8", "utf-8")
@@ -68,7 +75,7 @@ class Hospital:
         self.ocs = OcsSender(HOST, mllp, charset="cp949", facility="ADMISSION")
         for peer in (self.crm, self.peer):
             peer.start()
-        self.hub = HospitalHub(self.folder, self._config(mllp, web), (mllp, web))
+        self.hub = HospitalHub(self.folder, self._config(mllp, web), (mllp, web), database)
         shutil.copytree(HOSPITAL / "maps", self.folder / "maps")
         for drop in ("lab", "cashier"):
             (self.folder / "drop" / drop).mkdir(parents=True)

@@ -235,11 +235,15 @@ class MariaDB:
             for path in (self.folder, data, init):
                 shutil.chown(path, user)
         self.log = self.folder / "log"
-        subprocess.run(
+        made = subprocess.run(
             [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db",
              "--skip-name-resolve", *([f"--user={user}"] if user else [])],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, timeout=120,
+            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.folder, timeout=120,
         )  # fmt: skip
+        if made.returncode:
+            raise RuntimeError(
+                f"mariadb-install-db ended with {made.returncode}:\n{made.stdout.decode(errors='replace')[-2000:]}"
+            )
         command: list[str | Path] = [
             binary, "--no-defaults", f"--datadir={data}", "--bind-address=127.0.0.1", f"--port={self.port}",
             f"--socket={self.folder / 'sock'}", f"--init-file={init}", "--skip-name-resolve", "--skip-log-bin",

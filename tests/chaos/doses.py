@@ -20,9 +20,9 @@ FULL = [
     for dose in SMALL
 ] + [Dose("plain, SQLite, hub.toml as hub init writes it", 20_000, "sqlite", limit=900.0, patients=500, tuned=False)]
 TABLES_SMALL = [
-    TableDose("table, watermark, MariaDB", 800, "mariadb", "watermark", kills=2, longest=1.5, limit=60.0),
-    TableDose("table, flag, PostgreSQL", 800, "postgresql", "flag", kills=1, longest=1.5, limit=60.0),
-    TableDose("table, log, MariaDB", 800, "mariadb", "log", kills=1, longest=1.5, limit=60.0),
+    TableDose("table, watermark, MariaDB", 800, "mariadb", "watermark", kills=2, longest=1.5, limit=150.0),
+    TableDose("table, flag, PostgreSQL", 800, "postgresql", "flag", kills=1, longest=1.5, limit=150.0),
+    TableDose("table, log, MariaDB", 800, "mariadb", "log", kills=1, longest=1.5, limit=150.0),
 ]
 OLD_SYSTEMS: list[tuple[Kind, str]] = [("mariadb", "MariaDB"), ("postgresql", "PostgreSQL")]
 WAYS: list[Way] = ["watermark", "flag", "log"]

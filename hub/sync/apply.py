@@ -38,7 +38,6 @@ from hub.sync.workspace import Workspace
 _log = log.get(__name__)
 LEASE_SECONDS = 15.0
 LATER = 50  # messages of a load that are applied in one step: a live one waits for no more
-SHORT = 25  # of them in one write turn, where there is one writer: a sender waits for no more
 CAREFUL = 200  # messages applied one by one after a worker died: more than it can have had in hand
 DEATHS = 3  # workers that may die of one message before it is dead itself
 CONFLICTS = 5  # times that a run is computed anew before its turn is given up
@@ -152,9 +151,7 @@ class Applier:
         arrived_here = arrived * len(numbers) / self._buckets
         if len(live) >= most // 2 > 0 and self._courtesy.rest(len(live), arrived_here, waited):
             return len(live)  # a flood: the load waits for its end
-        turn = SHORT if self._small_batch is not None and arrived else len(later)
-        for first in range(0, len(later), turn or 1):
-            self._apply(later[first : first + turn], lease, blocked)
+        self._apply(later, lease, blocked)
         return len(live) + len(later)
 
     def _apply(self, works: Sequence[InboundWork], lease: Lease, blocked: set[str]) -> None:

@@ -26,7 +26,7 @@ from hub.mapping.fhir_keys import Names
 from hub.sync import fhir_received
 
 BLOCK = 500  # rows looked up at a time
-PORTION = 25  # of a load, stored in one commit: on SQLite a sender that waits for its answer waits for it
+PORTION = 50  # of a load, stored in one commit: on SQLite a sender that waits for its answer waits for it
 DIGEST = 16  # bytes of Keys.digest
 PatientOf = Callable[[str, Mapping[str, Any]], Key | None]
 Known = dict[bytes, tuple[bytes, int]]  # key -> (digest of the row, how often it changed)

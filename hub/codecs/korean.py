@@ -11,14 +11,16 @@ import datetime as dt
 import re
 
 _SHAPE = re.compile(r"(?<![0-9])([0-9]{2})(0[1-9]|1[0-3])(0[1-9]|[12][0-9]|3[01])[- ]?([0-9])([0-9]{6})(?![0-9])")
+_MASKED = re.compile(r"[0-9]{6}[- ]?[0-9*]\*{6}")
 _CENTURY = {"9": 1800, "0": 1800, "1": 1900, "2": 1900, "5": 1900, "6": 1900, "3": 2000, "4": 2000, "7": 2000, "8": 2000}
 _TELLING = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})[- ]?([0-9])[0-9*]{6}")
 _MASK = "######-#######"
 
 
 def looks_like_rrn(text: str) -> bool:
-    """Whether the whole text is such a number, with or without its hyphen."""
-    return _SHAPE.fullmatch(text.strip()) is not None
+    """Whether the whole text is such a number, with or without its hyphen; or masked, as many have it."""
+    text = text.strip()
+    return _SHAPE.fullmatch(text) is not None or (text.endswith("******") and _MASKED.fullmatch(text) is not None)
 
 
 def rrn_birth_date(text: str) -> str | None:

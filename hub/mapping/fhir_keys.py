@@ -16,7 +16,7 @@ from typing import Any
 from hub.codecs.fhir import objects
 from hub.codecs.fhir_incoming import id_of
 from hub.codecs.fhir_types import Systems, string
-from hub.codecs.korean import looks_like_rrn, rrn_gender, scrub
+from hub.codecs.korean import looks_like_rrn, scrub
 from hub.domain.facts import Key
 
 _RELATIVE = re.compile(r"(?:(https?://\S+)/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?\Z")
@@ -49,8 +49,8 @@ class Names:
         if not isinstance(one, Mapping):
             return None
         value = string(one.get("value"))
-        if value is None or looks_like_rrn(value) or (value.endswith("******") and rrn_gender(value)):
-            return None  # a masked one least of all: many have the same
+        if value is None or looks_like_rrn(value):
+            return None
         system = scrub(string(one.get("system")) or "")
         return Key(self.systems.assigner(system) if system else self.assigner, value[:200])
 

@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from hub.codecs.hl7v2 import DEFAULT_DELIMITERS, Delimiters, unescape
-from hub.codecs.korean import looks_like_rrn, rrn_gender, scrub
+from hub.codecs.korean import looks_like_rrn, scrub
 from hub.mapping.times import BadValue, iso_date, iso_time, later
 
 NULL = '""'
@@ -250,6 +250,6 @@ def registration_number(raw: str, reader: Reader) -> str | None:
     for rep in raw.split(reader.repetition):
         if len(rep) >= 13:
             text = reader.plain(rep.split(reader.component, 1)[0])
-            if looks_like_rrn(text) or (text.endswith("******") and rrn_gender(text)):
+            if looks_like_rrn(text):
                 return text
     return None

@@ -428,3 +428,9 @@ def test_other_delimiters_and_escapes_are_read_as_declared() -> None:
     assert patient.key == Key("H", "7")
     assert patient.values["name"][0]["family"] == "Kim$Lee"
     assert patient.values["name"][0]["given"] == ["Gil*dong"]
+
+
+def test_a_masked_registration_number_is_nobodys_number() -> None:
+    """Many share one: as a key it would make one patient of them."""
+    patient = one(facts("ADT^A04", PID.replace("00012345", "00012345^^^HOSP^MR~800131-2******^^^HOSP^NI"), PV1), "Patient")
+    assert [key.value for key in (patient.key, *patient.other_keys)] == ["00012345"]

@@ -12,7 +12,7 @@ from hub.codecs.korean import looks_like_rrn, rrn_birth_date, rrn_gender, scrub
     [
         ("801301-1234567", True), ("8013011234567", True), (" 801301-1234567 ", True), ("801301 1234567", True),
         ("00012345", False), ("801401-1234567", False), ("801332-1234567", False), ("801301-123456", False),
-        ("801301-12345678", False), 
+        ("801301-12345678", False),
         ("801301-1******", True), ("801301*******", True), ("8013-1******", False), ("", False), ("HOSP8013011234567", False),
     ],
 )  # fmt: skip

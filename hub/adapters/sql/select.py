@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,11 @@ def behind(columns: Sequence[str], last: Sequence[Any]) -> tuple[str, list[Any]]
 
 def parameter(value: Any, profile: Any) -> Any:
     """Times as text where the database or its driver wants that."""
-    return value.isoformat(" ") if profile.times_as_text and hasattr(value, "isoformat") else value
+    if not profile.times_as_text:
+        return value
+    if isinstance(value, dt.datetime):
+        return value.isoformat(" ")
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else value
 
 
 def bare(column: str) -> str:

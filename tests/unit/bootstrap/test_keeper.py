@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +30,13 @@ class Sequencer:
 class Store:
     def __init__(self) -> None:
         self.tidied = 0
+        self.long = False
 
     def tidy(self) -> None:
         self.tidied += 1
+
+    def log_is_long(self) -> bool:
+        return self.long
 
 
 def a_keeper(sequencer: Any, store: Store | None = None) -> Keeper:
@@ -52,20 +55,31 @@ def test_it_stops_at_the_first_step_that_was_not_full(counts: tuple[int, ...], s
     assert len(sequencer.times) == steps
 
 
+class Clock:
+    """Time that passes only while the keeper waits; the wait number `turns` is the end."""
+
+    def __init__(self, turns: int) -> None:
+        self.now, self.turns, self.waits = 1000.0, turns, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        self.waits.append(seconds)
+        return len(self.waits) > self.turns
+
+
 def test_entries_that_never_cease_are_signed_at_a_steady_pace_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert keeper.SIGN_SECONDS <= 0.5
-    monkeypatch.setattr(keeper, "SIGN_SECONDS", 0.05)
-    monkeypatch.setattr(keeper, "TIDY_SECONDS", 0.2)
-    sequencer, store, stop = Sequencer(), Store(), threading.Event()
-    thread = threading.Thread(target=a_keeper(sequencer, store).run, args=(stop,), daemon=True)
-    began = time.monotonic()
-    thread.start()
-    time.sleep(0.6)
-    stop.set()
-    thread.join(5)
-    lasted = time.monotonic() - began
-    assert 3 <= len(sequencer.times) <= lasted / 0.05 + 2  # and once at the end
-    assert 1 <= store.tidied <= lasted / 0.2 + 1
+    clock, sequencer, store = Clock(turns=30), Sequencer(), Store()
+    monkeypatch.setattr(keeper, "time", clock)
+    a_keeper(sequencer, store).run(clock)  # type: ignore[arg-type]  # it only waits
+    assert max(clock.waits) <= 0.5
+    assert len(sequencer.times) == 30 + 1  # once a wait, however much there is, and once at the end
+    assert store.tidied == 8  # the first time, and every fourth: TIDY_SECONDS are past after four waits
+    store.long = True
+    a_keeper(sequencer, store).run(Clock(turns=5))  # type: ignore[arg-type]  # as above
+    assert store.tidied == 8 + 5
 
 
 def test_an_altered_log_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

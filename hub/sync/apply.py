@@ -123,6 +123,8 @@ class Applier:
         self.shared = Shared()
         self.repeats = Repeats()
         self._courtesy = Courtesy()
+        self._in_force: Mapping[str, InboundChannel] = {}  # of the step that is going on
+        self._unknown: set[str] = set()  # channels that messages wait for and that are not configured (any more, or yet)
         self._careful: dict[int, int] = {}  # lease token -> messages still to be applied one by one
 
     def step(self, lease: Lease) -> int:
@@ -132,14 +134,16 @@ class Applier:
         careful = self._careful.get(lease.token, 0) > 0
         numbers = [int(name.split(":")[1]) for name in lease.names]
         self._courtesy.begin()
+        self._in_force = self._channels()
         with self._store.snapshot() as tx:
             barred = [s.channel for s in tx.channel_states() if s.paused or s.stopped]
+            barred += self._unknown.difference(self._in_force)
             arrived = tx.arrived(tx.now - WINDOW_US)
             most = 1 if careful else self._portion(arrived)
             turns = sort_out(tx, "in", tx.due_inbound(numbers, barred, most, 1 if careful else LATER), barred)
             waited = tx.now - min((work.at for work in turns.live), default=tx.now)
         self._make_way(turns, lease)
-        live, later = turns.live, turns.later
+        live, later = self._known(turns.live), self._known(turns.later)
         if not live and not later:
             self._careful.update({lease.token: 0} if careful and not turns.moved else {})
             return len(turns.moved)
@@ -157,6 +161,13 @@ class Applier:
     def _apply(self, works: Sequence[InboundWork], lease: Lease, blocked: set[str]) -> None:
         for run in _runs([self._prepare(work) for work in works]):
             self._apply_run(run, lease, blocked)
+
+    def _known(self, works: Sequence[InboundWork]) -> list[InboundWork]:
+        """Those of configured channels. The others wait: the process that stored them may have read hub.toml before this one,
+        and a channel that was taken out of it may come back."""
+        channels = self._in_force
+        self._unknown = {w.channel for w in works if w.channel not in channels} | self._unknown.difference(channels)
+        return [w for w in works if w.channel in channels]
 
     def _make_way(self, turns: Turns[InboundWork], lease: Lease) -> None:
         """What could have waited, but for a live message behind it in its lane."""
@@ -180,9 +191,7 @@ class Applier:
     # -- before the transaction -----------------------------------------------------------------------------------
 
     def _prepare(self, work: InboundWork) -> Ready:
-        channel = self._channels().get(work.channel)
-        if channel is None:
-            return Ready(work, error=f"channel {work.channel} is not configured any more")
+        channel = self._in_force[work.channel]
         if work.body is None:
             return Ready(work, error="its body was purged")
         if work.attempts > DEATHS:

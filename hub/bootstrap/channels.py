@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -243,8 +244,26 @@ def check_all(config: Config) -> None:
             build_target(channel).close()
     for channel in polled(config).values():
         build_source(channel).close()
-    _check_tokens(config)
+    check_shared(config)
     routes(config)
+
+
+def check_shared(config: Config) -> None:
+    """What no two channels can have together. Raises ConfigError."""
+    _check_tokens(config)
+    _check_folders(config)
+
+
+def _check_folders(config: Config) -> None:
+    """A drop folder leads to one channel: its working/ belongs to whoever reads it, and either would take the other's files."""
+    owners: dict[Path, str] = {}
+    for name, channel in polled(config).items():
+        folder = getattr(settings_of(channel), "folder", None)
+        if isinstance(folder, Path):
+            place = folder.resolve()
+            if place in owners:
+                raise channel.error(f'"folder" is that of {owners[place]}', "make a folder for each channel", key="folder")
+            owners[place] = name
 
 
 def _check_tokens(config: Config) -> None:

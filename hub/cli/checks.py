@@ -9,12 +9,16 @@ import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hub.config import Channel, Config, ConfigError
 from hub.domain.errors import HubError
+from hub.domain.ids import now_us
 from hub.domain.ports import MESSAGE, Manifest
 from hub.mapping import load_maps
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 WARNING = "warning: "  # begins the text of a finding that does not keep the hub from starting
 
@@ -34,6 +38,7 @@ def offline(config: Config) -> list[Finding]:
         *(_channel(channel) for channel in config.channels.values()),
         *_strangers(config),
         *_ports(config),
+        *_shared(config),
         *_routes(config),
         *_maps(config),
         _keys(config),
@@ -80,6 +85,21 @@ def _ports(config: Config) -> Iterator[Finding]:
                 error = channel.error(f'"port" {port} is taken by {taken[port]}', "write another one", key="port")
                 yield Finding(f"channel {channel.name}", False, str(error))
             taken.setdefault(port, f"[channels.{channel.name}]")
+
+
+def _shared(config: Config) -> Iterator[Finding]:
+    """What two channels cannot have together: a sender's token, a drop folder."""
+    from hub.bootstrap import channels
+
+    try:
+        for channel in config.channels.values():
+            channels.settings_of(channel)
+    except ConfigError:
+        return  # told with its channel
+    try:
+        channels.check_shared(config)
+    except ConfigError as error:
+        yield Finding("channels", False, str(error))
 
 
 def _listens(channel: Channel) -> bool:
@@ -169,12 +189,32 @@ def stores(config: Config) -> list[Finding]:
 
     try:
         with database(config) as engine:
-            found = [Finding("database", True, engine.url.render_as_string(hide_password=True))]
+            found = [Finding("database", True, engine.url.render_as_string(hide_password=True)), *_tokens(config, engine)]
     except HubError as error:
         found = [Finding("database", False, error.reason)]
     if config.broker.url is not None:
         found.append(_broker(config.broker.url))
     return found
+
+
+def _tokens(config: Config, engine: Engine) -> Iterator[Finding]:
+    """Channels that are sent to by tokens which nobody has: made later, they work at once."""
+    from hub.bootstrap import channels
+    from hub.db.auth import AccessStore
+
+    try:
+        wanted = {name: channels.settings_of(channel).tokens for name, channel in channels.served(config).items()}
+    except ConfigError:
+        return  # told with its channel
+    if not wanted:
+        return
+    now = now_us()
+    good = {one.name for one in AccessStore(engine).tokens() if not one.revoked_at and (one.expires_at or now + 1) > now}
+    for name, tokens in wanted.items():
+        missing = [token for token in tokens if token not in good]
+        if missing:
+            text = f"{WARNING}there is no token {', '.join(missing)}: hub token create {missing[0]} --role sender"
+            yield Finding(f"channel {name}", True, text)
 
 
 def _broker(url: str) -> Finding:

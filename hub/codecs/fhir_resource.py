@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from fhir.resources.R4B import get_fhir_model_class
+from fhir.resources.R4B import fhirtypes, get_fhir_model_class
+from fhir.resources.R4B.resource import Resource
 from pydantic import ValidationError
 
 from hub.codecs import fhir_calendars, fhir_findings, fhir_orders, fhir_people, fhir_visits
@@ -56,6 +58,29 @@ def check(document: Mapping[str, Any]) -> None:
     except ValidationError as error:
         places = sorted({".".join(str(step) for step in one["loc"]) or kind for one in error.errors()})
         raise Unmappable(f"no valid FHIR {kind}: {', '.join(places[:8])}", code="invalid_fhir") from None
+
+
+ONLY_IN_R4 = frozenset({  # R4B, whose models we have, dropped them
+    "EffectEvidenceSynthesis", "MedicinalProduct", "MedicinalProductAuthorization", "MedicinalProductContraindication",
+    "MedicinalProductIndication", "MedicinalProductIngredient", "MedicinalProductInteraction", "MedicinalProductManufactured",
+    "MedicinalProductPackaged", "MedicinalProductPharmaceutical", "MedicinalProductUndesirableEffect", "RiskEvidenceSynthesis",
+    "SubstanceNucleicAcid", "SubstancePolymer", "SubstanceProtein", "SubstanceReferenceInformation", "SubstanceSourceMaterial",
+    "SubstanceSpecification",
+})  # fmt: skip
+
+
+def is_resource_type(name: str) -> bool:
+    """Whether R4 has resources of this type."""
+    try:
+        return name in ONLY_IN_R4 or issubclass(_model(name), Resource)
+    except ValueError:
+        return False
+
+
+def like(name: str) -> str:
+    """The resource type that is written most like it; "" where none is."""
+    known = [one.removesuffix("Type") for one in dir(fhirtypes) if one.endswith("Type")]
+    return next((one for one in get_close_matches(name, known, n=5) if is_resource_type(one)), "")
 
 
 @cache

@@ -391,6 +391,8 @@ def test_an_order_to_end_is_heard_between_two_pages(emr: EmrPeer) -> None:
     [
         ({"kinds": []}, "write kinds"),
         ({"kinds": ["patient"]}, "write kinds"),
+        ({"kinds": ["Patiant"]}, 'did you mean "Patient"'),
+        ({"kinds": ["Patient", "HumanName"]}, "HumanName, which is no resource type"),
         ({"whole": ["Encounter"]}, "name it in both"),
         ({"since": "2026-11-01"}, "its zone"),
     ],

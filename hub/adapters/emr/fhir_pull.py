@@ -24,7 +24,7 @@ from hub.adapters.emr.fhir_pages import ExpiredError, Page, text_of
 from hub.adapters.emr.fhir_progress import Progress
 from hub.adapters.emr.smart import SmartSettings
 from hub.adapters.settings import read_table, wrong
-from hub.codecs import fhir
+from hub.codecs import fhir, fhir_resource
 from hub.codecs.fhir_incoming import id_of, is_deleted
 from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused
@@ -64,6 +64,11 @@ class Settings(SmartSettings):
         SmartSettings.__post_init__(self)
         if not self.kinds or not all(_KIND.match(kind) for kind in self.kinds) or len(set(self.kinds)) < len(self.kinds):
             raise wrong('"kinds" names no resource types, each once', 'write kinds = ["Patient", "Encounter", "Appointment"]')
+        for kind in self.kinds:
+            if not fhir_resource.is_resource_type(kind):
+                close = fhir_resource.like(kind)
+                instead = f'did you mean "{close}"?' if close else 'write those that the EMR has: "Patient", "Encounter"'
+                raise wrong(f'"kinds" has {kind}, which is no resource type of FHIR R4', instead)
         if not set(self.whole) <= set(self.kinds):
             raise wrong('"whole" has a kind that "kinds" has not', "name it in both")
         if self.since and fhir_pages.instant(self.since) is None:

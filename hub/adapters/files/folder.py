@@ -68,6 +68,14 @@ class Folder:
             raise trouble("make working, done and error in the drop folder", error) from None
         self._sweep()
 
+    def look(self) -> int:
+        """How many files are there to be taken, whole or not yet. Raises Misconfigured where the hub could take none."""
+        if not self._root.is_dir():
+            raise Misconfigured(f"there is no folder {self._root}; make it, writable for the hub", code="no_folder")
+        if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+            raise Misconfigured(f"the hub may not write in {self._root}; it renames files there", code="no_folder")
+        return len(list(self._names(self._root, left_over=False)))
+
     # -- claiming -------------------------------------------------------------------------------------------------
 
     def claimed(self) -> Iterator[Claimed]:

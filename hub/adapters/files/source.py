@@ -97,6 +97,10 @@ class FolderSource:
                 break
         return total
 
+    def ping(self) -> str:
+        """Whether the folder is there and files in it can be taken. Nothing in it is touched."""
+        return f"the folder is there; files to be taken: {self._folder.look()}"
+
     def close(self) -> None:
         """What was begun stays in working/."""
         if self._file is not None:

@@ -21,6 +21,7 @@ from hub.adapters.sql.clean import Cleaner
 from hub.adapters.sql.flags import Flag, FlagTable
 from hub.adapters.sql.load import TableLoad
 from hub.adapters.sql.logged import Log, LoggedTable
+from hub.adapters.sql.look import Look, present
 from hub.adapters.sql.select import Relation, bare, name, place_of
 from hub.adapters.sql.watermark import Watermark, ceiling, dumps, loads
 from hub.config import option
@@ -126,6 +127,45 @@ class SqlSource:
     def close(self) -> None:
         self._database.close()
         self._sweep = None
+
+    # -- asked whether it can be polled (hub.domain.ports.Pinged) ------------------------------------------------------
+
+    def ping(self) -> str:
+        """Connects and reads one row: every table and column that the settings name must be there."""
+        s, look = self._s, Look(self._database, self._s.database)
+        look.connect()
+        said = []
+        if self._has_table:
+            place = f'table = "{s.table}"' if s.table else "query"
+            names = look.columns(place, self._relation.source, self._relation.columns, s.columns)
+            present(place, names, {"key": s.key, "cursor": s.cursor})
+            self._check_encodings(place, names)
+            if s.flag is not None:
+                look.columns(place, self._relation.source, name(s.flag.column, self._database.profile.quote), [s.flag.column])
+            said.append(f"{s.table or 'query'} ({len(names)} columns)")
+        if s.log is not None:
+            place = f'log.table = "{s.log.table}"'
+            names = look.columns(place, name(s.log.table, self._database.profile.quote), "*")
+            present(place, names, {"log.order": [s.log.order], ("log.key" if s.log.key else "key"): s.log.key or s.key})
+            present(
+                place,
+                names,
+                {"log.action": [s.log.action] if s.log.action else [], "log.flag": [s.log.flag] if s.log.flag else []},
+            )
+            if not self._has_table:
+                self._check_encodings(place, names)
+            said.append(f"log {s.log.table}")
+        return f"{s.database}: {', '.join(said)} can be read"
+
+    def _check_encodings(self, place: str, names: Sequence[str]) -> None:
+        """As the database writes them: that is how they are looked up."""
+        present(place, names, {"encodings": list(self._s.encodings)})
+        for column in self._s.encodings:
+            if column not in names:
+                there = names[place_of(column, names)]
+                raise Misconfigured(
+                    f'encodings names "{column}", which the database calls "{there}"; write "{there}"', code="no_column"
+                )
 
     # -- asked instead of polling (hub.domain.ports.Loadable): a row is of whatever kinds its map makes of it ------------
 

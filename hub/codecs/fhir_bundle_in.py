@@ -8,7 +8,7 @@ entries count as updates. References by `urn:uuid:` and by the sender's own abso
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,6 +24,9 @@ _KIND = re.compile(r"[A-Z][A-Za-z]{1,63}\Z")
 _URL = re.compile(
     r"(?:https?://[^?\s]+/|/)?([A-Z][A-Za-z]{1,63})(?:/([A-Za-z0-9\-.]{1,64}))?(?:/_history(?:/[A-Za-z0-9\-.]*)?)?(?:\?(.*))?\Z"
 )
+_CALLED = re.compile(r"/[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?\Z")
+_LONGEST = 1 + 64 + 1 + 64 + len("/_history/") + 64  # characters of such an end
+_AFTER = re.compile(r"[?#]")
 _VERSION = re.compile(r'W?/?"?([A-Za-z0-9\-.]{1,64})"?\Z')
 
 
@@ -231,20 +234,27 @@ def references(document: Document) -> Iterator[Document]:
             stack.extend(node)
 
 
-def relate(reference: Document, known: Mapping[str, Document], bases: set[str]) -> None:
+def relate(reference: Document, known: Mapping[str, Document], bases: Container[str]) -> None:
     """In place: `known` are the bundle's own things by fullUrl, `bases` the addresses that stand for their server."""
     text = reference["reference"]
     if text in known:
         del reference["reference"]
         reference.update({name: value for name, value in known[text].items() if name not in reference})
         return
-    for base in bases:
-        if text.startswith(base):
-            reference["reference"] = text.removeprefix(base)
-            return
+    text = reference["reference"] = _local(text, bases)
     kind, mark, query = text.partition("?")
     if mark and _KIND.match(kind):
         pairs = parse_qsl(query)
         if len(pairs) == 1 and pairs[0][0] == "identifier":
             del reference["reference"]
             reference.update({"type": kind, "identifier": _token(pairs[0][1])})
+
+
+def _local(text: str, bases: Container[str]) -> str:
+    """Without the address before `/Kind/id` or `/Kind?`, if that is one of `bases`. It is looked up: a bundle may have as many
+    addresses as entries."""
+    after = _AFTER.search(text)
+    end = after.start() if after else len(text)
+    called = _CALLED.search(text, max(0, end - _LONGEST), end)
+    start = (called.start() if called else text.rfind("/", 0, end)) + 1
+    return text[start:] if start < len(text) and text[:start] in bases else text

@@ -12,7 +12,7 @@ from hub.bootstrap import kinds, routing
 from hub.codecs import fhir_incoming
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
-from hub.config import Channel, Config
+from hub.config import Channel, Config, ConfigError, did_you_mean
 from hub.config.model import FhirSection
 from hub.domain.errors import HubError, Misconfigured
 from hub.domain.facts import Mapped
@@ -173,6 +173,27 @@ def fhir_names(channel: Channel, fhir: FhirSection) -> Names:
 def form_of(channel: Channel) -> str:
     """What its messages are: hl7v2, row or fhir."""
     return str(getattr(settings_of(channel), "form", manifest_of(channel).form))
+
+
+def unmapped(config: Config, channel: Channel, maps: MapSet) -> list[ConfigError]:
+    """What is wrong with the names of its rows: such rows would be taken from their source and end ignored.
+
+    A channel whose messages a route passes on as they came needs no map.
+    """
+    if manifest_of(channel).direction != "in" or form_of(channel) != "row" or _passed(config, channel):
+        return []
+    named = [(key, getattr(settings_of(channel), key, "")) for key in ("event", "gone_event")]
+    known = [name for name, _ in maps.events() if maps.handles_row(name)]
+    instead = "name the folder of your maps: overlay"
+    return [
+        channel.error(f'no map has rows of "{event}"', did_you_mean(event, known) if known else instead, key=key)
+        for key, event in named
+        if event and event not in known
+    ]
+
+
+def _passed(config: Config, channel: Channel) -> bool:
+    return any(channel.name in route.from_channels for route in config.routes)
 
 
 def mapper(channel: Channel, maps: MapSet, fhir: FhirSection) -> Hl7Mapper | RowMapper | FhirMapper:

@@ -17,7 +17,7 @@ from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.limits import why_full
 from hub.config import Channel
-from hub.domain.errors import HubError, NotDelivered, TryAgain
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, TryAgain
 from hub.domain.facts import Key
 from hub.domain.ports import Receipt, Received, Source
 from hub.domain.rows import AlertRow
@@ -90,7 +90,7 @@ class Poller(threading.Thread):
         self._intake: IntakeService = hub.intake()
         self._feed = PolledFeed(
             channel.name, hub.store, hub.keys, self, self.patient_of, self._ending,
-            channels.fhir_names(channel, hub.config.fhir), Pace(hub.store).room,
+            channels.fhir_names(channel, hub.config.fhir), Pace(hub.store, self._ending).room,
         )  # fmt: skip
         self._source: Source | None = None
         self._trouble = ""
@@ -128,6 +128,7 @@ class Poller(threading.Thread):
             if self._intake.full:
                 raise TryAgain(self._intake.full)
             if self._source is None:
+                self._check_events()
                 self._source = channels.build_source(self.channel)
             self._source.poll(self._feed)
             pause = self._source.pause_seconds
@@ -139,6 +140,11 @@ class Poller(threading.Thread):
             _log.exception("a poll failed in a way that nobody foresaw", extra={"channel": self.channel.name})
             return self._failed(f"internal error ({type(error).__name__})")
         return pause
+
+    def _check_events(self) -> None:
+        """What no map reads must not be taken: a flag says done then, and nobody sees the row again."""
+        for error in channels.unmapped(self._hub.config, self.channel, self._hub.maps):
+            raise Misconfigured(f"{error.problem}; {error.instead}")
 
     # -- what the feed needs --------------------------------------------------------------------------------------
 

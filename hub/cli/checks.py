@@ -15,7 +15,7 @@ from hub.config import Channel, Config, ConfigError
 from hub.domain.errors import HubError
 from hub.domain.ids import now_us
 from hub.domain.ports import MESSAGE, Manifest
-from hub.mapping import load_maps
+from hub.mapping import MapSet, load_maps
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -161,6 +161,18 @@ def _maps(config: Config) -> Iterator[Finding]:
         if odd:
             text = f"{WARNING}accept names {', '.join(odd)}, which no map has: such messages end ignored"
             yield Finding(f"channel {channel.name}", True, text)
+    yield from _row_events(config, maps)
+
+
+def _row_events(config: Config, maps: MapSet) -> Iterator[Finding]:
+    from hub.bootstrap import channels
+
+    for channel in config.channels.values():
+        try:
+            errors = channels.unmapped(config, channel, maps) if channel.enabled else []
+        except ConfigError:
+            continue  # told with its channel
+        yield from (Finding(f"channel {channel.name}", False, str(error)) for error in errors)
 
 
 def _keys(config: Config) -> Finding:

@@ -15,6 +15,7 @@ from hub.bootstrap.pid_file import PidFile
 from hub.cli import app
 from hub.cli.common import parse_moment
 from hub.domain.ids import now_us
+from tests.hub_kit import row_map
 
 Run = Any  # tests/unit/cli/conftest.py
 
@@ -266,6 +267,24 @@ def test_check_warns_of_events_that_no_map_has(run: Run, hub_toml: Path) -> None
     ran = run("check", "-c", hub_toml)
     assert ran.code == 0, ran
     assert "warning: accept names ADTX, which no map has" in ran.out
+
+
+def test_check_refuses_rows_that_no_map_has_unless_they_are_passed_on(run: Run, hub_toml: Path) -> None:
+    maps = hub_toml.parent / "maps"
+    maps.mkdir()
+    (maps / "ocs.toml").write_text(row_map('"SNAME" = { to = "name", as = "name_text", each = true }'))
+    channel = (
+        '\n[channels.table]\nadapter = "ocs.sql_in"\nsystem = "ocs"\nconnection = "DRIVER=x"\ndatabase = "sqlite"\n'
+        'overlay = "maps"\ntable = "T"\nkey = ["ID"]\nevent = "OPD_PATIENTS"\n'
+    )
+    before = hub_toml.read_text()
+    hub_toml.write_text(before + channel)
+    ran = run("check", "-c", hub_toml, "--json")
+    (told,) = [one["text"] for one in ran.json["findings"] if not one["good"]]
+    assert ran.code == 2
+    assert 'no map has rows of "OPD_PATIENTS"; did you mean OPD_PATIENT' in told.replace('"OPD_PATIENT"', "OPD_PATIENT")
+    hub_toml.write_text(before + channel.replace("OPD_PATIENTS", "OPD_PATIENT"))
+    assert run("check", "-c", hub_toml).code == 0
 
 
 @pytest.mark.parametrize("command", ["check", "run", "status", "db check", "db upgrade", "channel pause ocs-in --reason test"])

@@ -38,7 +38,7 @@ class Asked:
         self._intake = hub.intake()
         self.feed = PolledFeed(
             name, hub.store, hub.keys, self, self._patient_of, ending, channels.fhir_names(self.channel, hub.config.fhir),
-            Pace(hub.store).room, later,
+            Pace(hub.store, ending).room, later,
         )  # fmt: skip
 
     def load(self, where: Sequence[Condition]) -> Load:

@@ -194,6 +194,17 @@ class SqlTx:
         sql = " UNION ALL ".join(one.format(direction) for direction in ("in", "out"))
         return {row[0]: int(row[1]) for row in self._hot.query(sql, (BEHIND, most) * 2)}
 
+    def first_loaded(self, direction: str, most: int) -> set[int]:
+        waits = "FROM work WHERE direction = ? AND state <> 'dead' AND bucket"
+        sql = (
+            f"SELECT bucket, message_id {waits} = (SELECT bucket {waits} > ? ORDER BY bucket LIMIT 1) ORDER BY message_id LIMIT ?"
+        )
+        found, bucket = set[int](), BEHIND - 1
+        while rows := self._hot.query(sql, (direction, direction, bucket, most)):
+            bucket = rows[0][0]
+            found |= {row[1] for row in rows}
+        return found
+
     def arrived(self, since: int) -> int:
         return int(self._hot.query("SELECT count(*) FROM dedupe WHERE at > ? AND sender <> ''", (since,))[0][0])
 

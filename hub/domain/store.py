@@ -135,6 +135,10 @@ class Tx(Protocol):
         """Direction -> how many of what may wait do wait; not counted further than `most`."""
         ...
 
+    def first_loaded(self, direction: str, most: int) -> set[int]:
+        """Message ids of what may wait and does, or is being tried: the first `most` of each bucket."""
+        ...
+
     def arrived(self, since: int) -> int:
         """How many messages came in after `since` (µs) from somebody who waits for an answer: repetitions, what has no control
         id and what has no sender (polled) not counted."""

@@ -216,6 +216,17 @@ def test_buckets_that_have_something_due_and_nobody_who_works_on_them(store: Sto
         assert tx.neglected("in", 8, tx.now) == [3]
 
 
+def test_the_first_of_what_may_wait(store: Store) -> None:
+    queue(
+        store, work(1, bucket=BEHIND, state="dead"), work(2, bucket=BEHIND, state="in_flight"), work(3, bucket=BEHIND),
+        work(4, bucket=BEHIND), work(5, bucket=BEHIND + 3), work(6, bucket=3),
+    )  # fmt: skip
+    with store.snapshot() as tx:
+        assert tx.first_loaded("in", 2) == {2, 3, 5}
+        assert tx.first_loaded("in", 9) == {2, 3, 4, 5}
+        assert tx.first_loaded("out", 2) == set()
+
+
 def test_the_main_row_of_a_message(store: Store) -> None:
     queue(store, work(2, "b", barrier=True), work(2, "a", paired=True, attempts=4))
     with store.transaction() as tx:

@@ -146,6 +146,13 @@ class FakeTx:
         waiting = [w["direction"] for w in self._rows("work") if w["bucket"] >= BEHIND and w["state"] == "queued"]
         return {d: min(most, waiting.count(d)) for d in ("in", "out")}
 
+    def first_loaded(self, direction: str, most: int) -> set[int]:
+        buckets: dict[int, list[int]] = {}
+        for w in self._rows("work"):
+            if w["direction"] == direction and w["bucket"] >= BEHIND and w["state"] != "dead":
+                buckets.setdefault(w["bucket"], []).append(w["message_id"])
+        return {id_ for ids in buckets.values() for id_ in sorted(ids)[:most]}
+
     def arrived(self, since: int) -> int:
         return sum(d["at"] > since and d["sender"] != "" for d in self._rows("dedupe"))
 

@@ -20,7 +20,9 @@ class House:
             tx.write([
                 WorkRow(direction, BEHIND, n, f"in:{n}", "c", "queued", False, False, 0, 0, "", 1) for n in range(waiting)
             ])  # fmt: skip
-        self.pace = Pace(self.store, self.sleep, lambda: self.now)  # type: ignore[arg-type]
+        self.flicker = False  # the first of them is tried and goes back
+        self.ends_at = float("inf")
+        self.pace = Pace(self.store, lambda: self.now >= self.ends_at, self.sleep, lambda: self.now)  # type: ignore[arg-type]
 
     def sleep(self, seconds: float) -> None:
         self.now += max(seconds, 0.05)
@@ -28,6 +30,9 @@ class House:
         while self.done >= 1 and self.store.tables["work"]:
             self.store.tables["work"].pop(next(iter(self.store.tables["work"])))
             self.done -= 1
+        if self.flicker:
+            first = next(iter(self.store.tables["work"].values()))
+            first["state"] = "in_flight" if first["state"] == "queued" else "queued"
 
 
 def test_there_is_room_while_few_wait() -> None:
@@ -41,6 +46,29 @@ def test_what_moves_is_waited_for() -> None:
     house.pace.room()
     assert len(house.store.tables["work"]) == MOST
     assert house.now > STUCK_SECONDS
+
+
+def test_what_moves_is_waited_for_however_much_it_is() -> None:
+    for direction in ("in", "out"):
+        house = House(20 * MOST, direction, a_second=300)
+        house.pace.room()
+        assert len(house.store.tables["work"]) <= MOST
+        assert house.now > 2 * STUCK_SECONDS
+
+
+def test_a_target_that_fails_again_and_again_is_not_waited_for() -> None:
+    house = House(20 * MOST, "out")
+    house.flicker = True
+    house.pace.room()
+    assert STUCK_SECONDS < house.now < STUCK_SECONDS + 1
+
+
+def test_who_is_to_end_waits_for_nothing() -> None:
+    house = House(20 * MOST, a_second=300)
+    house.ends_at = 1.0
+    house.pace.room()
+    assert 1.0 <= house.now < 1.2
+    assert len(house.store.tables["work"]) > 10 * MOST
 
 
 def test_what_does_not_move_is_not_waited_for() -> None:

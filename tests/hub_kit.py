@@ -32,7 +32,7 @@ CONFIG = """
 name = "test hub"
 assigner = "HOSP"
 [database]
-url = "{url}"
+url = {{ file = "secrets/database" }}
 [channels.ocs-in]
 adapter = "ocs.hl7_in"
 system = "ocs"
@@ -187,8 +187,9 @@ def received(body: bytes, channel: str) -> Received:
 
 def make_kit(folder: Path, url: str, on_dead: str = "block", more: str = "") -> Kit:
     """`more`: what else stands in its hub.toml."""
-    (folder / "hub.toml").write_text(CONFIG.format(url=url, on_dead=on_dead) + more, encoding="utf-8")
+    (folder / "hub.toml").write_text(CONFIG.format(on_dead=on_dead) + more, encoding="utf-8")
     KeyRing.create(folder / "secrets")
+    (folder / "secrets" / "database").write_text(url, encoding="utf-8")
     (folder / "secrets" / "crm").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", encoding="utf-8")
     (folder / "secrets" / "crm").chmod(0o600)
     config = load(folder / "hub.toml")

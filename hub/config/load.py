@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from hub.config.bind import Secret, Source, bind, resolve_secrets
 from hub.config.errors import ConfigError, did_you_mean
-from hub.config.lines import key_lines
+from hub.config.lines import Place, key_lines
 from hub.config.model import (
     ApplySection,
     AuditSection,
@@ -51,6 +51,13 @@ SECTIONS: dict[str, type[Any]] = {
 CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ADAPTER_NAME = re.compile(r"[a-z]+\.[a-z0-9_]+")
 ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+PASSWORD = re.compile(
+    r"""^\s*[\w ]+=[^;]*;(?:.*;)?\s*(?:pwd|password)\s*=\s*[^\s;]   # ODBC: DRIVER={x};UID=hub;PWD=…
+    | ^\s*(?:pwd|password)\s*=\s*[^\s;]
+    | ^[a-z][a-z0-9+.-]*://[^\s/?\#:@]*:(?!\d*(?:[/?\#]|$))[^\s@]+@      # scheme://hub:…@host, and not host:port
+    | ^[a-z][a-z0-9+.-]*://\S*[?&](?:pwd|passwd|password)=[^\s&]""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
 COMMON_KEYS = frozenset(f.name for f in dataclasses.fields(Common))
 
 
@@ -85,6 +92,8 @@ def parse(text: str, file: Path) -> Config:
             raise source.error((name,), f"unknown {what}", did_you_mean(name, known))
         if not isinstance(table, dict) and name != "routes":
             raise source.error((name,), f'"{name}" is not a table', f"write [{name}]")
+    for name in ("database", "broker"):
+        _check_password(resolve_secrets(tables.get(name, {}), (name,), source), (name,), source)
     parts = {
         name: bind(cls, resolve_secrets(tables.get(name, {}), (name,), source), (name,), source) for name, cls in SECTIONS.items()
     }
@@ -213,6 +222,8 @@ def _channel(name: str, table: dict[str, Any], hub: HubSection, source: Source) 
         raise source.error((*place, "retry"), "max_seconds is less than base_seconds", "let max_seconds be the greater one")
     values = {f.name: getattr(common, f.name) for f in dataclasses.fields(Common)}
     values.update(assigner=common.assigner or hub.assigner, timezone=timezone)
+    for key in own:
+        _check_password(table[key], (*place, key), source)
     settings = MappingProxyType({key: _own(key, table[key], source) for key in own})
     return Channel(**values, name=name, settings=settings, written=frozenset(table), place=place, source=source)
 
@@ -238,6 +249,20 @@ def _routes(tables: Any, channels: Mapping[str, Channel], source: Source) -> tup
         values = {f.name: getattr(section, f.name) for f in dataclasses.fields(RouteSection)}
         read.append(RouteRule(**values, number=number, source=source))
     return tuple(read)
+
+
+def _check_password(value: Any, place: Place, source: Source) -> None:
+    """A connection string or URL with a password in it is a secret as a whole; without one it may stand in the file."""
+    if isinstance(value, Secret):
+        return
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_password(item, (*place, key), source)
+    elif isinstance(value, str) and PASSWORD.search(value):
+        steps = [step for step in place if isinstance(step, str) and step != "channels"]
+        name = steps[-1]
+        instead = f'write the whole of it into a file: {name} = {{ file = "secrets/{"-".join(steps)}" }}, or {{ env = "NAME" }}'
+        raise source.error(place, f'"{name}" has a password in it, which must not stand in this file', instead)
 
 
 def _own(key: str, value: Any, source: Source) -> Any:

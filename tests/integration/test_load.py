@@ -21,7 +21,7 @@ CHANNEL = """
 [channels.ocs-patient]
 adapter = "ocs.sql_in"
 system = "ocs"
-connection = "{connection}"
+connection = {{ file = "ocs-odbc" }}
 database = "{database}"
 table = "OPD_PATIENT"
 key = ["PANO"]
@@ -43,7 +43,8 @@ def prepared(folder: Path, url: str, legacy: odbc_kit.Legacy) -> Kit:
     for n in range(ROWS):
         name = legacy.bytes_of(legacy.names[n % len(legacy.names)])
         legacy.write(f"INSERT INTO OPD_PATIENT VALUES ('1{n:05d}', {name}, '2026{n % 12 + 1:02d}01120000')")
-    channel = CHANNEL.format(connection=legacy.connection, database=legacy.kind, encoding=legacy.encoding)
+    (folder / "ocs-odbc").write_text(legacy.connection, encoding="utf-8")
+    channel = CHANNEL.format(database=legacy.kind, encoding=legacy.encoding)
     return make_kit(folder, url, more=channel)
 
 
@@ -167,7 +168,8 @@ def typed(request: pytest.FixtureRequest, tmp_path: Path, sqlite_url: str) -> It
     (tmp_path / "maps").mkdir()
     fields = MAP if request.param == "mariadb" else MAP.replace("PANO", "pano").replace("SNAME", "sname")
     (tmp_path / "maps" / "ocs.toml").write_text(fields, encoding="utf-8")
-    channel = CHANNEL.format(connection=legacy.connection, database=legacy.kind, encoding=legacy.encoding)
+    (tmp_path / "ocs-odbc").write_text(legacy.connection, encoding="utf-8")
+    channel = CHANNEL.format(database=legacy.kind, encoding=legacy.encoding)
     kit = make_kit(tmp_path, sqlite_url, more=channel)
     yield kit
     kit.close()

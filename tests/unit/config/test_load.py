@@ -100,6 +100,8 @@ MISTAKES = [
     ("[web]\nport = 80\nport = 81\n", 3, "cannot overwrite a value", "once only"),
     ("[hub]\nname = Seoul\n", 2, "invalid value", "double quotes"),
     ('[hub]\ntimezone = "Seoul"\n', 2, 'no time zone "Seoul"', "Asia/Seoul"),
+    ('[database]\nurl = "postgresql+psycopg://hub:hush@db/hub"\n', 2, "a password in it", '{ file = "secrets/database-url" }'),
+    ('[broker]\nurl = "redis://:hush@db/0"\n', 2, "a password in it", '{ file = "secrets/broker-url" }'),
     ('[database]\nurl = "mysql://x/y"\n', 2, "no database that the hub knows", "postgresql+psycopg://"),
     ('[database]\nurl = "postgresql://x/y"\n', 2, "psycopg 3 only", "postgresql+psycopg://"),
     ('[database]\nurl = "sqlite:///:memory:"\n', 2, "in memory", "sqlite:///hub.db"),
@@ -211,6 +213,50 @@ def test_an_adapters_mistake_has_its_line(folder: Path, more: str, line: int, pr
     assert caught.value.line == line
     assert problem in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DRIVER=x;PWD=geheim",
+        "DRIVER={MariaDB Unicode};SERVER=10.1.2.3;UID=hub;pwd = {geheim};DATABASE=ocs",
+        "DSN=ocs;Password=geheim",
+        "PWD=geheim;DSN=ocs",
+        "oracle+oracledb://hub:geheim@10.1.2.3:1521/?service_name=ocs",
+        "mariadb+pymysql://hub:12geheim@db/ocs",
+        "postgresql+psycopg://hub:12@db/ocs",
+        "postgresql+psycopg://hub@db/ocs?sslmode=require&password=geheim",
+        "https://hub:geheim@emr.example/fhir",
+    ],
+)
+def test_a_password_never_stands_in_the_file(folder: Path, text: str) -> None:
+    """docs/configuration.md, Secrets: also inside of a connection string, of whatever adapter, and in a list."""
+    for written, line in ((f"connection = '{text}'", 4), (f"many = [\n '{text}' ]", 5), (f"t = {{ connection = '{text}' }}", 4)):
+        with pytest.raises(ConfigError) as caught:
+            read(folder, CHANNEL + written + "\n")
+        assert caught.value.line == line
+        assert "has a password in it" in str(caught.value)
+        assert '{ file = "secrets/a-' in str(caught.value)
+        assert "geheim" not in str(caught.value)
+    (folder / "secrets/odbc").write_text(text)
+    assert read(folder, CHANNEL + 'connection = { file = "secrets/odbc" }').channels["a"].settings["connection"] == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DRIVER={SQLite3};Database=ocs.sqlite;Timeout=5000",
+        "DSN=ocs;UID=hub;PWD=",
+        "sqlite:////srv/ocs.sqlite",
+        "postgresql+psycopg://hub@db:5432/ocs",
+        "http://127.0.0.1:9/fhir?x=a@b",
+        "https://emr.example:8443/fhir/a@b",
+        "SELECT PANO, PASSWORD FROM T WHERE A = 1; password = x",
+        "urn:oid:1.2.3",
+    ],
+)
+def test_what_holds_no_password_may(folder: Path, text: str) -> None:
+    assert read(folder, CHANNEL + f"connection = '{text}'").channels["a"].settings["connection"] == text
 
 
 def test_parse_needs_no_file(tmp_path: Path) -> None:

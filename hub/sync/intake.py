@@ -34,8 +34,8 @@ from hub.domain.rows import (
     WorkRow,
 )
 from hub.domain.store import BEHIND, Conflict, Store, Tx
-from hub.sync.lanes import bucket_of, inbound_lane
-from hub.sync.passing import Passage, passed_rows, wanted
+from hub.sync.lanes import bucket_of, inbound_lane, outbound_lane
+from hub.sync.passing import Passage, owner_of, passed_rows, wanted
 from hub.sync.record import reason_text
 
 DAY_US = 86_400_000_000
@@ -223,7 +223,12 @@ class _Batch:
         if passed:
             fresh = [(next(self._fresh), channel) for channel in passed]
             patients = [_cleaned(key) for key in (message.patient, message.other_patient) if key is not None]
-            self._rows += passed_rows(_clean(message.type), patients, message_id, fresh, now, self._service._buckets)
+            self._rows += passed_rows(
+                _clean(message.type), patients, message_id, fresh, now, self._service._buckets, message.later
+            )
+            if len(patients) == 2:
+                for channel in passed:
+                    self._make_way(outbound_lane(channel, owner_of(patients[0])), outbound_lane(channel, owner_of(patients[1])))
             detail["passed"] = [list(one) for one in fresh]
         self._entry(Action.MESSAGE_STORED, message.channel, message_id, detail)
         if message.filtered:
@@ -236,12 +241,16 @@ class _Batch:
             WorkRow("in", place, message_id, lane, message.channel, State.QUEUED, False, second != lane, 0, 0, "", now)
         )
         if second != lane:
-            self._tx.execute(  # it waits for both lanes, so nothing in them may wait
-                "UPDATE work SET bucket = bucket - ? WHERE lane IN (?, ?) AND bucket >= ?", BEHIND, lane, second, BEHIND
-            )
+            self._make_way(lane, second)
             other = bucket_of(second, self._service._buckets)
             self._rows.append(WorkRow("in", other, message_id, second, message.channel, State.QUEUED, True, False, 0, 0, "", now))
         self._service.stored_in.add(bucket)
+
+    def _make_way(self, lane: str, second: str) -> None:
+        """What waits for both lanes does not wait for a load: nothing in them may wait."""
+        if second != lane:
+            sql = "UPDATE work SET bucket = bucket - ? WHERE lane IN (?, ?) AND bucket >= ?"
+            self._tx.execute(sql, BEHIND, lane, second, BEHIND)
 
     def _refuse(self, message: Received, message_id: int, reason: str, code: str = "refused") -> Receipt:
         self._message(message, message_id, "", 0)

@@ -18,7 +18,7 @@ from hub.domain.facts import Key
 from hub.domain.lifecycle import State
 from hub.domain.ports import Keys, Outbound, Received
 from hub.domain.rows import MessageRow, Row, WorkRow
-from hub.domain.store import OutboundWork, Tx
+from hub.domain.store import BEHIND, OutboundWork, Tx
 from hub.sync.lanes import bucket_of, outbound_lane
 from hub.sync.polled import read_row
 from hub.sync.results import counted
@@ -93,15 +93,21 @@ def wanted(passages: Sequence[Passage], received: Received) -> list[str]:
     return list(dict.fromkeys(p.channel for p in passages if p.takes(received, content)))
 
 
+def owner_of(patient: Key) -> str:
+    """Whose lane it is: of a patient number, as the model's patient is not known yet."""
+    return f"{patient.assigner}|{patient.value}"
+
+
 def passed_rows(
-    type_: str, patients: Sequence[Key], cause: int, passed: Sequence[tuple[int, str]], now: int, buckets: int
+    type_: str, patients: Sequence[Key], cause: int, passed: Sequence[tuple[int, str]], now: int, buckets: int, later: bool
 ) -> list[Row]:
     """Message and work rows of `passed`: (message id, channel) pairs. In order per patient number, as it came in.
 
-    `patients`: none, the one that it names, or the two of a merge; texts as the database takes them.
+    `patients`: none, the one that it names, or the two of a merge; texts as the database takes them. `later`: what is live
+    goes before them, except a merge, which waits for two lanes.
     """
     rows: list[Row] = []
-    owners = [f"{key.assigner}|{key.value}" for key in patients] or [NO_PATIENT]
+    owners = [owner_of(key) for key in patients] or [NO_PATIENT]
     for message_id, channel in passed:
         lane, second = outbound_lane(channel, owners[0]), outbound_lane(channel, owners[-1])
         bucket, there = bucket_of(lane, buckets), bucket_of(second, buckets)
@@ -110,7 +116,8 @@ def passed_rows(
                 message_id, channel, "out", now, "", "", type_, "", lane, bucket, None, "", False, "", cause, None, None,
             )
         )  # fmt: skip
-        rows.append(WorkRow("out", bucket, message_id, lane, channel, State.QUEUED, False, second != lane, 0, 0, "", now))
+        place = bucket + BEHIND if later and second == lane else bucket
+        rows.append(WorkRow("out", place, message_id, lane, channel, State.QUEUED, False, second != lane, 0, 0, "", now))
         if second != lane:  # a merge is in both lanes, as it is on its way in
             rows.append(WorkRow("out", there, message_id, second, channel, State.QUEUED, True, False, 0, 0, "", now))
     return rows

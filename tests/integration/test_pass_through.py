@@ -10,6 +10,7 @@ from hub.config import load
 from hub.config.model import RetentionSection
 from hub.domain.errors import HubError, NotDelivered, Refused
 from hub.domain.ports import Outbound, Received
+from hub.domain.store import BEHIND
 from hub.sync import passing
 from hub.sync.retention import Retention
 from tests.hub_kit import Kit, Recorder, adt, hl7, pid, pv1, received
@@ -69,6 +70,28 @@ def test_a_message_goes_on_byte_for_byte_to_each_destination_that_its_filters_sa
     assert kit.rows("SELECT count(*) FROM message WHERE direction = 'out' AND body IS NOT NULL") == [(0,)]
     assert kit.rows("SELECT count(*) FROM attempt WHERE sent IS NOT NULL") == [(0,)]
     assert {m.type for m in kit.target("ocs-out").sent} <= {"patient.updated"}  # and changes go where they went
+
+
+def test_what_a_load_passes_on_may_wait_and_a_merge_makes_way_for_itself(kit: Kit) -> None:
+    adopt(kit, CHANNELS + '[[routes]]\nto = ["pacs", "archive"]\nfrom_channels = ["ocs-in"]\n')
+    loaded = [received_of(adt("A08", f"1{n:02d}")) for n in range(50)]
+    for message in loaded:
+        message.later = True
+    kit.intake.store(loaded)
+    assert places(kit) == [("archive", True, 50), ("pacs", True, 50)]
+    kit.receive(hl7("ADT^A40", pid("148"), "MRG|149^^^HOSP^MR"))
+    assert places(kit) == [("archive", False, 4), ("archive", True, 48), ("pacs", False, 4), ("pacs", True, 48)]
+    kit.deliver()
+    assert places(kit) == []
+    sent = bodies(kit, "pacs")
+    assert len(sent) == 51
+    assert sent.index(loaded[49].body) < next(at for at, body in enumerate(sent) if b"MRG|" in (body or b""))
+
+
+def places(kit: Kit) -> list[tuple[str, bool, int]]:
+    """Channel, whether it may wait, how many: of what is to go out as it came."""
+    sql = "SELECT channel, bucket >= ?, count(*) FROM work WHERE channel IN ('pacs', 'archive') GROUP BY 1, 2 ORDER BY 1, 2"
+    return [(channel, bool(later), number) for channel, later, number in kit.rows(sql, BEHIND)]
 
 
 def test_the_same_message_again_goes_on_once_and_a_refused_one_never(kit: Kit) -> None:

@@ -13,7 +13,7 @@ from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.limits import why_full
 from hub.config import Channel
-from hub.domain.errors import Misconfigured, NotFound, TryAgain
+from hub.domain.errors import Misconfigured, TryAgain
 from hub.domain.facts import Key
 from hub.domain.model import KINDS
 from hub.domain.ports import Condition, Loadable, Receipt, Received
@@ -81,7 +81,7 @@ class Asked:
 
 @contextmanager
 def asked(hub: Hub, name: str, kind: str, ending: Callable[[], bool] = lambda: False, *, later: bool = False) -> Iterator[Asked]:
-    """The channel, built beside the one that polls. NotFound, Misconfigured."""
+    """The channel, built beside the one that polls. Misconfigured: no such channel, or one that cannot be asked."""
     channel = _channel(hub, name)
     source = channels.build_source(channel)
     try:
@@ -97,7 +97,7 @@ def asked(hub: Hub, name: str, kind: str, ending: Callable[[], bool] = lambda: F
 def _channel(hub: Hub, name: str) -> Channel:
     known = channels.polled(hub.config)
     if name not in known:
-        raise NotFound(f'there is no polled channel "{name}"; there are: {", ".join(known) or "none"}')
+        raise Misconfigured(f'there is no polled channel "{name}"; there are: {", ".join(known) or "none"}')
     return known[name]
 
 

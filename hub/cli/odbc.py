@@ -10,7 +10,7 @@ import typer
 
 from hub.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, print_json, print_table, say
 from hub.config import load
-from hub.domain.errors import Misconfigured, NotFound
+from hub.domain.errors import Misconfigured
 
 app = typer.Typer(no_args_is_help=True, help="Old tables: look into one.", rich_markup_mode=None)
 SECONDS = 30.0  # for a statement
@@ -33,7 +33,7 @@ def sniff(
 
     known = load(config).channels
     if channel not in known:
-        raise NotFound(f'there is no channel "{channel}"; there are: {", ".join(known) or "none"}')
+        raise Misconfigured(f'there is no channel "{channel}"; there are: {", ".join(known) or "none"}')
     settings = known[channel].settings
     connection, url, database = (settings.get(key, "") for key in ("connection", "url", "database"))
     if not (connection or url) or database not in PROFILES:

@@ -98,7 +98,7 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     config = tmp_path / "hub.toml"
     config.write_text('[channels.old]\nadapter = "ocs.sql_in"\nsystem = "ocs"\n', encoding="utf-8")
     assert execute(["odbc", "sniff", "old", "T", "-c", str(config)]) == 2
-    assert execute(["odbc", "sniff", "new", "T", "-c", str(config)]) == 1
+    assert execute(["odbc", "sniff", "new", "T", "-c", str(config)]) == 2
     assert "needs connection or url" in capsys.readouterr().err
 
 

@@ -134,6 +134,9 @@ def test_two_listeners_on_one_port(run: Run, hub_toml: Path, adapter: str) -> No
         (("messages", "--state", "bogus"), 2, "queued, in_flight, done, uncertain"),
         (("send", "/dev/null"), 1, "no HL7 message in /dev/null"),
         (("map", "try", "/dev/null"), 2, "no HL7 message"),
+        (("load", "nope", "--kind", "patient"), 2, 'no polled channel "nope"'),
+        (("request", "nope", "patient", "1"), 2, 'no polled channel "nope"'),
+        (("odbc", "sniff", "nope", "T"), 2, 'no channel "nope"'),
         (("channel", "kinds", "ocs.none"), 1, "hub channel kinds"),
     ],
 )

@@ -7,6 +7,7 @@ so that one bad row costs one row, and cp949 in columns that are declared latin-
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -34,6 +35,7 @@ class Profile:
     patience: str = ""  # added to the connection string: for a server that is there and says nothing
     driver_times_out: bool = False  # SQL_ATTR_QUERY_TIMEOUT; psqlodbc refuses it on connections, MariaDB's takes no notice
     writing: tuple[str, ...] = ()  # first statements where something is to be written
+    fold: Literal["", "lower", "upper"] = ""  # what becomes of names without double quotes, where its catalogue must be asked so
     hint: str = ""  # behind the table's name of a SELECT that locks its rows and leaves out those that others hold
     lock: str = " FOR UPDATE SKIP LOCKED"  # the same at the end of it
 
@@ -50,6 +52,7 @@ PROFILES: dict[str, Profile] = {
     "postgresql": Profile(
         "ConnSettings=SET client_encoding TO 'UTF8'", "ConnSettings=SET client_encoding TO 'SQL_ASCII'",
         ("SET statement_timeout = {ms}",), ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",), "SELECT LOCALTIMESTAMP",
+        fold="lower",
     ),
     "sqlite": Profile(
         "", "", (), ("PRAGMA query_only = 1",), "SELECT datetime('now', 'localtime')", times_as_text=True, lock="",
@@ -64,6 +67,7 @@ PROFILES: dict[str, Profile] = {
     # there was when it began, so there the user's rights are all there is, as on SQL Server.
     "oracle": Profile(
         "", "", (), (), "SELECT SYSDATE FROM DUAL", raw=False, limit="SELECT * FROM (SELECT {what}) WHERE ROWNUM <= {n}",
+        fold="upper",
     ),
 }  # fmt: skip
 
@@ -160,12 +164,21 @@ class Database:
         """The columns of a table's declared key, in its order; none where it has none or the driver cannot tell."""
         import pyodbc
 
-        schema, _, bare = table.replace('"', "").rpartition(".")
+        schema, bare = self._in_catalogue(table)
         try:
             rows = self._connection.cursor().primaryKeys(bare, schema=schema or None).fetchall()
         except pyodbc.Error:
             return []
         return [row[3] for row in sorted(rows, key=lambda row: row[4])]  # COLUMN_NAME, KEY_SEQ (ODBC, SQLPrimaryKeys)
+
+    def _in_catalogue(self, table: str) -> tuple[str, str]:
+        """Schema ("" where none is named) and table as the database's catalogue has them."""
+        fold = self.profile.fold
+        parts = [
+            part.strip('"') if part.startswith('"') or not fold else getattr(part, fold)()
+            for part in re.findall(r'"[^"]+"|[^.]+', table)
+        ]
+        return ".".join(parts[:-1]), parts[-1]
 
     def _connect(self) -> Any:
         import pyodbc

@@ -105,7 +105,7 @@ class UrlDatabase(Database):
         self._dbapi: Any = None
 
     def primary_key(self, table: str) -> list[str]:
-        schema, _, bare = table.replace('"', "").rpartition(".")
+        schema, bare = self._in_catalogue(table)
         engine = create_engine(self._url, creator=lambda: self._connection, poolclass=StaticPool)
         try:
             return list(inspect(engine).get_pk_constraint(bare, schema=schema or None)["constrained_columns"])

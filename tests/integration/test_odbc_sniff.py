@@ -94,6 +94,15 @@ def test_encodings_are_told_apart(kind: str, request: pytest.FixtureRequest, tmp
     assert (found.encoding, found.key, found.key_is_declared) == (legacy.encoding, ["id"], True)
 
 
+def test_a_name_is_looked_up_as_the_database_folds_it(postgres: servers.Postgres) -> None:
+    legacy = odbc_kit.postgresql(postgres, "d_folded", "UTF8", "utf-8", "utf-8")
+    legacy.write("CREATE TABLE chart (cno INTEGER, sno INTEGER, memo TEXT, PRIMARY KEY (sno, cno))")
+    legacy.write('CREATE TABLE "Chart" (no INTEGER PRIMARY KEY)')
+    for table, key in (("CHART", ["sno", "cno"]), ("public.Chart", ["sno", "cno"]), ('"Chart"', ["no"])):
+        found = sniff.sniff(lambda encoding: Database(legacy.connection, "postgresql", encoding, 10), table)
+        assert (found.key, found.key_is_declared) == (key, True), table
+
+
 def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "hub.toml"
     config.write_text('[channels.old]\nadapter = "ocs.sql_in"\nsystem = "ocs"\n', encoding="utf-8")

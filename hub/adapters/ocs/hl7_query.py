@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -102,6 +103,7 @@ class Desk:
         self._lookup = lookup
         self._charset = python_codec(settings.charset)
         self._responder = Responder(lookup, settings.domains, settings.most, ZoneInfo(settings.timezone))
+        self._zone = ZoneInfo(settings.timezone)
         self._numbers = itertools.count(time.time_ns() // 1000)
         self._process = f"{os.getpid() & 0xFFFF:04x}"
         self._denied: dict[str, float] = {}
@@ -137,7 +139,8 @@ class Desk:
         asker = self._asker(head)
         if asker is None:
             self._deny(address)
-            raise Unreadable("who sends this may not ask here", where=Where("MSH", field=3))
+            # MSH-3 is of user-defined table 0361 (v2.5.1 §2.15.9.3), and `askers` is that table; 207 would say "ask again later"
+            raise Unreadable("who sends this may not ask here", where=Where("MSH", field=3), hl7=103)
         asked = query.read(head, body, self._charset)
         told = self._responder.told(asked)
         answer = self._written(head, asked, told)
@@ -147,7 +150,7 @@ class Desk:
 
     def _written(self, head: Peek, asked: query.Query, told: Told) -> bytes:
         return query.answer(
-            head, asked, code=told.code, status=told.status, control_id=self._number(), at=_now(), faults=told.faults,
+            head, asked, code=told.code, status=told.status, control_id=self._number(), at=self._now(), faults=told.faults,
             people=told.people, counts=told.counts, pointer=told.pointer,
         )  # fmt: skip
 
@@ -172,14 +175,14 @@ class Desk:
 
     def _no(self, head: Peek, code: str, error: Unreadable) -> bytes:
         """A plain negative answer: what was asked cannot be given back."""
-        return ack.answer(head, code, control_id=self._number(), at=_now(), error=error, text=error.reason)
+        return ack.answer(head, code, control_id=self._number(), at=self._now(), error=error, text=error.reason)
 
     def _number(self) -> str:
         return f"{next(self._numbers):x}{self._process}"
 
-
-def _now() -> str:
-    return time.strftime("%Y%m%d%H%M%S%z", time.localtime())
+    def _now(self) -> str:
+        """MSH-7, in the channel's time zone."""
+        return datetime.now(self._zone).strftime("%Y%m%d%H%M%S%z")
 
 
 class QueryListener:

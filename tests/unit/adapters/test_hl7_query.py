@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -259,7 +261,19 @@ def test_who_may_not_ask_learns_nothing_and_is_written_down_once_a_minute() -> N
     for _ in range(3):
         answer = parse(desk.answer(sent, "10.0.0.9"))
         assert (answer.segments[1].value(1), answer.all("PID"), answer.all("QPD")) == ("AR", [], [])
+        err = answer.all("ERR")[0]
+        assert (err.raw(2), err.value(3)) == ("MSH^1^3", "103")  # not 207, which says that the same question may be asked again
     assert lookup.records == [("look-up", "unknown", "10.0.0.9", "denied")]
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("Asia/Seoul", "+0900"), ("Etc/UTC", "+0000")])
+def test_the_answers_own_time_is_of_the_channels_zone(zone: str, offset: str) -> None:
+    for sender in ("CRM|HOSP", "NOBODY|HOSP"):
+        sent = body("Q22", QPD22.format(asked="@PID.5.1^홍", domains=""), "RCP|I", sender=sender)
+        desk = Desk(Settings(port=0, askers=("CRM",), timezone=zone), "look-up", FakeLookup(*PEOPLE))
+        at = parse(desk.answer(sent, "10.0.0.9")).segments[0].raw(7)
+        assert at.endswith(offset)
+        assert abs(datetime.strptime(at, "%Y%m%d%H%M%S%z").timestamp() - time.time()) < 60
 
 
 def test_no_answer_without_its_access_record() -> None:

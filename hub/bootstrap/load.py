@@ -56,7 +56,7 @@ class Asked:
         found = self._hub.maps.row_keys(getattr(channels.settings_of(self.channel), "event", ""))
         if self.kind not in found:
             known = ", ".join(kind.lower() for kind in found)
-            raise Misconfigured(f"the rows of {self.channel.name} have no number of a {self.kind.lower()}; they have of: {known}")
+            raise Misconfigured(f"the rows of {self.channel.name} have no number for the kind {self.kind.lower()}; they have one for: {known}")
         return found[self.kind]
 
     # -- hub.domain.ports.Intake ----------------------------------------------------------------------------------

@@ -48,8 +48,12 @@ def audit_reason(text: str) -> str:
 
 ReasonOption = Annotated[
     str,
-    typer.Option("--reason", "-r", help="Why; stands in the audit log, so no patient data.", prompt=True, callback=audit_reason),
-]
+    typer.Option(
+        "--reason", "-r", prompt=True, callback=audit_reason,
+        help="Why: 3 to 200 characters on one line. Stands in the audit log for ever, so no patient data; telephone numbers, "
+        "registration numbers and six digits in a row are refused.",
+    ),
+]  # fmt: skip
 DEFAULT_CONFIG = Path("hub.toml")
 SPAN = re.compile(r"(\d+)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -213,7 +213,7 @@ def _say_what_came(rows: int, states: dict[int, str], changes: Sequence[dict[str
         say(f"the source has no {kind.lower()} of that number", WARN)
         return
     if not states:
-        say(f"{rows} found, as known already", GOOD)
+        say(f"{rows} found, nothing new in what came", GOOD)
     for id_, state in states.items():
         waits = state == "queued"
         say(f"message {id_}: {'waits; nobody has applied it yet' if waits else state}", WARN if waits else GOOD)

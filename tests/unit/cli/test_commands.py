@@ -255,6 +255,13 @@ def test_a_reason_is_held_to_the_rule_of_the_audit_log(
     assert reason.strip() not in ran.err
 
 
+@pytest.mark.parametrize("command", [("replay",), ("discard",), ("settle",), ("channel", "pause")])
+def test_help_says_what_a_reason_may_be(command: tuple[str, ...], run: Run) -> None:
+    shown = " ".join(run(*command, "--help").out.replace("│", " ").split())
+    assert "3 to 200 characters" in shown
+    assert "six digits in a row are refused" in shown
+
+
 def test_map_try_of_something_else_is_an_error_without_a_table(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "letter.txt"
     file.write_text("Dear colleague")

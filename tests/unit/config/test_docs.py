@@ -37,3 +37,12 @@ def test_every_adapter_is_listed() -> None:
 def test_every_key_has_a_sentence() -> None:
     for section, field in FIELDS:
         assert field.metadata.get("doc"), f"{section}.{field.name}"
+
+
+@pytest.mark.parametrize("page", sorted((Path(__file__).parents[3] / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_no_table_of_the_documentation_is_split(page: Path) -> None:
+    """Behind a blank line a row is no row: a table begins with its head and a line of dashes."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    first = [n for n, line in enumerate(lines) if line.startswith("|") and (n == 0 or not lines[n - 1].startswith("|"))]
+    wrong = [n + 1 for n in first if not set(lines[n + 1]) <= set("|-: ")]
+    assert not wrong

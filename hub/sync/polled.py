@@ -85,24 +85,28 @@ class PolledFeed:
         self.ending = ending
 
     def store(self, batch: Sequence[Received], place: tuple[str, str] | None = None) -> list[Receipt]:
-        if place is not None:
-            batch[-1].mark = MarkRow(self._channel, _place(place[0]), place[1].encode(), 0, None, now_us())
+        """Many at once are a load, however they came to be: in portions, and what is live goes before them."""
+        many = self._later or len(batch) > PORTION
+        receipts: dict[int, Receipt] = {}
+        portions = _portions(batch)
+        for n, portion in enumerate(portions, 1):
+            if many:
+                self._room()
+                for message in portion:
+                    message.later, message.followed = True, n < len(portions)
+            if n == len(portions) and place is not None:
+                portion[-1].mark = MarkRow(self._channel, _place(place[0]), place[1].encode(), 0, None, now_us())
+            receipts |= zip(map(id, portion), self._commit(portion), strict=True)
+        if not portions and place is not None:
+            self.keep(*place)
+        return [receipts[id(message)] for message in batch]
+
+    def _commit(self, batch: Sequence[Received]) -> list[Receipt]:
         receipts = self._intake.store(batch)
         for receipt in receipts:
             if receipt.verdict is Verdict.TRY_AGAIN:
                 raise TryAgain(receipt.reason or "intake takes nothing now")
         return receipts
-
-    def _tell(self, batch: Sequence[Received]) -> None:
-        """Many at once are a load, however they came to be: in portions, and what is live goes before them."""
-        many = self._later or len(batch) > PORTION
-        for first in range(0, len(batch), PORTION):
-            portion = batch[first : first + PORTION]
-            if many:
-                self._room()
-                for message in portion:
-                    message.later, message.followed = True, first + PORTION < len(batch)
-            self.store(portion)
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class PolledFeed:
             before, n = known.get(digest, (b"", 0))
             if value != before:
                 batch.append(self._message(event, one, body, digest, value, n + 1))
-        self._tell(batch)
+        self.store(batch)
         return len(batch)
 
     def _message(self, event: str, one: Found, body: bytes, digest: bytes, value: bytes, n: int) -> Received:
@@ -176,7 +180,7 @@ class PolledFeed:
             if value != before:
                 marks[key] = (value, n + 1)
                 batch.append(self._document(document, MarkRow(self._channel, key, value, n + 1, None, now_us())))
-        self._tell(batch)
+        self.store(batch)
         return news
 
     def _document(self, document: Mapping[str, Any], mark: MarkRow) -> Received:
@@ -245,6 +249,20 @@ class PolledFeed:
     def keep(self, name: str, place: str) -> None:
         with self._store.transaction() as tx:
             tx.write([MarkRow(self._channel, _place(name), place.encode(), 0, None, tx.now)])
+
+
+def _portions(batch: Sequence[Received]) -> list[list[Received]]:
+    """What comes again after a crash between two of them is known by its mark or control id. What is refused is not: it
+    stands in the last one, as the place does; nor is what has neither: its order in its lane keeps all in one."""
+    if len(batch) <= PORTION:
+        return [list(batch)] if batch else []
+    again = [m for m in batch if m.mark is not None or (m.refused is None and m.control_id)]
+    refused = [m for m in batch if m.mark is None and m.refused is not None]
+    if len(again) + len(refused) < len(batch):
+        return [list(batch)]
+    portions = [again[first : first + PORTION] for first in range(0, len(again), PORTION)] or [[]]
+    portions[-1] += refused
+    return portions
 
 
 def _name_of(document: Mapping[str, Any]) -> bytes:

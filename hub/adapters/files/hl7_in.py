@@ -76,7 +76,7 @@ class Hl7Files:
             yield Record(number, piece.offset, piece.end, piece.body, received.refused or "", received)
 
     def hand(self, feed: Feed, records: Sequence[Record], place: tuple[str, str]) -> int:
-        """All in one commit. What was known already is stored once; what is no message ends REFUSED with its bytes."""
+        """What was known already is stored once; what is no message ends REFUSED with its bytes, in the commit of the place."""
         for record in records:
             if record.refused:
                 record.read.refused = said(self.unit, record)

@@ -22,9 +22,9 @@ BUSY_MS = 5_000
 class _Files:
     """A thread's own descriptors (flock belongs to an open file, not to a process); closed when the thread ends."""
 
-    def __init__(self, paths: tuple[Path, Path, Path]) -> None:
-        gate, haste, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
-        self.numbers = (gate, haste, turn)
+    def __init__(self, paths: tuple[Path, Path, Path, Path]) -> None:
+        gate, door, haste, turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
+        self.numbers = (gate, door, haste, turn)
 
     def __del__(self) -> None:
         for number in self.numbers:
@@ -36,42 +36,43 @@ class WriteTurn:
 
     SQLite has one writer, and its own way of waiting (sleep, try again) was measured to starve the listener to one row a
     second. flock(2) wakes its waiters in order and is given back by the kernel when a process dies. Whoever is not
-    urgent queues at the gate first, and gives a turn that he got to who waits for it in haste: intake waits for one
-    short transaction at most.
+    urgent queues at the gate first, and gives a turn that he got to all who wait for it in haste, once: intake waits for
+    one short transaction at most. Whoever comes in haste meanwhile waits at the door and is behind him, so that haste
+    without end starves nobody.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._paths = (folder / "hub.write-gate", folder / "hub.write-haste", folder / "hub.write-turn")
+        gate, door, haste, turn = (folder / f"hub.write-{name}" for name in ("gate", "door", "haste", "turn"))
+        self._paths = (gate, door, haste, turn)
         self._local = threading.local()
 
-    def _files(self) -> tuple[int, int, int]:
+    def _files(self) -> tuple[int, int, int, int]:
         files: _Files | None = getattr(self._local, "files", None)
         if files is None:
             files = self._local.files = _Files(self._paths)
         return files.numbers
 
     def acquire(self, *, urgent: bool = False) -> None:
-        gate, haste, turn = self._files()
+        gate, door, haste, turn = self._files()
         if urgent:
-            fcntl.flock(haste, fcntl.LOCK_SH)  # held while waiting
+            with _held(door, fcntl.LOCK_SH):
+                fcntl.flock(haste, fcntl.LOCK_SH)  # held while waiting
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX)
             finally:
                 fcntl.flock(haste, fcntl.LOCK_UN)
             return
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        try:
+        with _held(gate):
             fcntl.flock(turn, fcntl.LOCK_EX)
-            while not _free(haste):
-                fcntl.flock(turn, fcntl.LOCK_UN)
-                fcntl.flock(haste, fcntl.LOCK_EX)  # until who is in haste has it
-                fcntl.flock(haste, fcntl.LOCK_UN)
-                fcntl.flock(turn, fcntl.LOCK_EX)
-        finally:
-            fcntl.flock(gate, fcntl.LOCK_UN)
+            if not _free(haste):
+                with _held(door):  # shut while the turn is ours: nobody in haste can come twice and keep it open
+                    fcntl.flock(turn, fcntl.LOCK_UN)
+                    with _held(haste):  # each of them has had it
+                        pass
+                    fcntl.flock(turn, fcntl.LOCK_EX)
 
     def release(self) -> None:
-        fcntl.flock(self._files()[2], fcntl.LOCK_UN)
+        fcntl.flock(self._files()[3], fcntl.LOCK_UN)
 
     @contextmanager
     def take(self, *, urgent: bool = False) -> Iterator[None]:
@@ -80,6 +81,15 @@ class WriteTurn:
             yield
         finally:
             self.release()
+
+
+@contextmanager
+def _held(file: int, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    fcntl.flock(file, how)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _free(haste: int) -> bool:

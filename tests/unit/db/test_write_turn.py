@@ -132,6 +132,66 @@ def test_intake_waits_for_one_at_most(tmp_path: Path) -> None:
     assert len(order) == 9
 
 
+def test_haste_without_end_starves_nobody(tmp_path: Path) -> None:
+    """Between two turns of one who is not urgent, each of three in haste has a few, and no more."""
+    turn, done, hasty = WriteTurn(tmp_path), threading.Event(), 0
+
+    def intake() -> None:
+        nonlocal hasty
+        while not done.is_set() and hasty < 400:
+            with turn.take(urgent=True):
+                hasty += 1
+                time.sleep(0.002)
+            time.sleep(0.001)
+
+    crowd = [threading.Thread(target=intake) for _ in range(3)]
+    for thread in crowd:
+        thread.start()
+    try:
+        while hasty < 10:
+            time.sleep(0.001)
+        passed: list[int] = []
+        while len(passed) < 20:
+            at = hasty
+            with turn.take():
+                passed.append(hasty - at)
+                time.sleep(0.001)
+    finally:
+        done.set()
+        for thread in crowd:
+            thread.join(10)
+    assert len(passed) == 20
+    assert sum(passed) <= 20 * 2 * len(crowd)
+    assert max(passed) <= 8 * len(crowd)
+
+
+def test_the_gate_opens_when_one_dies_at_the_door(tmp_path: Path) -> None:
+    """Killed while it gave its turn away: the door is not left shut to intake."""
+    turn = WriteTurn(tmp_path)
+    with holder(tmp_path) as first:
+        hasty = threading.Event()
+
+        def intake() -> None:
+            with turn.take(urgent=True):
+                hasty.wait(10)
+
+        in_haste = threading.Thread(target=intake)
+        waiting = spawn(HOLDER, str(tmp_path), "")
+        try:
+            time.sleep(0.5)
+            in_haste.start()
+            time.sleep(0.1)
+            first.kill()
+            time.sleep(0.1)
+        finally:
+            waiting.kill()
+            waiting.communicate()
+            hasty.set()
+            in_haste.join(10)
+    assert has_turn_within(turn, 5, urgent=True)
+    assert has_turn_within(turn, 5)
+
+
 def test_only_a_sqlite_file_needs_a_turn(tmp_path: Path) -> None:
     assert write_turn(make_url(f"sqlite:///{tmp_path}/hub.db")) is not None
     assert write_turn(make_url("sqlite://")) is None

@@ -256,7 +256,7 @@ class MarkRow(NamedTuple):
     channel: str
     key: bytes
     value: bytes
-    n: int
+    n: int  # how often it changed; 0: a place that a source has come to
     name: bytes | None
     at: int
 

@@ -2,14 +2,15 @@
 
 Body: the resource as JSON, one a message. Type: its resource type (`Encounter`; `Encounter.deleted`). Control id: what stays
 the same when the same thing is told again: type, id and version; without a version the time of its last change, without that
-a digest of the content and how often it had changed before. Patient: whose lane it is in.
+a digest of the content; and how often it had changed, where a version alone does not tell: some servers never count theirs.
+Patient: whose lane it is in.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.codecs.fhir_incoming import body_of, id_of, read, same_of, type_of
 from hub.domain.ids import now_us
@@ -35,7 +36,7 @@ def of_document(
 ) -> Received:
     """One resource out of a bundle or search (`hub.codecs.fhir_incoming.tombstone` where it was deleted).
 
-    `nth`: how often it has changed, where somebody counts: a resource without a version that changes back is then news.
+    `nth`: how often it has changed, where somebody counts: what changes back is then news, whatever its version says.
     """
     return _received(channel, names, document, body_of(document), sender, digest, nth)
 
@@ -48,9 +49,9 @@ def version_of(document: Mapping[str, Any]) -> str:
 
 
 def control_id(document: Mapping[str, Any], content: bytes, digest: Digest = _sha256, nth: int = 0) -> str:
-    """`Patient/123/4`: type, id, version or what stands for it."""
-    told = version_of(document) or digest(content).hex() + (f".{nth}" if nth else "")
-    return "/".join(filter(None, (type_of(document), id_of(document), told)))
+    """`Patient/123/4`: type, id, version or what stands for it; `Patient/123/4.2` where that was counted."""
+    told = version_of(document) or digest(content).hex()
+    return "/".join(filter(None, (type_of(document), id_of(document), told))) + (f".{nth}" if nth else "")
 
 
 def _received(
@@ -64,8 +65,23 @@ def _received(
     )  # fmt: skip
 
 
+class _Mark(NamedTuple):
+    """What a resource said last (a MarkRow's value): its version and content, digested, and whether its control id counts."""
+
+    version: bytes  # 8 bytes
+    content: bytes  # 7
+    counted: bool
+
+    @classmethod
+    def of(cls, value: bytes) -> _Mark:
+        return cls(value[:8], value[8:15], value[15:] == b"\1")
+
+    def dump(self) -> bytes:
+        return self.version + self.content + bytes([self.counted])
+
+
 class Messages:
-    """Resources that somebody sends to a channel, as messages: what has no version is counted, as a poll counts rows."""
+    """Resources that somebody sends to a channel, as messages: what their version does not tell apart is counted."""
 
     def __init__(self, channel: str, names: Names, store: Store, keys: Keys) -> None:
         self._channel = channel
@@ -74,22 +90,30 @@ class Messages:
         self._keys = keys
 
     def of(self, documents: Sequence[Mapping[str, Any]], sender: str) -> list[Received]:
-        """In their order. A resource that says what it said last has the control id that it had."""
-        counted = {at: self._key_of(one) for at, one in enumerate(documents) if id_of(one) and not version_of(one)}
-        marks = self._marks(sorted(set(counted.values())))
+        """In their order. A resource that says what it said last has the control id that it had; so has an earlier version that
+        is told again."""
+        keyed = {at: self._key_of(one) for at, one in enumerate(documents) if id_of(one)}
+        marks = self._marks(sorted(set(keyed.values())))
         made = []
         for at, document in enumerate(documents):
-            key, nth, mark = counted.get(at), 0, None
-            if key is not None:
-                value = self._keys.digest(type_of(document).encode() + same_of(document))
-                before, nth = marks.get(key, (b"", 0))
-                nth += value != before
-                marks[key] = (value, nth)
-                mark = MarkRow(self._channel, key, value, nth, None, now_us())
+            nth, mark = 0, None
+            if at in keyed:
+                value, n = marks[keyed[at]] = self._counted(document, *marks.get(keyed[at], (b"", 0)))
+                mark = MarkRow(self._channel, keyed[at], value, n, None, now_us())
+                nth = n if _Mark.of(value).counted else 0
             one = of_document(self._channel, self._names, document, sender=sender, digest=self._keys.digest, nth=nth)
             one.mark = mark
             made.append(one)
         return made
+
+    def _counted(self, document: Mapping[str, Any], before: bytes, n: int) -> tuple[bytes, int]:
+        """Its mark now. Counted is what has no version, and what says other things than this very version did."""
+        last, told = _Mark.of(before), version_of(document)
+        version = self._keys.digest(told.encode())[:8]
+        content = self._keys.digest(type_of(document).encode() + same_of(document))[:7]
+        if (version, content) == last[:2]:
+            return before, n
+        return _Mark(version, content, counted=not told or version == last.version).dump(), n + 1
 
     def refused(self, body: bytes, kind: str, sender: str, reason: str) -> Received:
         """What cannot be taken: kept with the reason, so that somebody can look into it."""

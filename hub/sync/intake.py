@@ -169,6 +169,7 @@ class _Batch:
         self._rows: list[Row] = list(rows)
         self._tally: Counter[tuple[str, str]] = Counter()
         self._fresh: Iterator[int] = iter(())  # ids of what is passed on
+        self._marks: dict[tuple[str, bytes], Row] = {}
         self._dedupe: dict[tuple[tuple[str, str, str], bytes], DedupeRow] = {}
 
     def run(self, batch: Sequence[Received], passed: Sequence[list[str]], *, presume: bool) -> list[Receipt]:
@@ -186,19 +187,20 @@ class _Batch:
         receipts = [self._one(*one, known) for one in zip(batch, ids[: len(batch)], passed, strict=True)]
         self._rows += self._dedupe.values() if before is not None else [DedupeNew(*row) for row in self._dedupe.values()]
         self._rows += [TallyRow(c, s, self._service._shard, n) for (c, s), n in self._tally.items()]
+        self._rows += self._marks.values()
         tx.write(self._rows)
         return receipts
 
     def _one(self, message: Received, message_id: int, passed: Sequence[str], known: Known) -> Receipt:
-        if message.mark is not None:
-            self._rows.append(message.mark)
         if message.refused is not None:
+            self._mark(message)
             return self._refuse(message, message_id, message.refused)
         key = (message.channel, _clean(message.sender), _clean(message.control_id))
         digest = self._service._keys.digest(message.content or message.body)
         before = known.get(key) if message.control_id else None
         first = before.get(digest) if before else None
         if first is not None:
+            self._mark(message)
             self._tally[message.channel, "duplicate"] += 1
             self._entry(Action.MESSAGE_DUPLICATE, message.channel, first.message_id, {"digest": digest.hex()})
             return Receipt(Verdict.STORED, first.message_id, duplicate_of=first.message_id, code=first.code)
@@ -206,12 +208,19 @@ class _Batch:
         if reused:
             self._alert_reuse(message.channel, message_id)
             if self._service.policy(message.channel).refuse_reuse:
+                if message.mark is not None and not message.mark.n:
+                    self._mark(message)  # a place: it is behind us. A count would make the same known when it comes again
                 return self._refuse(message, message_id, "control id used again for other content", code="control_id_reused")
+        self._mark(message)
         self._save(message, message_id, digest, passed)
         if message.control_id:
             row = DedupeRow(*key, digest, message_id, message.code, self._tx.now)
             known.setdefault(key, {})[digest] = self._dedupe[key, digest] = row
         return Receipt(Verdict.STORED, message_id, code=message.code, reused=reused)
+
+    def _mark(self, message: Received) -> None:
+        if message.mark is not None:
+            self._marks[message.mark.channel, message.mark.key] = message.mark  # once: a bundle may tell of a thing thrice
 
     def _save(self, message: Received, message_id: int, digest: bytes, passed: Sequence[str]) -> None:
         lane = _lane(message.channel, message.patient)

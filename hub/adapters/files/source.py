@@ -21,7 +21,7 @@ from hub.domain.errors import Unreadable
 from hub.domain.ports import Feed
 
 _log = log.get(__name__)
-BLOCK = 500  # records a commit
+BLOCK = 500  # records handed over at a time
 BLOCK_BYTES = 8 << 20  # or fewer, where they are large
 STEP_SECONDS = 20.0  # then the caller may look whether the channel is paused
 TELL_SECONDS = 10.0  # from one line in the log to the next, while a large file is read

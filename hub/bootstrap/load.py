@@ -47,6 +47,7 @@ class Asked:
     def request(self, number: str) -> int:
         """Rows or resources that were found; `receipts` are of those that are news."""
         self.receipts.clear()
+        self.feed.looking()
         return self.source.request(self.feed, self.kind, number, self._columns())
 
     def _columns(self) -> Sequence[str]:
@@ -56,7 +57,9 @@ class Asked:
         found = self._hub.maps.row_keys(getattr(channels.settings_of(self.channel), "event", ""))
         if self.kind not in found:
             known = ", ".join(kind.lower() for kind in found)
-            raise Misconfigured(f"the rows of {self.channel.name} have no number for the kind {self.kind.lower()}; they have one for: {known}")
+            raise Misconfigured(
+                f"the rows of {self.channel.name} have no number for the kind {self.kind.lower()}; they have one for: {known}"
+            )
         return found[self.kind]
 
     # -- hub.domain.ports.Intake ----------------------------------------------------------------------------------

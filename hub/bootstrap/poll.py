@@ -21,6 +21,7 @@ from hub.domain.errors import HubError, Misconfigured, NotDelivered, TryAgain
 from hub.domain.facts import Key
 from hub.domain.ports import Receipt, Received, Source
 from hub.domain.rows import AlertRow
+from hub.domain.store import Conflict
 from hub.mapping import Context
 from hub.sync.intake import IntakeService
 from hub.sync.pace import Pace
@@ -130,9 +131,14 @@ class Poller(threading.Thread):
             if self._source is None:
                 self._check_events()
                 self._source = channels.build_source(self.channel)
+            self._feed.looking()
             self._source.poll(self._feed)
             pause = self._source.pause_seconds
             self._recovered()
+        except Conflict as error:  # nobody's fault: a load told a row in the same moment
+            _log.info("polled again", extra={"channel": self.channel.name, "reason": error.reason})
+            self._close()
+            return LOOK_SECONDS
         except HubError as error:
             asked = error.retry_after if isinstance(error, NotDelivered) and error.retry_after else 0.0
             return max(self._failed(error.reason), min(asked, LONGEST_ASKED))

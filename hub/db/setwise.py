@@ -68,6 +68,7 @@ SPECS: tuple[Spec, ...] = (
     Spec(r.AttemptRow, "attempt", "upsert", ("message_id", "n", "at"), ("verdict", "detail", "sent", "answer")),
     Spec(r.LinkKeyRow, "link_key", "upsert", ("channel", "resource_id"), ("peer_id", "etag", "updated_at")),
     Spec(r.SentFieldRow, "sent_field", "upsert", ("system", "resource_id", "field"), ("value", "at")),
+    Spec(r.MarkNew, "mark"),
     Spec(r.MarkRow, "mark", "upsert", ("channel", "key"), ("value", "n", "name", "at")),
     Spec(r.AlertRow, "alert"),
     Spec(r.EntryDraft, "entry", stamp_tx=True),

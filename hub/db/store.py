@@ -277,11 +277,12 @@ class SqlTx:
 
     def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """On PostgreSQL the keys are one parameter: with hundreds of them each statement would be planned anew."""
+        what = "SELECT r.key, r.value, r.n, r.at FROM mark r WHERE r.channel = ? AND r.key"
         if self._hot.dialect == "postgresql":
             array = "{" + ",".join(f'"\\\\x{key.hex()}"' for key in keys) + "}"
-            return self._hot.query("SELECT key, value, n FROM mark WHERE channel = ? AND key = ANY(?::bytea[])", (channel, array))
-        marks = ", ".join("?" * len(keys))
-        return self._hot.query(f"SELECT key, value, n FROM mark WHERE channel = ? AND key IN ({marks})", (channel, *keys))
+            lock = f" ORDER BY r.key {self._lock.format('UPDATE')}" if self._lock else ""
+            return self._hot.query(f"{what} = ANY(?::bytea[]){lock}", (channel, array))
+        return self._hot.query(f"{what} IN ({', '.join('?' * len(keys))})", (channel, *keys))
 
     def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:
         for lock, ids in (("UPDATE", written), ("SHARE", versions.keys() - set(written))):

@@ -40,6 +40,7 @@ class Received:
     later: bool = False  # one of many that nobody waits for: what is live goes before it
     followed: bool = False  # nobody is told that it was stored before what follows it is: its commit need not wait for the disk
     mark: MarkRow | None = None  # a polled source: what is now known of it, in the commit that stores this
+    mark_before: int | None = None  # n of the mark that it was compared with (0: none): stored only while that one stands
 
 
 @dataclass(slots=True)
@@ -299,6 +300,13 @@ class Feed(Protocol):
         ...
 
     def keep(self, name: str, place: str) -> None: ...
+
+    def looking(self) -> None:
+        """The source is asked now: what is handed on from here on was read after this moment. Waits while there is no room.
+
+        Called before each poll and each block of a load; an adapter may say so again, before each statement.
+        """
+        ...
 
     def ending(self) -> bool:
         """Whether the source shall come to an end soon: asked between two blocks of a long poll."""

@@ -261,6 +261,12 @@ class MarkRow(NamedTuple):
     at: int
 
 
+class MarkNew(MarkRow):
+    """A MarkRow that is the first under its key: inserts; if somebody else was first, the transaction is rolled back."""
+
+    __slots__ = ()
+
+
 class EntryDraft(NamedTuple):
     """One audit entry, written in the transaction of the act."""
 
@@ -285,5 +291,5 @@ Row = (
     MessageRow | WorkRow | WorkDone | WorkState | WorkBucket | DedupeRow | DedupeNew | AnsweredRow
     | OutcomeRow | TallyRow | AttemptRow | SourceRow | SourceTouched | ResourceRow | IdentifierNew
     | IdentifierRow | AwaitedRow | AwaitedGone | TermRow | TermsGone | ChangeRow | LinkHistoryRow
-    | LinkKeyRow | SentFieldRow | MarkRow | EntryDraft | AlertRow
+    | LinkKeyRow | SentFieldRow | MarkNew | MarkRow | EntryDraft | AlertRow
 )  # fmt: skip

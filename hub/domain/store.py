@@ -160,8 +160,8 @@ class Tx(Protocol):
         """(kind, assigner, value) -> these, and the id of each resource that names a thing by that number in vain."""
         ...
 
-    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
-        """key, value and n of the marks of a polled source."""
+    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int, int]]:
+        """key, value, n and time (µs) of the marks of a polled source. Locks them in key order, except in a snapshot."""
         ...
 
     def confirm(self, versions: Mapping[str, tuple[int, str | None]], written: Collection[str]) -> None:

@@ -133,4 +133,4 @@ class Messages:
         if not keys:
             return {}
         with self._store.snapshot() as tx:
-            return {bytes(key): (bytes(value), n) for key, value, n in tx.marks(self._channel, keys)}
+            return {bytes(key): (bytes(value), n) for key, value, n, _ in tx.marks(self._channel, keys)}

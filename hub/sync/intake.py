@@ -35,6 +35,7 @@ from hub.domain.rows import (
 )
 from hub.domain.store import BEHIND, Conflict, Store, Tx
 from hub.sync.lanes import bucket_of, inbound_lane, outbound_lane
+from hub.sync.marks import OVERTAKEN, Marks
 from hub.sync.passing import Passage, owner_of, passed_rows, wanted
 from hub.sync.record import reason_text
 
@@ -169,8 +170,8 @@ class _Batch:
         self._rows: list[Row] = list(rows)
         self._tally: Counter[tuple[str, str]] = Counter()
         self._fresh: Iterator[int] = iter(())  # ids of what is passed on
-        self._marks: dict[tuple[str, bytes], Row] = {}
         self._dedupe: dict[tuple[tuple[str, str, str], bytes], DedupeRow] = {}
+        self._marks: Marks
 
     def run(self, batch: Sequence[Received], passed: Sequence[list[str]], *, presume: bool) -> list[Receipt]:
         """`passed`: for each message the channels that it goes on to as it is."""
@@ -179,6 +180,7 @@ class _Batch:
         asked = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
         before, ids = tx.arrivals(asked, len(batch) + more, presume=presume)
         self._fresh = iter(ids[len(batch) :])
+        self._marks = Marks(tx, batch)
         known: Known = {}
         for c, s, i, digest, message_id, code, at in before or ():
             if at >= tx.now - self._service.policy(c).dedupe_days * DAY_US:
@@ -187,11 +189,13 @@ class _Batch:
         receipts = [self._one(*one, known) for one in zip(batch, ids[: len(batch)], passed, strict=True)]
         self._rows += self._dedupe.values() if before is not None else [DedupeNew(*row) for row in self._dedupe.values()]
         self._rows += [TallyRow(c, s, self._service._shard, n) for (c, s), n in self._tally.items()]
-        self._rows += self._marks.values()
+        self._rows += self._marks.rows()
         tx.write(self._rows)
         return receipts
 
     def _one(self, message: Received, message_id: int, passed: Sequence[str], known: Known) -> Receipt:
+        if not self._marks.stands(message):
+            return Receipt(Verdict.TRY_AGAIN, code=Conflict.code, reason=OVERTAKEN)
         if message.refused is not None:
             self._mark(message)
             return self._refuse(message, message_id, message.refused)
@@ -220,7 +224,7 @@ class _Batch:
 
     def _mark(self, message: Received) -> None:
         if message.mark is not None:
-            self._marks[message.mark.channel, message.mark.key] = message.mark  # once: a bundle may tell of a thing thrice
+            self._marks.set(message.mark, message.mark_before)
 
     def _save(self, message: Received, message_id: int, digest: bytes, passed: Sequence[str]) -> None:
         lane = _lane(message.channel, message.patient)

@@ -98,6 +98,7 @@ class Load:
     def _blocks(self) -> Iterator[Progress]:
         if self._state.total is None:
             self._state.total = self._source.total(self._kind, self._where)
+        self._feed.looking()
         for block in self._source.load(self._feed, self._kind, self._where, self._state.place):
             self._state.place = block.place
             self._state.read += block.read
@@ -107,6 +108,7 @@ class Load:
             yield self._progress()
             if self._feed.ending():
                 return
+            self._feed.looking()
 
     def _progress(self, trouble: str = "") -> Progress:
         state = self._state

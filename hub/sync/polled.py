@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -21,15 +23,18 @@ from hub.domain.facts import Key
 from hub.domain.ids import now_us
 from hub.domain.ports import Found, Intake, Keys, Receipt, Received, Verdict
 from hub.domain.rows import MarkRow
-from hub.domain.store import Store
+from hub.domain.store import Conflict, Store
 from hub.mapping.fhir_keys import Names
 from hub.sync import fhir_received
+from hub.sync.marks import OVERTAKEN
 
 BLOCK = 500  # rows looked up at a time
 PORTION = 50  # of a load, stored in one commit: on SQLite a sender that waits for its answer waits for it
 DIGEST = 16  # bytes of Keys.digest
+OWN = 10_000  # marks that a feed remembers to have set itself
 PatientOf = Callable[[str, Mapping[str, Any]], Key | None]
-Known = dict[bytes, tuple[bytes, int]]  # key -> (digest of the row, how often it changed)
+Known = dict[bytes, tuple[bytes, int, int]]  # key -> (digest of the row, how often it changed, when it was told)
+NONE = (b"", 0, -1)
 
 
 def row_body(event: str, row: Mapping[str, Any]) -> bytes:
@@ -82,7 +87,25 @@ class PolledFeed:
         self._names = names
         self._room = room
         self._later = later
+        self._looked_at = sys.maxsize  # the store's clock before the source was asked, µs; later than all: nobody said when
+        self._ticks = 0  # and ours then, which goes on evenly
+        self._own: dict[bytes, int] = {}  # key -> n of the marks that we set: what we told is older than what we read now
         self.ending = ending
+
+    def looking(self) -> None:
+        if self._later:
+            self._room()
+        if len(self._own) > OWN:
+            self._own.clear()
+        self._ticks = time.monotonic_ns() // 1000
+        with self._store.snapshot() as tx:
+            self._looked_at = tx.now
+
+    def _at(self) -> int:
+        """The store's clock, no earlier than it is: whatever a mark of this time was made of was read before."""
+        if self._looked_at == sys.maxsize:
+            return now_us()
+        return self._looked_at + time.monotonic_ns() // 1000 - self._ticks
 
     def store(self, batch: Sequence[Received], place: tuple[str, str] | None = None) -> list[Receipt]:
         """Many at once are a load, however they came to be: in portions, and what is live goes before them."""
@@ -105,7 +128,10 @@ class PolledFeed:
         receipts = self._intake.store(batch)
         for receipt in receipts:
             if receipt.verdict is Verdict.TRY_AGAIN:
+                if receipt.code == Conflict.code:
+                    raise Conflict(receipt.reason)
                 raise TryAgain(receipt.reason or "intake takes nothing now")
+        self._own.update((one.mark.key, one.mark.n) for one in batch if one.mark is not None and one.mark_before is not None)
         return receipts
 
     # -- rows -----------------------------------------------------------------------------------------------------
@@ -131,11 +157,18 @@ class PolledFeed:
         for digest, one in keyed.items():
             body = row_body(event, one.row)
             value = self._keys.digest(body)
-            before, n = known.get(digest, (b"", 0))
-            if value != before:
-                batch.append(self._message(event, one, body, digest, value, n + 1))
+            if value != known.get(digest, NONE)[0]:
+                batch.append(self._message(event, one, body, digest, value, self._next(known, digest)))
         self.store(batch)
         return len(batch)
+
+    def _next(self, known: Known, key: bytes) -> int:
+        """n of the mark that comes next. Raises Conflict where somebody else told this thing after we asked for it: his may be
+        the newer one, so it is read again."""
+        _, n, at = known.get(key, NONE)
+        if at >= self._looked_at and self._own.get(key) != n:
+            raise Conflict(OVERTAKEN)
+        return n + 1
 
     def _message(self, event: str, one: Found, body: bytes, digest: bytes, value: bytes, n: int) -> Received:
         name = self._keys.seal("mark", self._row_of(digest), orjson.dumps(dict(one.key), default=_plain))
@@ -149,7 +182,8 @@ class PolledFeed:
             answer_owed=False,
             refused=one.refused,
             charset="utf-8",
-            mark=MarkRow(self._channel, digest, value, n, name, now_us()),
+            mark=MarkRow(self._channel, digest, value, n, name, self._at()),
+            mark_before=n - 1,
         )
 
     def _row_of(self, digest: bytes) -> str:
@@ -157,7 +191,7 @@ class PolledFeed:
 
     def _marks(self, digests: Sequence[bytes]) -> Known:
         with self._store.snapshot() as tx:
-            return {bytes(key): (bytes(value), n) for key, value, n in tx.marks(self._channel, digests)}
+            return {bytes(key): (bytes(value), n, at) for key, value, n, at in tx.marks(self._channel, digests)}
 
     # -- FHIR resources -------------------------------------------------------------------------------------------
 
@@ -174,12 +208,13 @@ class PolledFeed:
         marks = self._marks(keys)
         news, batch = [], []
         for key, document in zip(keys, block, strict=True):
-            before, n = marks.get(key, (b"", 0))
+            before = marks.get(key, NONE)[0]
             value = b"" if fhir_incoming.is_deleted(document) else self._keys.digest(_stable(document))
             news.append(value != before)
             if value != before:
-                marks[key] = (value, n + 1)
-                batch.append(self._document(document, MarkRow(self._channel, key, value, n + 1, None, now_us())))
+                mark = MarkRow(self._channel, key, value, self._next(marks, key), None, self._at())
+                marks[key] = (value, mark.n, -1)
+                batch.append(self._document(document, mark))
         self.store(batch)
         return news
 
@@ -199,7 +234,7 @@ class PolledFeed:
             kind = fhir_incoming.type_of(document)
             message = Received(self._channel, body, self._names.system, mark.value.hex(), kind, None, None)
             message.refused, message.answer_owed, message.charset = refused, False, "utf-8"
-        message.mark = mark
+        message.mark, message.mark_before = mark, mark.n - 1
         return message
 
     # -- rows that are gone ---------------------------------------------------------------------------------------
@@ -227,11 +262,15 @@ class PolledFeed:
             known = self._marks(block)
             named = [(digest, key) for digest, key in self.names(block) if known[digest][0]]
             if event and named:
-                self.store([self._gone(event, digest, key, known[digest][1] + 1) for digest, key in named])
+                self.store([self._gone(event, digest, key, self._next(known, digest)) for digest, key in named])
                 told += len(named)
                 continue
             with self._store.transaction() as tx:
-                tx.write([MarkRow(self._channel, digest, b"", known[digest][1] + 1, None, tx.now) for digest, _ in named])
+                still = {bytes(key): n for key, _, n, _ in tx.marks(self._channel, [digest for digest, _ in named])}
+                rows = [MarkRow(self._channel, digest, b"", self._next(known, digest), None, self._at()) for digest, _ in named]
+                if any(still.get(row.key) != row.n - 1 for row in rows):
+                    raise Conflict(OVERTAKEN)
+                tx.write(rows)
         return told
 
     def _gone(self, event: str, digest: bytes, key: Mapping[str, Any], n: int) -> Received:

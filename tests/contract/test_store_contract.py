@@ -23,6 +23,7 @@ from hub.domain.rows import (
     IdentifierNew,
     IdentifierRow,
     LinkKeyRow,
+    MarkNew,
     MarkRow,
     MessageRow,
     OutcomeRow,
@@ -273,8 +274,10 @@ def test_marks_by_key(store: Store) -> None:
             + [MarkRow("d", b"\1" * 16, b"", 9, None, 5)]
         )
     with store.transaction() as tx:
-        found = {(bytes(key), bytes(value), n) for key, value, n in tx.marks("c", [b"\1" * 16, b"\3" * 16, b"\4" * 16])}
-    assert found == {(b"\1" * 16, b"v1", 1), (b"\3" * 16, b"v3", 3)}
+        found = {(bytes(key), bytes(value), n, at) for key, value, n, at in tx.marks("c", [b"\1" * 16, b"\3" * 16, b"\4" * 16])}
+    assert found == {(b"\1" * 16, b"v1", 1, 5), (b"\3" * 16, b"v3", 3, 5)}
+    with pytest.raises(Conflict), store.transaction() as tx:
+        tx.write([MarkNew("c", b"\1" * 16, b"v2", 1, None, 5)])  # somebody was first
 
 
 def test_nobody_waits_for_an_answer_to_what_was_polled(store: Store) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from hub.db.setwise import SPECS, Spec
 from hub.db.tables import metadata
 from hub.domain import rows as r
-from hub.domain.errors import TryAgain
 from hub.domain.ids import now_us
 from hub.domain.store import BEHIND, ChannelStateRow, Conflict, InboundWork, Lease, LeaseLost, OutboundWork
 
@@ -94,7 +93,7 @@ class FakeTx:
         if old is None:
             table[key] = values
         elif spec.act == "insert":
-            raise TryAgain(f"{spec.table} has this row already")
+            raise Conflict(f"{spec.table} has this row already")
         else:
             table[key] = old | {c: values[c] for c in spec.update} | {c: old[c] + values[c] for c in spec.add}
 
@@ -221,8 +220,10 @@ class FakeTx:
             if w["lane"] == lane and w["message_id"] < message_id
         ]
 
-    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
-        return [(m["key"], m["value"], m["n"]) for m in self._rows("mark") if m["channel"] == channel and m["key"] in keys]
+    def marks(self, channel: str, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int, int]]:
+        return [
+            (m["key"], m["value"], m["n"], m["at"]) for m in self._rows("mark") if m["channel"] == channel and m["key"] in keys
+        ]
 
     def neglected(self, direction: str, buckets: int, older_than: int) -> list[int]:
         held = {x["name"] for x in self._rows("lease") if x["owner"] and x["until"] > self.now}

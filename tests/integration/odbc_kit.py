@@ -12,7 +12,7 @@ import pyodbc
 import pytest
 
 from hub.adapters.ocs import sql_in
-from hub.domain.ports import Received
+from hub.domain.ports import Received, Verdict
 from hub.sync.polled import PolledFeed, read_row
 from tests import servers
 from tests.hub_kit import Kit
@@ -122,7 +122,7 @@ class Bench:
     def store(self, batch: Sequence[Received]) -> Any:
         receipts = self.kit.intake.store(batch)
         for message, receipt in zip(batch, receipts, strict=True):
-            if receipt.duplicate_of is None:
+            if receipt.duplicate_of is None and receipt.verdict is not Verdict.TRY_AGAIN:
                 self.taken.append(read_row(message.body))
                 if message.refused:
                     self.refused.append(message.refused)

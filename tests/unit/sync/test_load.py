@@ -20,12 +20,16 @@ class Places:
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
         self.ended = False
+        self.looks = 0
 
     def place(self, name: str) -> str:
         return self.kept.get(name, "")
 
     def keep(self, name: str, place: str) -> None:
         self.kept[name] = place
+
+    def looking(self) -> None:
+        self.looks += 1
 
     def ending(self) -> bool:
         return self.ended

@@ -94,6 +94,29 @@ def test_encodings_are_told_apart(kind: str, request: pytest.FixtureRequest, tmp
     assert (found.encoding, found.key, found.key_is_declared) == (legacy.encoding, ["id"], True)
 
 
+def test_a_table_of_visits_is_no_table_of_patients(tmp_path: Path) -> None:
+    """A key of which the patient's number is only a part; and one of its own beside the patient's number."""
+    legacy = odbc_kit.sqlite(tmp_path, "utf-8")
+    legacy.write("CREATE TABLE visit (PANO TEXT, VDATE TEXT, SEQ INTEGER, SNAME TEXT, DEPT TEXT, PRIMARY KEY (PANO, VDATE, SEQ))")
+    legacy.write("CREATE TABLE recept (RCPNO INTEGER PRIMARY KEY, PANO TEXT, DEPT TEXT)")
+    for number in range(6):
+        legacy.write(f"INSERT INTO visit VALUES ('{number // 2:08d}', '2026010{number % 2 + 1}', {number % 3}, '홍길동', 'OBGY')")
+        legacy.write(f"INSERT INTO recept VALUES ({number}, '{number // 2:08d}', 'OBGY')")
+    for table, key, first in (("visit", ["PANO", "VDATE", "SEQ"], "00000000/20260101/0"), ("recept", ["RCPNO"], "0")):
+        found = sniff.sniff(lambda encoding: Database(legacy.connection, "sqlite", encoding, 10), table)
+        found.key = key
+        draft = sniff.map_lines(found, "VISIT")
+        (tmp_path / table).mkdir()
+        (tmp_path / table / "old.toml").write_text("\n".join(draft), encoding="utf-8")
+        row = {"PANO": "00000000", "VDATE": "20260101", "SEQ": 0, "RCPNO": 0, "SNAME": "홍길동", "DEPT": "OBGY"}
+        (fact,) = load_maps([tmp_path / table]).map_row("VISIT", row, Context("HOSP", "ocs")).facts
+        assert isinstance(fact, Fact)
+        assert (fact.kind, fact.patient) == ("Encounter", Key("HOSP", "00000000"))
+        assert fact.key is not None
+        assert fact.key.value == first
+        assert ("period.start" in "".join(draft)) is (table == "visit")
+
+
 def test_a_name_is_looked_up_as_the_database_folds_it(postgres: servers.Postgres) -> None:
     legacy = odbc_kit.postgresql(postgres, "d_folded", "UTF8", "utf-8", "utf-8")
     legacy.write("CREATE TABLE chart (cno INTEGER, sno INTEGER, memo TEXT, PRIMARY KEY (sno, cno))")

@@ -33,6 +33,10 @@ _DELETED_NAME = re.compile(r"(^|_)(DEL|DELETE|DELETED|CANCEL|CNCL|삭제|취소)
 _IN_USE_NAME = re.compile(r"(^|_)(USE|사용)(_|YN|여부|$)", re.I)
 _DEAD_NAME = re.compile(r"(^|_)(DEATH|DEAD|DIE|사망)(_|YN|여부|$)", re.I)
 _OTHERS_NAME = re.compile(r"DEPT|DR_|DOC|WARD|HOSP|USER|INS|COMP|GUARD|REL|보호자|의사|부서|과명|병원", re.I)  # not the patient's
+_PATIENT_NAME = re.compile(
+    r"(^|_)(PA?_?NO|PID|PT_?(NO|ID)|PAT_?(NO|ID)|PATIENT_?(NO|ID)|CHART_?NO|CNO|환자번호|등록번호|차트번호)$", re.I
+)
+_HOSPITAL_NAME = re.compile(r"HOSP|HSP|COMP|SITE|병원|기관", re.I)
 _MEANINGS: tuple[tuple[str, str], ...] = (  # the first that fits the name; {} is told apart by what stands in the column
     (r"JUMIN|RRN|주민", "rrn"),
     (r"(^|_)(SNAME|PT_?NAME|PTNM|PAT_?NM|NAME|NM|이름|성명|환자명|수진자명)$|^성명|환자명", "name"),
@@ -279,6 +283,48 @@ def channel_lines(found: Findings, event: str) -> list[str]:
 
 def map_lines(found: Findings, event: str) -> list[str]:
     """A map to begin with: what is known by name, and the rest as comments."""
+    patient = patient_of(found)
+    return _visit_lines(found, event, patient) if patient else _patient_lines(found, event)
+
+
+def patient_of(found: Findings) -> str:
+    """The column with the patient's number where a row is one of several things of a patient; "" where it is the patient."""
+    named = [column for column in found.columns if _PATIENT_NAME.search(column.name)]
+    mine = next((c.name for c in named if c.name in found.key), "") or next((c.name for c in named if not c.unique), "")
+    more = [
+        c
+        for c in found.columns
+        if c.name in found.key and c.name != mine and c.distinct > 1 and not _HOSPITAL_NAME.search(c.name)
+    ]
+    return mine if more else ""
+
+
+def _visit_lines(found: Findings, event: str, patient: str) -> list[str]:
+    """Of a table whose key says more than the patient's number."""
+    key = ", ".join(f'"{one}"' for one in found.key)
+    lines = [
+        'source = "row"', "",
+        "# The key has more than the patient's number: a row is one of several things of a patient.",
+        "[block.visit]", 'kind = "Encounter"  # guessed: a visit. Else Appointment, ServiceRequest, Condition: docs/mapping.md',
+        f"key = {f'[[{key}]]' if len(found.key) > 1 else key}", f'patient = "{patient}"  # guessed by its name',
+        "", "[block.visit.fields]",
+    ]  # fmt: skip
+    began = next(
+        (c for c in found.columns if c.name in found.key and c.kind in ("date", "date as text", "time", "time as text")), None
+    )
+    for column in found.columns:
+        if column is began:
+            lines.append(f'"{column.name}" = {{ to = "period.start", as = "date_time"{_empty(column)} }}')
+        elif column.meaning in ("name", "birth", "sex", "email", "mobile", "phone", "address", "rrn", "dead"):
+            lines.append(
+                f'# "{column.name}" is the patient\'s ({column.meaning}): for a block of kind Patient, key = "{patient}"'
+            )
+        elif column.name not in found.key:
+            lines.append(_remark(column))
+    return [*lines, *_pairs(found), *_event(found, event, "visit")]
+
+
+def _patient_lines(found: Findings, event: str) -> list[str]:
     lines = ['source = "row"', "", "[block.patient]", 'kind = "Patient"']
     lines.append(f"key = {_key(found)}  # the patient number: where that is another column, write it")
     lines += ["", "[block.patient.fields]"]
@@ -291,16 +337,35 @@ def map_lines(found: Findings, event: str) -> list[str]:
         elif column.meaning in LASTING:
             lines += [f"{quoted} = {LASTING[column.meaning].replace('COLUMN', column.name)}"]
         elif column.meaning:
-            empty = f", empty = [{', '.join(f'{chr(34)}{one}{chr(34)}' for one in column.sentinels)}]" if column.sentinels else ""
             rule = RULES[column.meaning]
-            lines.append(f"{quoted} = {rule % empty if '%s' in rule else rule}")
+            lines.append(f"{quoted} = {rule % _empty(column) if '%s' in rule else rule}")
         else:
-            sentinels = f"; {', '.join(column.sentinels)} mean nothing" if column.sentinels else ""
-            lines.append(f"# {quoted} ({column.kind}{sentinels})")
-    for day, hour in pairwise(found.columns):
-        if day.kind == "date as text" and hour.kind == "time of day as text":
-            lines.append(f'# "{day.name},{hour.name}" is a time: as = "date_time"')
-    return [*lines, "", f"[event.{event}]", f'title = "{found.table}"', 'blocks = ["patient"]']
+            lines.append(_remark(column))
+    return [*lines, *_pairs(found), *_event(found, event, "patient")]
+
+
+def _empty(column: Column) -> str:
+    """What means nothing in it, as a rule has it."""
+    return f", empty = [{', '.join(f'{chr(34)}{one}{chr(34)}' for one in column.sentinels)}]" if column.sentinels else ""
+
+
+def _remark(column: Column) -> str:
+    """A column that cannot be placed."""
+    sentinels = f"; {', '.join(column.sentinels)} mean nothing" if column.sentinels else ""
+    return f'# "{column.name}" ({column.kind}{sentinels})'
+
+
+def _pairs(found: Findings) -> list[str]:
+    """A day and a time of day beside each other."""
+    return [
+        f'# "{day.name},{hour.name}" is a time: as = "date_time"'
+        for day, hour in pairwise(found.columns)
+        if day.kind == "date as text" and hour.kind == "time of day as text"
+    ]
+
+
+def _event(found: Findings, event: str, block: str) -> list[str]:
+    return ["", f"[event.{event}]", f'title = "{found.table}"', f'blocks = ["{block}"]']
 
 
 def _key(found: Findings) -> str:

@@ -22,7 +22,7 @@ from hub.domain.lifecycle import FINAL, State
 from hub.domain.store import LeaseLost
 from hub.sync.apply import Applier
 from hub.sync.canon import Applied, Canon, Origin
-from hub.sync.structure import Structure
+from hub.sync.unite import settle_all
 from hub.sync.workspace import Workspace
 from tests.hub_kit import Kit, Recorder, make_kit
 
@@ -222,7 +222,7 @@ class World:
             work.load_pointers_of(ids)
             applied, stood = Applied(), {id_: work.resources[id_].data for id_ in ids}
             for id_ in ids:
-                Structure(canon)._settle_all(work.resources[id_], Origin("ocs", "", 0, 0, ""), applied)
+                settle_all(canon, work.resources[id_], Origin("ocs", "", 0, 0, ""), applied)
         for c in applied.changes:
             stands, anew = ({n: d.get(n) for n in c.fields if n in d} for d in (stood[c.resource.id], c.document))
             raise AssertionError(f"stands {stands}, computed anew {anew}")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
 from hub.adapters.sql.clean import Cleaner
-from hub.adapters.sql.select import Relation, behind, name, parameter, place_of
+from hub.adapters.sql.select import Relation, name, parameter, place_of
 from hub.adapters.sql.watermark import dump, restore
 from hub.domain.errors import Misconfigured
 from hub.domain.ports import Condition, Feed, Loaded
@@ -53,24 +53,17 @@ class TableLoad:
 
     def load(self, feed: Feed, where: Sequence[Condition], place: str) -> Iterator[Loaded]:
         """All of them in the order of the key, behind `place`."""
-        profile = self.database.profile
-        fixed, values = self._terms(where)
-        columns = [name(column, profile.quote) for column in self.key]
-        last = [restore(value) for value in orjson.loads(place)] if place else None
-        while True:
-            after, more = behind(columns, last) if last is not None else ("", [])
-            names, rows = self._select([*fixed, *([after] if after else [])], [*values, *more], columns)
+        terms, values = self._terms(where)
+        wanted = replace(self.relation, condition=" AND ".join(terms), values=tuple(values))
+        after = [restore(value) for value in orjson.loads(place)] if place else []
+        for names, rows in wanted.blocks(self.database, self.key, self._size, after=after):
             if not rows:
                 return
             told = feed.rows(self.event, [self.cleaner.found(names, row) for row in rows])
-            before, last = last, [rows[-1][place_of(column, names)] for column in self.key]
-            if last == before:  # else it would be read for ever, and nothing behind it
-                raise Misconfigured("the same rows come again and again: the driver does not say a key as exactly as it stands")
-            if None in last:
+            last = [rows[-1][place_of(column, names)] for column in self.key]
+            if None in last:  # no place to go on from
                 raise Misconfigured("a key column is NULL: such rows cannot be told apart")
             yield Loaded(orjson.dumps([dump(value) for value in last]).decode(), len(rows), told)
-            if len(rows) < self._size:
-                return
 
     def request(self, feed: Feed, number: str, columns: Sequence[str]) -> int:
         """The rows whose `columns` hold the number; several columns share it, joined by `/` as in maps."""

@@ -35,10 +35,17 @@ class Relation:
     values: tuple[Any, ...] = ()  # for them
 
     def blocks(
-        self, database: Database, order: Sequence[str], size: int, first: Any = None, *, present: bool = False
+        self,
+        database: Database,
+        order: Sequence[str],
+        size: int,
+        first: Any = None,
+        *,
+        present: bool = False,
+        after: Sequence[Any] = (),
     ) -> Iterator[tuple[list[str], list[tuple[Any, ...]]]]:
         """All rows in the order of the columns `order`, which tell rows apart; from `first` on, a value of the first of them.
-        `present`: only where that one is not NULL.
+        `present`: only where that one is not NULL. `after`: only behind these values of all of them.
 
         Each block is a statement of its own, behind the last row of the one before.
         """
@@ -48,6 +55,8 @@ class Relation:
         values, before = list[Any](), list[Any]()
         if first is not None:
             where, values = f"{columns[0]} >= ?", [first]
+        if after:
+            where, values = behind(columns, after)
         while True:
             conditions = " AND ".join(one for one in (self.condition, where) if one)
             what = (

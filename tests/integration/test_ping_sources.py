@@ -39,7 +39,7 @@ def test_what_is_there_is_said(legacy: Legacy) -> None:
     assert ping(legacy, log=log).endswith("patient (4 columns), log patient_log can be read")
     assert ping(legacy, log=log, table="").endswith(": log patient_log can be read")
     assert "query" in ping(legacy, table="", query="SELECT pano, sname FROM patient")
-    assert ping(legacy, encodings={"sname": "utf-8"})
+    assert ping(legacy, encodings={"SNAME": "utf-8"})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,6 @@ def test_what_is_there_is_said(legacy: Legacy) -> None:
         ({"log": {"table": "patient_log", "order": "no_id"}}, '"no_id", which log.order names'),
         ({"log": {"table": "patient_log", "order": "log_id", "action": "do"}}, '"do", which log.action names'),
         ({"encodings": {"memo": "cp949"}}, '"memo", which encodings names'),
-        ({"encodings": {"SNAME": "cp949"}}, 'write "sname"'),
         ({"connection": "DRIVER={SQLite3};Database=/no/such/folder/x.db", "database": "sqlite"}, "connecting to sqlite"),
         ({"connection": "DRIVER={No Such Driver}"}, "ODBC driver"),
     ],

@@ -230,7 +230,7 @@ def test_one_bad_row_costs_one_row(bench: Bench, tmp_path: Path) -> None:
     made.write("CREATE TABLE patient (pano INTEGER PRIMARY KEY, sname TEXT, memo TEXT)")
     made.write("INSERT INTO patient VALUES (1, CAST(? AS TEXT), ?)", ("똠방각하".encode("cp949"), "뷁"))
     made.write("INSERT INTO patient VALUES (2, CAST(? AS TEXT), ?)", (b"\xff\xfe\xfd", "뷁"))
-    polled = source(made, encodings={"memo": "utf-8"})
+    polled = source(made, encodings={"MEMO": "utf-8"})
     assert poll(polled, bench.feed) == 2
     assert bench.rows()[0] == {"pano": 1, "sname": "똠방각하", "memo": "뷁"}
     assert bench.refused == ["column sname is not cp949"]

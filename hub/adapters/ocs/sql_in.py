@@ -139,7 +139,7 @@ class SqlSource:
             place = f'table = "{s.table}"' if s.table else "query"
             names = look.columns(place, self._relation.source, self._relation.columns, s.columns)
             present(place, names, {"key": s.key, "cursor": s.cursor})
-            self._check_encodings(place, names)
+            present(place, names, {"encodings": list(s.encodings)})
             if s.flag is not None:
                 look.columns(place, self._relation.source, name(s.flag.column, self._database.profile.quote), [s.flag.column])
             said.append(f"{s.table or 'query'} ({len(names)} columns)")
@@ -153,19 +153,9 @@ class SqlSource:
                 {"log.action": [s.log.action] if s.log.action else [], "log.flag": [s.log.flag] if s.log.flag else []},
             )
             if not self._has_table:
-                self._check_encodings(place, names)
+                present(place, names, {"encodings": list(s.encodings)})
             said.append(f"log {s.log.table}")
         return f"{s.database}: {', '.join(said)} can be read"
-
-    def _check_encodings(self, place: str, names: Sequence[str]) -> None:
-        """As the database writes them: that is how they are looked up."""
-        present(place, names, {"encodings": list(self._s.encodings)})
-        for column in self._s.encodings:
-            if column not in names:
-                there = names[place_of(column, names)]
-                raise Misconfigured(
-                    f'encodings names "{column}", which the database calls "{there}"; write "{there}"', code="no_column"
-                )
 
     # -- asked instead of polling (hub.domain.ports.Loadable): a row is of whatever kinds its map makes of it ------------
 
@@ -256,7 +246,7 @@ class SqlSource:
         return self._database.select(self._database.profile.now)[1][0][0]
 
     def _hand_on(self, feed: Feed, names: list[str], rows: list[tuple[Any, ...]], sweep: Sweep | None) -> int:
-        found = [self._cleaner.found(names, row) for row in rows]
+        found = self._cleaner.block(names, rows)
         return feed.rows(self._s.event, found, sweep.seen if sweep is not None else None)
 
     # -- everything -----------------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from hub.adapters.sql.select import place_of
+from hub.adapters.sql.select import bare, place_of
 from hub.domain.errors import Misconfigured
 from hub.domain.ports import Found
 
@@ -28,16 +28,25 @@ class Cleaner(NamedTuple):
     key: Sequence[str]
     without: frozenset[str] = frozenset()  # columns that say something of our reading and nothing of the row
 
+    def block(self, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Found]:
+        """All rows of one answer. Raises Misconfigured where `encodings` names a column that they have not."""
+        there = {name.lower() for name in names}
+        for column in self.encodings:
+            if bare(column) not in there:
+                raise Misconfigured(f'encodings names "{column}", which the rows have not', code="no_column")
+        return [self.found(names, row) for row in rows]
+
     def found(self, names: Sequence[str], row: Sequence[Any]) -> Found:
         """A row whose text cannot be read is found all the same, and says what is wrong with it."""
-        refused = None
+        refused, encodings = None, self._folded()
         cleaned: dict[str, Any] = {}
         for name, value in zip(names, row, strict=True):
             if name.lower() in self.without:
                 continue
-            encoding = self.encodings.get(name, self.encoding)
+            own = encodings.get(name.lower())
+            encoding = own or self.encoding
             try:
-                cleaned[name] = self._clean(name, value, encoding)
+                cleaned[name] = self._clean(value, encoding, own is not None)
             except UnicodeError:
                 cleaned[name] = _legible(value)
                 refused = f"column {name} is not {encoding}"
@@ -49,17 +58,22 @@ class Cleaner(NamedTuple):
 
     def bound(self, name: str, text: str) -> str:
         """A text to compare the column with, as the driver is to send it."""
-        encoding = self.encodings.get(name, self.encoding)
+        encoding = self._folded().get(bare(name), self.encoding)
         try:
             return text.encode(encoding).decode("latin-1") if self.raw and not text.isascii() else text
         except UnicodeEncodeError:
             raise Misconfigured(f'what "{name}" is compared with cannot be written in {encoding}') from None
 
-    def _clean(self, name: str, value: Any, encoding: str) -> Any:
+    def _folded(self) -> dict[str, str]:
+        """By names as they are compared: PostgreSQL makes MEMO memo."""
+        return {bare(column): encoding for column, encoding in self.encodings.items()}
+
+    def _clean(self, value: Any, encoding: str, decode: bool) -> Any:
+        """`decode`: bytes are text."""
         if isinstance(value, str):
             return self._text(value, encoding)
         if isinstance(value, bytes | bytearray | memoryview):
-            return _bare(bytes(value).decode(encoding)) if name in self.encodings else bytes(value)
+            return _bare(bytes(value).decode(encoding)) if decode else bytes(value)
         if isinstance(value, dt.datetime | dt.date | dt.time):
             return value.isoformat()
         if isinstance(value, int) and not isinstance(value, bool) and not -LARGEST <= value <= LARGEST:

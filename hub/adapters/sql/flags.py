@@ -74,7 +74,7 @@ class FlagTable:
     def _take(self, feed: Feed) -> int:
         told = 0
         for names, rows in self._where(self.flag.claimed).blocks(self.database, self.key, self.block):
-            told += feed.rows(self.event, [self.cleaner.found(names, row) for row in rows])
+            told += feed.rows(self.event, self.cleaner.block(names, rows))
             taken = keys_of(self.key, names, rows)  # durable from here on
             if self.flag.delete:
                 self._move(taken, self.flag.claimed, f"DELETE FROM {self._table}")

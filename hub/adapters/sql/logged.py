@@ -81,7 +81,7 @@ class LoggedTable:
         deleted = [key for key, row in newest.items() if self._says_deleted(names, row)]
         if self.relation is None:
             key_names = list(self._log_key)
-            found = [self.cleaner.found(names, row) for key, row in newest.items() if key not in deleted]
+            found = self.cleaner.block(names, [row for key, row in newest.items() if key not in deleted])
         else:
             key_names, found = self._fetch(self.relation, list(newest))
         here = {tuple(one.key.values()) for one in found}
@@ -116,7 +116,7 @@ class LoggedTable:
             where, values = among([self._name(column) for column in self.key], chunk, self.database.profile)
             sql = f"SELECT {relation.columns} FROM {relation.source} WHERE {where}"
             names, rows = self.database.select(sql, values)
-            found += [self.cleaner.found(names, row) for row in rows]
+            found += self.cleaner.block(names, rows)
         return [names[place_of(column, names)] for column in self.key], found
 
     def _says_deleted(self, names: Sequence[str], row: Row) -> bool:

@@ -143,6 +143,12 @@ def test_rows_are_cleaned_and_bad_bytes_are_named_by_their_column() -> None:
     found = cleaner.found(["PANO", "SNAME", "MEMO", "PHOTO"], ["0007  ", raw, "뷁".encode(), b"\0"])
     assert found == ({"PANO": "0007"}, {"PANO": "0007", "SNAME": "똠방각하", "MEMO": "뷁", "PHOTO": b"\0"}, None)
     assert cleaner.found(["PANO", "SNAME"], ["1", "\xff\xff"]).refused == "column SNAME is not cp949"
+    folded = Cleaner(True, "cp949", {"MEMO": "utf-8", "photo": "cp949"}, ["pano"])
+    assert folded.bound("memo", "뷁") == "뷁".encode().decode("latin-1")
+    (row,) = folded.block(["pano", "memo", "PHOTO"], [["1", "뷁".encode().decode("latin-1"), "뷁".encode("cp949")]])
+    assert row.row == {"pano": "1", "memo": "뷁", "PHOTO": "뷁"}
+    with pytest.raises(Misconfigured, match='encodings names "MEMO"'):
+        folded.block(["pano", "photo"], [])
     native = Cleaner(False, "utf-8", {}, ["PANO"])  # FreeTDS gives text as text
     assert native.found(["PANO", "SNAME"], ["1", "펲시콜라　"]).row["SNAME"] == "펲시콜라"
 

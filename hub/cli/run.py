@@ -146,7 +146,7 @@ def running(config: Config) -> int | None:
 
 def check(
     config: ConfigOption = DEFAULT_CONFIG,
-    ping: Annotated[bool, typer.Option("--ping", help="Also ask every target whether it is there.")] = False,
+    ping: Annotated[bool, typer.Option("--ping", help="Also ask all targets and polled sources whether they are there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether `hub run` would start: hub.toml, adapters, maps, keys, database, disk. Exit 2 where it would not.

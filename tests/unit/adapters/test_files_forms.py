@@ -84,13 +84,13 @@ def test_10_000_spoilt_files(form: Form, good: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(10_000 if form is CSV else 2_500):
         data = spoilt(chance, good)
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             records = read(form, data)
         except Unreadable:
             continue
         finally:
-            slowest = max(slowest, time.perf_counter() - began)
+            slowest = max(slowest, time.process_time() - began)
         assert [r.end for r in records] == sorted({r.end for r in records})
         assert all(r.read is not None or r.refused for r in records)
         if records:  # whoever begins anew at the end of a record finds those that came after it
@@ -100,15 +100,15 @@ def test_10_000_spoilt_files(form: Form, good: bytes) -> None:
                 (r.number, r.refused, r.body) for r in records[len(records) // 2 + 1 :]
             ]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
-    assert slowest < 1
+    assert slowest < 1  # of processor time: a busy machine is no fault of ours
     assert grown < 200 << 20
 
 
 def test_quotes_that_never_close_cost_no_more_than_a_moment_a_line() -> None:
     data = b"PANO,SNAME,REMARK\n" + b'1,"x,y\n' * 2001
-    began = time.perf_counter()
+    began = time.process_time()
     records = read(CSV, data)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert len(records) + 1 <= 2002
 
 

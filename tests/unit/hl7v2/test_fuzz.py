@@ -53,9 +53,9 @@ def test_ten_thousand_fuzzed_messages():
             else:
                 data = data[:at]
             data = data or bytearray(b"M")
-        began = time.perf_counter()
+        began = time.process_time()
         handle(bytes(data))
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 1
 
 
 @given(st.binary(max_size=200))
@@ -75,10 +75,10 @@ def test_unescape_ends_and_keeps_plain_text(text):
 
 def test_long_runs_are_linear():
     for text in ("\\" * 200_000, "\\X41" * 50_000, "\\X41\\" * 50_000, "\\.br" * 50_000):
-        began = time.perf_counter()
+        began = time.process_time()
         unescape(text, DEFAULT_DELIMITERS)
-        assert time.perf_counter() - began < 1
-    began = time.perf_counter()
+        assert time.process_time() - began < 1
+    began = time.process_time()
     handle(b"MSH|^~\\&|A|B|||1||ADT^A01|1|P|2.5\rNTE|1||" + b"\n" * 100_000 + b"x\r")
     handle(b"MSH|^~\\&|A|B|||1||ADT^A01|1|P|2.5\r" + b"\r\n \r" * 100_000 + b"MSH" * 100_000)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

@@ -98,13 +98,13 @@ def test_ten_thousand_mangled_streams_neither_crash_nor_hang():
                 data[at:at] = bytes(rng.choice((0x0B, 0x1C, 0x0D, 0x41)) for _ in range(rng.randint(1, 5)))
             data = data or bytearray(b"\x0b")
         splitter = Splitter(limit=200)
-        began = time.perf_counter()
+        began = time.process_time()
         while data:
             cut = rng.randint(1, 40)
             for body in splitter.feed(bytes(data[:cut])):
                 assert b"\x0b" not in body
             del data[:cut]
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("body", [b"a\x0bb", b"\x1c"])

@@ -59,7 +59,7 @@ class TableLoad:
         for names, rows in wanted.blocks(self.database, self.key, self._size, after=after):
             if not rows:
                 return
-            told = feed.rows(self.event, [self.cleaner.found(names, row) for row in rows])
+            told = feed.rows(self.event, self.cleaner.block(names, rows))
             last = [rows[-1][place_of(column, names)] for column in self.key]
             if None in last:  # no place to go on from
                 raise Misconfigured("a key column is NULL: such rows cannot be told apart")
@@ -72,7 +72,7 @@ class TableLoad:
             raise Misconfigured(f"this number has {len(columns)} parts: write {'/'.join(columns)}")
         terms, values = self._terms([Condition(*pair) for pair in zip(columns, "=" * len(columns), parts, strict=True)])
         names, rows = self._select(terms, values, [name(column, self.database.profile.quote) for column in self.key])
-        feed.rows(self.event, [self.cleaner.found(names, row) for row in rows])
+        feed.rows(self.event, self.cleaner.block(names, rows))
         return len(rows)
 
     def _select(

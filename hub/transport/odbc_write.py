@@ -48,11 +48,13 @@ WRITING: dict[str, WriteProfile] = {
         "START TRANSACTION",
         session=(
             "SET SESSION TRANSACTION READ WRITE", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            "SET SESSION innodb_lock_wait_timeout = {whole}",
+            "SET SESSION innodb_lock_wait_timeout = {whole}", "SET @hub_session = CONCAT('hub ', UUID())",
         ),
         tls="SSLCA={file};SSLVERIFY=1;FORCETLS=1", patience="CONN_TIMEOUT={connect};READ_TIMEOUT={read};WRITE_TIMEOUT={read}",
         bytes_in="UNHEX(?)", bytes_out="CAST({} AS BINARY)",
-        me="SELECT CONNECTION_ID()", end="KILL ?", alive="SELECT 1 FROM INFORMATION_SCHEMA.PROCESSLIST WHERE ID = ?",
+        # Not by its number: those begin anew with the server. A named lock lives as long as the session that took it
+        me="SELECT @hub_session, GET_LOCK(@hub_session, 0)", end="KILL IS_USED_LOCK(?)",
+        alive="SELECT 1 FROM (SELECT IS_USED_LOCK(?) AS n) AS holder WHERE n IS NOT NULL",
     ),
     "postgresql": WriteProfile(
         "BEGIN", session=("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "SET lock_timeout = {ms}"),

@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyodbc
 import pytest
 
 from hub.adapters.ocs import sql_out
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.domain.ports import Outbound
 from hub.simulator.faults import Fault
+from hub.transport.odbc_write import Session
 from tests import servers
 from tests.contract.case import patient, patient_updated
 from tests.contract.sql_proxy import MySql, Postgres, Proxy
@@ -534,6 +536,34 @@ def test_a_session_that_is_killed_at_work_leaves_the_outcome_unknown_and_nothing
     assert bench.rows() == []
     assert target.find(named(1, "홍길동")) is None
     assert target.send(named(1, "홍길동")).detail == "inserted"
+
+
+def test_a_lost_session_is_ended_and_nobody_who_has_its_number_after_a_restart() -> None:
+    server, ghosts = servers.MariaDB().start(), set[Any]()
+
+    def session() -> Session:
+        return Session(server.odbc(), "mariadb", utf8=True, connect_seconds=5, seconds=5, ghosts=ghosts)
+
+    try:
+        lost = session()
+        lost.query("SELECT 1")
+        ghosts.add(lost._me)
+        again = session()
+        again.begin()
+        assert not ghosts
+        with pytest.raises(HubError):
+            lost.query("SELECT 1")
+        ghosts.add(again._me)
+        number = again.query("SELECT CONNECTION_ID()")[1][0][0]
+        server.stop()
+        server.start()
+        others = [pyodbc.connect(server.odbc(), autocommit=True) for _ in range(number)]
+        assert number in [one.execute("SELECT CONNECTION_ID()").fetchone()[0] for one in others]
+        session().begin()
+        assert [one.execute("SELECT 1").fetchone()[0] for one in others] == [1] * len(others)
+        assert not ghosts
+    finally:
+        server.stop()
 
 
 def _kill_writer(bench: Bench) -> None:

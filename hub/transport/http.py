@@ -114,7 +114,7 @@ class _Call:
     headers: Mapping[str, str] | None
     params: Mapping[str, str] | None = None
     body: bytes | None = None
-    form: Mapping[str, str] | None = None
+    form: Mapping[str, str | list[str]] | None = None
 
 
 class HttpClient:
@@ -145,7 +145,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
+        form: Mapping[str, str | list[str]] | None = None,
     ) -> Answer:
         """A request without effect (GET, or POST _search): tried up to three times; failures are NotDelivered."""
         return self._within_attempt(_Call(method, path, headers, params=params, form=form), writing=False)

@@ -455,3 +455,73 @@ def test_one_patient_now_with_all_that_is_his(emr: EmrPeer, everything: bool) ->
         assert one.request(feed, "Patient", asked, ()) == 4  # type: ignore[arg-type]
         assert [found["resourceType"] for found in feed.told] == ["Patient", "Encounter", "Encounter", "Appointment"]
     assert one.request(Handed(), "Patient", "no such", ()) == 0  # type: ignore[arg-type]
+
+
+def circle(peer: EmrPeer) -> None:
+    """Every page says that it is followed by the second one."""
+    original = peer._page
+
+    def same(request: Any, kind: str, asked: dict[str, list[str]], type_: str, entries: list[dict[str, Any]]) -> bytes:
+        return original(request, kind, {**asked, "_offset": ["0"], "_count": ["1"]}, type_, entries)
+
+    peer._page = same  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("sort", [True, False])
+@pytest.mark.parametrize("way", ["poll", "load", "request"])
+def test_no_way_of_reading_goes_round_for_ever(emr: EmrPeer, way: str, sort: bool) -> None:
+    fill(emr, 12)
+    emr.put({"resourceType": "Encounter", "id": "v", "subject": {"reference": "Patient/p1"}, "reason": ["Patient/p1"]})
+    stamp(emr, MOMENTS["all at one moment"])
+    emr.offers_everything = True
+    circle(emr)
+    one, feed = source(emr, sort=sort, kinds=["Patient", "Encounter"], count=1), Handed()
+    with pytest.raises(Misconfigured, match="circle"):
+        if way == "poll":
+            drain(one, feed)
+        elif way == "load":
+            list(one.load(feed, "Patient", [], ""))  # type: ignore[arg-type]
+        else:
+            one.request(feed, "Patient", "Patient/p1", ())  # type: ignore[arg-type]
+
+
+def test_an_order_to_end_is_heard_within_a_moment_of_many_pages(emr: EmrPeer) -> None:
+    """And the moment is read to its end by the polls that follow, however short they are."""
+    fill(emr, 50)
+    stamp(emr, MOMENTS["all at one moment"])
+    feed, one = Handed(), source(emr)
+    drain(one, Handed())
+    one, feed.end = source(emr), True
+    polls = 0
+    while polls < 100:
+        polls += 1
+        before = len(feed.told)
+        one.poll(feed)  # type: ignore[arg-type]
+        assert len(feed.told) - before <= 5
+        if one.pause_seconds:
+            break
+    assert 10 < polls < 100
+    assert sorted(feed.versions()) == sorted(every(emr))
+
+
+@pytest.mark.parametrize("sort", [True, False])
+def test_conditions_stand_in_no_url(emr: EmrPeer, sort: bool) -> None:
+    """A patient's number would be in the access log of every proxy on the way: pages after the first one, too."""
+    for n in range(12):
+        emr.put({"id": f"p{n}", "identifier": [{"value": "00012345" if n else "1"}]})
+    asked: list[str] = []
+    answer = emr.answer
+
+    def noted(request: Any) -> bytes:
+        asked.append(f"{request.method} {request.target}")
+        return answer(request)
+
+    emr.answer = noted  # type: ignore[method-assign]
+    one, where, feed = source(emr, sort=sort), [Condition("identifier", "=", "00012345")], Handed()
+    assert one.total("Patient", where) == 11
+    places = [block.place for block in one.load(feed, "Patient", where, "")]  # type: ignore[arg-type]
+    list(one.load(feed, "Patient", where, places[0]))  # type: ignore[arg-type]
+    assert len({found["id"] for found in feed.told}) == 11
+    assert one.request(feed, "Patient", "00012345", ()) == 11  # type: ignore[arg-type]
+    assert len(asked) > 4
+    assert not any("00012345" in one for one in asked)

@@ -16,6 +16,7 @@ from hub.bootstrap.load import asked
 from hub.bootstrap.poll import Poller
 from hub.cli import checks
 from hub.domain.errors import Misconfigured
+from hub.domain.ports import Condition
 from hub.simulator.emr import EmrPeer
 from hub.simulator.faults import Fault
 from tests import servers
@@ -263,6 +264,8 @@ def test_a_load_and_a_request_beside_the_polls_make_no_second_message(kit: Kit, 
         kit.apply()
         assert [found["class"] for found in kit.owned(f"{mark}-2", "Encounter")] == ["IMP"]
         last = list(one.load([]).run())[-1]
+        only = list(one.load([Condition("identifier", "=", f"{SYSTEM}|{mark}-3")]).run())[-1]  # POST _search
+    assert (only.ended, only.read) == (True, 1)
     assert last.ended
     assert last.read >= 15
     kit.apply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from hub.adapters.emr import fhir_pages
 from hub.adapters.emr.fhir_client import FhirClient
@@ -25,7 +26,8 @@ class FhirLoad:
 
     def total(self, kind: str, where: Sequence[Condition]) -> int | None:
         """What the server counts (`_summary=count`); None where it does not."""
-        return fhir_pages.first(self._emr, self._known(kind), [*_query(where), ("_summary", "count")]).total
+        query = [*_query(where), ("_summary", "count")]
+        return fhir_pages.first(self._emr, self._known(kind), query, private=bool(where)).total
 
     def load(self, feed: Feed, kind: str, where: Sequence[Condition], place: str) -> Iterator[Loaded]:
         """By the order of changes, so that a place is a moment; where the server cannot sort, a place is its link."""
@@ -38,11 +40,13 @@ class FhirLoad:
         at = int(place) if place else None
         while True:
             since = [("_lastUpdated", f"ge{fhir_pages.text_of(at)}")] if at is not None else []
-            page = fhir_pages.first(self._emr, kind, [*where, *since, ("_sort", "_lastUpdated"), ("_count", str(self._count))])
+            query = [*where, *since, ("_sort", "_lastUpdated"), ("_count", str(self._count))]
+            page = fhir_pages.first(self._emr, kind, query, private=bool(where))
+            others = fhir_pages.follow(self._emr, (kind,), page, private=bool(where))
             reached = fhir_pages.reached(kind, page, at)
             while page.next and reached in (None, at):  # a single moment fills the page
                 yield str(at) if at is not None else "", page
-                page = fhir_pages.after(self._emr, kind, page)
+                page = next(others)
                 reached = fhir_pages.reached(kind, page, at)
             at = at if reached is None else reached
             yield str(at) if at is not None else "", page
@@ -50,16 +54,15 @@ class FhirLoad:
                 return
 
     def _by_links(self, kind: str, where: Query, place: str) -> Iterator[tuple[str, Page]]:
+        private = bool(where)  # a server may write the conditions into its links
         try:
-            page = fhir_pages.linked(self._emr, kind, place) if place else None
+            page = fhir_pages.linked(self._emr, kind, place, private=private) if place else None
         except ExpiredError:  # from the beginning: what is known makes no message
             page = None
         if page is None:
-            page = fhir_pages.first(self._emr, kind, [*where, ("_count", str(self._count))])
-        yield page.next, page
-        while page.next:
-            page = fhir_pages.after(self._emr, kind, page)
-            yield page.next, page
+            page = fhir_pages.first(self._emr, kind, [*where, ("_count", str(self._count))], private=private)
+        for one in chain((page,), fhir_pages.follow(self._emr, (kind,), page, private=private)):
+            yield one.next, one
 
     def request(self, feed: Feed, kind: str, number: str, columns: Sequence[str]) -> int:  # noqa: ARG002 - of rows
         """By its number (`00012345`, `urn:oid:…|00012345`) or the server's id (`Patient/123`); of a patient all that is there."""
@@ -108,5 +111,5 @@ class FhirLoad:
 
 
 def _query(where: Sequence[Condition]) -> list[tuple[str, str]]:
-    """Search parameters of the kind; a comparison is the prefix of its value."""
+    """Search parameters of the kind; a comparison is the prefix of its value. They may name a patient: never in a URL."""
     return [(one.column, _PREFIXES[one.operator] + one.value) for one in where]

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from hub import log
 from hub.adapters.emr.fhir_client import FhirClient, kept
@@ -42,46 +42,55 @@ class Page:
     total: int | None  # how many there are, where the server says
 
 
-def first(client: FhirClient, kind: str, query: Query, *, history: bool = False) -> Page:
-    """The first page of a search (`GET [base]/[kind]?…`) or of the history of all of a kind."""
+def first(client: FhirClient, kind: str, query: Query, *, history: bool = False, private: bool = False) -> Page:
+    """The first page of a search (`GET [base]/[kind]?…`) or of the history of all of a kind.
+
+    `private`: there may be numbers of patients in it, so it goes by POST _search; so do links that are searches of a kind.
+    """
     path = f"/{kind}/_history" if history else f"/{kind}"
-    return _page(client, (kind,), f"{path}?{urlencode(query)}" if query else path)
+    return _page(client, (kind,), f"{path}?{urlencode(query)}" if query else path, private=private)
 
 
-def after(client: FhirClient, kind: str, page: Page) -> Page:
-    """The page that `page` names as its next one. Raises ExpiredError."""
-    return _page(client, (kind,), page.next)
-
-
-def linked(client: FhirClient, kind: str, link: str) -> Page:
+def linked(client: FhirClient, kind: str, link: str, *, private: bool = False) -> Page:
     """The page behind a `Page.next` that was kept. Raises ExpiredError."""
-    return _page(client, (kind,), link)
+    return _page(client, (kind,), link, private=private)
+
+
+def follow(client: FhirClient, kinds: Collection[str], page: Page, *, private: bool = False) -> Iterator[Page]:
+    """The pages after `page`, one at a time. Raises ExpiredError; Misconfigured where they go round in a circle."""
+    seen = set[str]()
+    while page.next:
+        if page.next in seen:
+            text = f"the EMR's pages of {', '.join(kinds)} go round in a circle: a next link leads to a page that was"
+            raise Misconfigured(text, code="circle")
+        seen.add(page.next)
+        page = _page(client, kinds, page.next, private=private)
+        yield page
 
 
 def everything(client: FhirClient, path: str, kinds: Collection[str]) -> Iterator[Page]:
     """All pages of an operation's answer, as far as they are of these kinds."""
     page = _page(client, kinds, path)
     yield page
-    while page.next:
-        page = _page(client, kinds, page.next)
-        yield page
+    yield from follow(client, kinds, page)
 
 
 def walk(client: FhirClient, kind: str, query: Query, *, history: bool = False) -> Iterator[Page]:
-    """All pages, one at a time. Raises ExpiredError; Misconfigured where they go round in a circle."""
-    page, seen = first(client, kind, query, history=history), set[str]()
+    """All pages, as `follow`."""
+    page = first(client, kind, query, history=history)
     yield page
-    while page.next:
-        if page.next in seen:
-            text = f"the EMR's pages of {kind} go round in a circle: a next link leads to a page that was"
-            raise Misconfigured(text, code="circle")
-        seen.add(page.next)
-        page = after(client, kind, page)
-        yield page
+    yield from follow(client, (kind,), page)
 
 
-def _page(client: FhirClient, kinds: Collection[str], path: str) -> Page:
-    answer = client.get(path)
+_SEARCH = re.compile(r"/([A-Z][A-Za-z]{1,63})(?:/_search)?\?(.*)", re.DOTALL)
+
+
+def _page(client: FhirClient, kinds: Collection[str], path: str, *, private: bool = False) -> Page:
+    search = _SEARCH.fullmatch(path) if private else None
+    if search is not None:
+        answer = client.post_search(search[1], dict(parse_qs(search[2], keep_blank_values=True)))
+    else:
+        answer = client.get(path)
     if answer.status == 410:
         raise kept(
             answer, ExpiredError(f"the EMR has forgotten the search for {', '.join(kinds)} while it was read", code="expired")

@@ -85,6 +85,17 @@ def build(settings: Settings, name: str = "") -> FhirPull:
     return FhirPull(settings, name)
 
 
+@dataclass(slots=True)
+class _Moment:
+    """A single moment with more resources than a page: read link by link, over as many polls as that takes."""
+
+    at: int | None
+    date: int | None  # of the first page
+    pages: Iterator[Page]
+    rounds: int = 1
+    news: int = 0  # in this round
+
+
 class FhirPull:
     """The Source of one channel, which can load and be asked, too."""
 
@@ -98,12 +109,14 @@ class FhirPull:
         self._overlap_us = int(settings.overlap_seconds * 1e6)
         self._progress: dict[str, Progress] = {}
         self._walks: dict[str, Iterator[Page]] = {}
+        self._moments: dict[str, _Moment] = {}
         self._historic: frozenset[str] | None = None
         self.pause_seconds = settings.poll_seconds
 
     def close(self) -> None:
         self._emr.close()
         self._walks.clear()
+        self._moments.clear()
 
     def ping(self) -> str:
         """What the server is, and which of our kinds it cannot be asked for as we are set to."""
@@ -120,6 +133,7 @@ class FhirPull:
                 done, news = self._read_whole(feed, kind) if kind in self._s.whole else self._read_on(feed, kind)
             except (Misconfigured, Refused) as error:  # of this kind: it must not keep the others from coming
                 wrong = wrong or error
+                self._forget(kind)
                 continue
             told += news
             if not done:
@@ -140,14 +154,14 @@ class FhirPull:
             try:
                 done, news = self._by_order(feed, kind, progress) if self._s.sort else self._by_links(feed, kind, progress)
             except ExpiredError:
-                self._walks.pop(kind, None)
+                self._forget(kind)
                 done, news, expired = False, 0, expired + 1
                 if expired > ROUNDS:
                     raise
             except NotDelivered as error:
                 if error.code != "too_large" or self._count == 1:
                     raise
-                self._walks.pop(kind, None)
+                self._forget(kind)
                 self._count, done, news = max(1, self._count // 4), False, 0
                 _log.info("smaller pages are asked for", extra={"channel": self._name, "count": self._count})
             told += news
@@ -171,37 +185,55 @@ class FhirPull:
 
     def _by_order(self, feed: Feed, kind: str, progress: Progress) -> tuple[bool, int]:
         """One page from where the pass has come to; and where a single moment fills it, by links until that moment is over."""
+        if kind in self._moments:
+            return self._of_a_moment(feed, kind, progress, self._moments[kind])
         at = progress.at
         page = fhir_pages.first(self._emr, kind, self._query(at))
         reached = fhir_pages.reached(kind, page, at)
         told = sum(self._hand(feed, page, progress))
-        if page.next and (reached is None or reached == at):
-            reached, more = self._one_moment(feed, kind, progress, page, at)
-            told += more
-        elif not page.next:
+        if not page.next:
             return True, told
         if reached is None or reached == at:
-            return True, told  # all that there is was of this moment
-        progress.came_to(reached, page.date)
-        feed.keep(f"kind:{kind}", progress.dumps())
+            self._moments[kind] = _Moment(at, page.date, fhir_pages.follow(self._emr, (kind,), page))
+        else:
+            self._came_to(feed, kind, progress, reached, page.date)
         return False, told
 
-    def _one_moment(self, feed: Feed, kind: str, progress: Progress, page: Page, at: int | None) -> tuple[int | None, int]:
-        """Links can skip what shifts meanwhile: they are followed again until that gives nothing new of this moment."""
-        told = 0
-        for _ in range(ROUNDS):
-            reached, news, one = at, 0, page
-            while one.next and reached == at:
-                one = fhir_pages.after(self._emr, kind, one)
-                reached = fhir_pages.reached(kind, one, at) or at
-                new = self._hand(feed, one, progress)
-                news += sum(new[number] for number, when in enumerate(one.moments) if when == at)
-                told += sum(new)
-            if not news:
-                return reached, told
-            page = fhir_pages.first(self._emr, kind, self._query(at))
-            told += sum(self._hand(feed, page, progress))
-        raise NotDelivered(f"the EMR keeps changing the {kind}s of one moment while they are read", code="changing")
+    def _of_a_moment(self, feed: Feed, kind: str, progress: Progress, moment: _Moment) -> tuple[bool, int]:
+        """Its next page. Links can skip what shifts meanwhile: they are followed again until that gives nothing new of it."""
+        page, reached, told, at = next(moment.pages, None), moment.at, 0, moment.at
+        if page is not None:
+            reached = fhir_pages.reached(kind, page, at) or at
+            new = self._hand(feed, page, progress)
+            moment.news += sum(new[number] for number, when in enumerate(page.moments) if when == at)
+            told = sum(new)
+            if page.next and reached == at:
+                return False, told
+        del self._moments[kind]
+        if moment.news:
+            return False, told + self._once_more(feed, kind, progress, moment)
+        if reached is None or reached == at:
+            return True, told  # all that there is was of this moment
+        self._came_to(feed, kind, progress, reached, moment.date)
+        return False, told
+
+    def _once_more(self, feed: Feed, kind: str, progress: Progress, moment: _Moment) -> int:
+        if moment.rounds == ROUNDS:
+            raise NotDelivered(f"the EMR keeps changing the {kind}s of one moment while they are read", code="changing")
+        page = fhir_pages.first(self._emr, kind, self._query(moment.at))
+        pages = fhir_pages.follow(self._emr, (kind,), page)
+        told = sum(self._hand(feed, page, progress))
+        self._moments[kind] = _Moment(moment.at, moment.date, pages, moment.rounds + 1)
+        return told
+
+    def _came_to(self, feed: Feed, kind: str, progress: Progress, reached: int, date: int | None) -> None:
+        progress.came_to(reached, date)
+        feed.keep(f"kind:{kind}", progress.dumps())
+
+    def _forget(self, kind: str) -> None:
+        """Where its links had led: begun anew."""
+        self._walks.pop(kind, None)
+        self._moments.pop(kind, None)
 
     def _by_links(self, feed: Feed, kind: str, progress: Progress) -> tuple[bool, int]:
         """The next page of the pass, by the server's links. A pass that found what an earlier one should have does not count."""
@@ -243,6 +275,8 @@ class FhirPull:
         told, greatest, seen = 0, None, set[str]()
         query = [("_since", text_of(since)), ("_count", str(self._count))]
         for page in fhir_pages.walk(self._emr, kind, query, history=True):
+            if feed.ending():
+                return told  # asked again from the same moment
             newest = [one for one in page.resources if id_of(one) not in seen and not seen.add(id_of(one))]  # type: ignore[func-returns-value]
             told += sum(feed.documents([one for one in newest if is_deleted(one)]))
             moments = [when for when in page.moments if when is not None]

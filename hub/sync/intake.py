@@ -176,11 +176,13 @@ class _Batch:
     def run(self, batch: Sequence[Received], passed: Sequence[list[str]], *, presume: bool) -> list[Receipt]:
         """`passed`: for each message the channels that it goes on to as it is."""
         tx = self._tx
+        # Locked before anything is asked: what another hub stored of these rows is then seen, and ids rise as the rows changed.
+        self._marks = Marks(tx, batch)
+        presume = presume and not self._marks.locked
         more = sum(map(len, passed))
         asked = [(m.channel, _clean(m.sender), _clean(m.control_id)) for m in batch if m.refused is None and m.control_id]
         before, ids = tx.arrivals(asked, len(batch) + more, presume=presume)
         self._fresh = iter(ids[len(batch) :])
-        self._marks = Marks(tx, batch)
         known: Known = {}
         for c, s, i, digest, message_id, code, at in before or ():
             if at >= tx.now - self._service.policy(c).dedupe_days * DAY_US:

@@ -28,6 +28,7 @@ class Marks:
             for channel, keys in sorted(wanted.items())
             for key, value, n, _ in tx.marks(channel, sorted(keys))
         }
+        self.locked = bool(wanted)
         self._here = frozenset(self._standing)
         self._rows: dict[tuple[str, bytes], MarkRow] = {}
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import random
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub.domain.errors import TryAgain
 from hub.domain.ports import Found, Received
 from hub.domain.store import Conflict
 from hub.sync.load import Load
@@ -153,3 +157,41 @@ def stored(kit: Kit) -> list[bytes]:
     """Bodies of all messages."""
     rows = kit.rows("SELECT id, body FROM message WHERE channel = 'ocs-in' ORDER BY id")
     return [kit.hub.keys.open_("message", number, bytes(body)) for number, body in rows]
+
+
+def test_three_hubs_that_read_one_table_never_go_back(kit: Kit) -> None:
+    state, lock, errors = dict.fromkeys(range(60), 0), threading.Lock(), list[BaseException]()
+
+    def some_read(chance: random.Random) -> list[Found]:
+        with lock:
+            for number in chance.sample(range(60), 5):
+                state[number] += 1
+            rows = [Found({"k": k}, {"k": k, "v": v}) for k, v in state.items()]
+        return sorted(rows, key=lambda _: chance.random())
+
+    def hub(seed: int) -> None:
+        chance = random.Random(seed)
+        feed = PolledFeed("ocs-in", kit.hub.store, kit.hub.keys, kit.hub.intake(), lambda event, row: None, later=bool(seed % 2))
+        try:
+            for _ in range(15):
+                feed.looking()
+                with suppress(TryAgain):  # read again
+                    feed.rows("E", some_read(chance))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            kit.hub.store.close()
+
+    threads = [threading.Thread(target=hub, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not errors
+    rows = [read_row(body)[1] for body in stored(kit)]
+    told: dict[int, list[int]] = {}
+    for row in rows:
+        told.setdefault(row["k"], []).append(row["v"])
+    assert all(values == sorted(set(values)) for values in told.values())  # each once, and in order
+    (numbers,) = kit.rows("SELECT count(*), count(DISTINCT control_id) FROM message")
+    assert numbers == (len(rows), len(rows))

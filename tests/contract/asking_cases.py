@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import ssl
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hub.adapters.ocs import sql_in
@@ -38,9 +40,12 @@ class Tables(Proxy):
 
 
 def _table(peer: Tables) -> dict[str, Any]:
+    secret = Path(tempfile.mkdtemp()) / "connection"  # it has a password in it
+    secret.touch(0o600)
+    secret.write_text(peer.connection(), encoding="utf-8")
     return {
-        "connection": peer.connection(), "database": "mariadb", "table": "opd_patient", "key": ["PANO"], "event": "OPD_PATIENT",
-        "cursor": ["SEQ"], "overlap_seconds": 0, "statement_seconds": 1,
+        "connection": {"file": str(secret)}, "database": "mariadb", "table": "opd_patient", "key": ["PANO"],
+        "event": "OPD_PATIENT", "cursor": ["SEQ"], "overlap_seconds": 0, "statement_seconds": 1,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST_LEFT_BEHIND = 32  # threads that hang in a driver; with more of them nothing more is tried
 _left_behind: set[threading.Thread] = set()
 
 

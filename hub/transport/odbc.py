@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
+from hub.transport.bounded import MOST_LEFT_BEHIND, Bounded, NeverEndedError, left_behind
 
 Kind = Literal["mariadb", "postgresql", "sqlite", "sqlserver", "oracle"]
 CONNECT_SECONDS = 10
+GRACE = 5.0  # seconds that the server gets to end a statement by itself
 T = TypeVar("T")
 
 
@@ -34,6 +36,7 @@ class Profile:
     times_as_text: bool = False  # as parameters: SQLite keeps them so, and MariaDB's driver cuts what is less than a second
     patience: str = ""  # added to the connection string: for a server that is there and says nothing
     driver_times_out: bool = False  # SQL_ATTR_QUERY_TIMEOUT; psqlodbc refuses it on connections, MariaDB's takes no notice
+    hangs: bool = False  # its drivers wait for ever for a server that says nothing, so each call gets an end of ours
     writing: tuple[str, ...] = ()  # first statements where something is to be written
     fold: Literal["", "lower", "upper"] = ""  # what becomes of names without double quotes, where its catalogue must be asked so
     hint: str = ""  # behind the table's name of a SELECT that locks its rows and leaves out those that others hold
@@ -52,6 +55,7 @@ PROFILES: dict[str, Profile] = {
     "postgresql": Profile(
         "ConnSettings=SET client_encoding TO 'UTF8'", "ConnSettings=SET client_encoding TO 'SQL_ASCII'",
         ("SET statement_timeout = {ms}",), ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",), "SELECT LOCALTIMESTAMP",
+        patience="KeepaliveTime=30;KeepaliveInterval=10", hangs=True,
         fold="lower",
     ),
     "sqlite": Profile(
@@ -88,6 +92,7 @@ class Database:
         self._seconds = seconds
         self._writes = writes
         self._connection: Any = None
+        self._bounded: Bounded | None = None
         self._together = False  # a transaction is open
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -114,10 +119,11 @@ class Database:
 
     def _run(self, sql: str, parameters: Sequence[Any], take: Callable[[Any], T]) -> T:
         def work() -> T:
+            connection = self._connection
             cursor = self._cursor(sql, parameters)
             result = take(cursor)
             cursor.close()
-            if not self._together:
+            if not self._together and self._connection is connection:  # else this call was given up
                 self._end()
             return result
 
@@ -127,11 +133,32 @@ class Database:
         errors: tuple[type[Exception], ...] = (*self._errors(), UnicodeError)
         try:
             if self._connection is None:
-                self._connection = self._connect()
-            return work()
+                self._connection = self._open()
+            return self._within(work, self._seconds)
         except errors as error:
             self.close()
             raise self._named(error) from None
+
+    def _open(self) -> Any:
+        if not self.profile.hangs:
+            return self._connect()
+        if left_behind() >= MOST_LEFT_BEHIND:
+            raise NotDelivered("the driver hangs in too many calls that never ended", code="busy")
+        self.close()
+        held: list[Any] = []
+        self._bounded = Bounded("database", lambda: _quietly_close(*held))
+        self._within(lambda: held.append(self._connect()), CONNECT_SECONDS + self._seconds)
+        return held[0]
+
+    def _within(self, work: Callable[[], T], seconds: float) -> T:
+        """A connection whose call never ended is left to the thread that hangs in it."""
+        if self._bounded is None:
+            return work()
+        try:
+            return self._bounded.call(work, seconds + GRACE)
+        except NeverEndedError:
+            self._connection = self._bounded = None
+            raise by_state("HYT01") from None
 
     # -- what a driver does its own way ---------------------------------------------------------------------------
 
@@ -154,8 +181,9 @@ class Database:
         self._connection.autocommit = False
 
     def _commit(self) -> None:
-        self._connection.commit()
-        self._connection.autocommit = True
+        connection = self._connection
+        connection.commit()
+        connection.autocommit = True
 
     def _end(self) -> None:
         """A statement that is a transaction of its own."""
@@ -201,9 +229,16 @@ class Database:
         return [one.format(seconds=self._seconds, ms=int(self._seconds * 1000)) for one in (*self.profile.session, *own)]
 
     def close(self) -> None:
-        if self._connection is None:
-            return
         connection, self._connection = self._connection, None
+        bounded, self._bounded = self._bounded, None
+        if connection is not None:
+            _quietly_close(connection)
+        if bounded is not None:
+            bounded.end()
+
+
+def _quietly_close(*connections: Any) -> None:
+    for connection in connections:
         try:
             connection.close()
         except Exception:  # noqa: BLE001, S110 - a connection that is broken already: there is nothing left to close

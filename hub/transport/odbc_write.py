@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown
-from hub.transport.bounded import Bounded, NeverEndedError, left_behind
+from hub.transport.bounded import MOST_LEFT_BEHIND, Bounded, NeverEndedError, left_behind
 from hub.transport.odbc import PROFILES, Kind
 from hub.transport.odbc_errors import Stage, broken, named, silent
 
 T = TypeVar("T")
-MOST_LEFT_BEHIND = 32  # threads that hang in a driver; with more of them nothing more is tried
 GRACE = 0.5  # seconds that the driver gets to give a call up by itself
 Row = tuple[Any, ...]
 

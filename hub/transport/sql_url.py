@@ -64,7 +64,16 @@ DRIVERS: dict[tuple[str, str], Driver] = {
         encodings=False,
     ),
     ("postgresql", "psycopg"): Driver(
-        "psycopg[binary]", "postgresql", lambda _seconds, _raw: {"connect_timeout": odbc.CONNECT_SECONDS}, _psycopg
+        "psycopg[binary]",
+        "postgresql",
+        lambda seconds, _raw: {
+            "connect_timeout": odbc.CONNECT_SECONDS,
+            "tcp_user_timeout": int((seconds + odbc.GRACE) * 1000),
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        },
+        _psycopg,
     ),
     ("sqlite", "pysqlite"): Driver("sqlite3", "sqlite", lambda _seconds, _raw: {"timeout": 5}, _sqlite, "?", encodings=False),
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ import pytest
 from hub.adapters.ocs import sql_in
 from hub.adapters.sql import sniff
 from hub.domain.errors import HubError, Misconfigured, NotDelivered
-from hub.transport.sql_url import UrlDatabase
+from hub.transport import odbc
+from hub.transport.sql_url import UrlDatabase, open_database
 from tests import servers
 from tests.hub_kit import make_kit
 from tests.integration.odbc_kit import Bench, Legacy, legacy_of, poll
@@ -145,3 +149,50 @@ def test_oracle_that_does_not_answer(bench: Bench) -> None:
     with pytest.raises(NotDelivered, match="cannot be reached") as caught:
         made.poll(bench.feed)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("by", ["url", "odbc"])
+def test_a_server_that_goes_silent_in_the_middle_is_given_up(
+    by: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its host still acknowledges each packet, so that no time-out of TCP ends the wait."""
+    legacy = legacy_of(request, tmp_path, "postgresql-utf8")
+    silent, listener = threading.Event(), socket.create_server(("127.0.0.1", 0))
+    port = int(re.search(r"PORT=(\d+)", legacy.connection)[1])  # type: ignore[index]
+
+    def pump(of: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := of.recv(65536):
+                if not silent.is_set():
+                    to.sendall(data)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                pair = (listener.accept()[0], socket.create_connection(("127.0.0.1", port)))
+                open_ones.extend(pair)
+                for one in (pair, pair[::-1]):
+                    threading.Thread(target=pump, args=one, daemon=True).start()
+
+    open_ones: list[socket.socket] = []
+    threading.Thread(target=accept, daemon=True).start()
+    through = str(listener.getsockname()[1])
+    connection = legacy.connection.replace(str(port), through) if by == "odbc" else ""
+    url = url_of(legacy).replace(str(port), through) if by == "url" else ""
+    database = open_database(connection, url, "postgresql", "utf-8", 0.5)
+    try:
+        assert database.select("SELECT 1")[1] == [(1,)]
+        silent.set()
+        monkeypatch.setattr(odbc, "GRACE", 0.5)
+        began = time.monotonic()
+        with pytest.raises(NotDelivered, match="does not answer in time"):
+            database.select("SELECT 2")
+        assert time.monotonic() - began < 5
+        silent.clear()
+        assert database.select("SELECT 3")[1] == [(3,)]  # by a connection of its own
+    finally:
+        database.close()
+        for one in (listener, *open_ones):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()

@@ -11,7 +11,7 @@ import pytest
 
 from hub.domain.errors import NotDelivered
 from hub.transport import odbc_write
-from hub.transport.bounded import Bounded, NeverEndedError, left_behind
+from hub.transport.bounded import MOST_LEFT_BEHIND, Bounded, NeverEndedError, left_behind
 from hub.transport.odbc_write import Session
 
 
@@ -46,7 +46,7 @@ def test_a_call_that_hangs_is_left_behind_until_it_ends() -> None:
 
 
 def test_with_too_many_left_behind_nothing_more_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(odbc_write, "left_behind", lambda: odbc_write.MOST_LEFT_BEHIND)
+    monkeypatch.setattr(odbc_write, "left_behind", lambda: MOST_LEFT_BEHIND)
     session = Session("DRIVER={x}", "mariadb", utf8=True, connect_seconds=1, seconds=1, ghosts=set())
     with pytest.raises(NotDelivered, match="hangs in too many calls") as caught:
         session.query("SELECT 1")

@@ -183,8 +183,8 @@ def test_every_database_has_its_charset_and_its_limits() -> None:
     assert strings == {
         ("mariadb", "utf-8"): "DSN=x;CHARSET=utf8mb4;CONN_TIMEOUT=10;READ_TIMEOUT=35",
         ("mariadb", "cp949"): "DSN=x;CHARSET=latin1;CONN_TIMEOUT=10;READ_TIMEOUT=35",
-        ("postgresql", "utf-8"): "DSN=x;ConnSettings=SET client_encoding TO 'UTF8'",
-        ("postgresql", "cp949"): "DSN=x;ConnSettings=SET client_encoding TO 'SQL_ASCII'",
+        ("postgresql", "utf-8"): "DSN=x;ConnSettings=SET client_encoding TO 'UTF8';KeepaliveTime=30;KeepaliveInterval=10",
+        ("postgresql", "cp949"): "DSN=x;ConnSettings=SET client_encoding TO 'SQL_ASCII';KeepaliveTime=30;KeepaliveInterval=10",
         ("sqlite", "utf-8"): "DSN=x",
         ("sqlite", "cp949"): "DSN=x",
         ("sqlserver", "utf-8"): "DSN=x",

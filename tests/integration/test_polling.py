@@ -82,9 +82,10 @@ def test_mark_and_message_are_one_commit(rows: Kit, feed: PolledFeed, monkeypatc
         stored(batch)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(feed, "store", die_later)
-    with pytest.raises(KeyboardInterrupt):
-        feed.rows("OPD_PATIENT", [one])
+    with monkeypatch.context() as patched:
+        patched.setattr(feed, "store", die_later)
+        with pytest.raises(KeyboardInterrupt):
+            feed.rows("OPD_PATIENT", [one])
     assert feed.rows("OPD_PATIENT", [one]) == 0
     assert len(bodies(rows)) == 1
 

@@ -19,7 +19,7 @@ test: ## everything: check, contract, integration (SQLite, PostgreSQL, Redis, Ce
 	@$(MAKE) --no-print-directory check
 	timeout 3000 $(PYTEST) -n 2 tests/contract tests/integration tests/e2e tests/corpus $(ARGS)
 
-check: setup lint unit ## ruff, mypy, import rule, unit tests without sockets: under a minute
+check: setup lint unit ## ruff, mypy, import rule, unit tests without sockets: little more than a minute
 
 setup: ## .venv with everything that development needs
 	@scripts/setup.sh dev

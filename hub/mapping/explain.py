@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from hub.codecs.hl7v2 import Message
+from hub.mapping.block import CompiledBlock
 from hub.mapping.compile import Group, Run, describe
-from hub.mapping.engine import CompiledBlock, Context, Engine, reader_for
+from hub.mapping.engine import Context, Engine, reader_for
 from hub.mapping.functions import Reader
 from hub.mapping.hl7v2_source import event_of, groups_of, items_of
 from hub.mapping.spec import Rule

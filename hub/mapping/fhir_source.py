@@ -16,14 +16,16 @@ from hub.codecs.fhir_types import instant, string
 from hub.codecs.hl7v2 import Delimiters
 from hub.codecs.korean import scrub
 from hub.domain.facts import AnyFact, Fact, Mapped, Snapshot
+from hub.mapping.block import CompiledBlock, Plan
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import Group, Values
-from hub.mapping.engine import MAKERS, CompiledBlock, Context, Engine, Plan
+from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import Row, fact_name, key_rows, row_of, rule_rows
 from hub.mapping.fhir_keys import Names
 from hub.mapping.fhir_paths import Step, at_path, steps, text_of
 from hub.mapping.functions import Reader
 from hub.mapping.spec import ITEM, Block, KeySpec, Maps
+from hub.mapping.structural import MAKERS
 from hub.mapping.times import micros
 
 _NEXT, _OBJECT = "\x1e", "\x1f"  # no text of a resource holds control characters (datatypes.html#string); `raw` sees to it

@@ -17,7 +17,7 @@ from hub.mapping.functions import Reader
 from hub.mapping.spec import ITEM, Block, KeySpec, PathSpec
 
 if TYPE_CHECKING:
-    from hub.mapping.engine import CompiledBlock, Plan
+    from hub.mapping.block import CompiledBlock, Plan
 
 Pick = Callable[[list[str]], tuple[str, ...]]
 

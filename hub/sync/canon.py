@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import orjson
@@ -17,22 +16,15 @@ import orjson
 from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
-from hub.domain.model import CLINICAL, REFERENCES
+from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
-from hub.sync.authority import Authority, Claim
-from hub.sync.news import confirmed, is_late, news, unheard, union
+from hub.sync.authority import Authority
+from hub.sync.golden import Golden, flat
+from hub.sync.lists import relationship, remove, snapshot
+from hub.sync.news import confirmed, is_late, news, unheard
+from hub.sync.references import References, key_of
 from hub.sync.shared import SHARED
-from hub.sync.slots import (
-    TELECOM,
-    assemble,
-    assemble_period,
-    changed_slots,
-    explode,
-    explode_period,
-    is_echo,
-    same,
-    slot_name,
-)
+from hub.sync.slots import TELECOM, changed_slots, explode_period, is_echo
 from hub.sync.unite import unite
 from hub.sync.workspace import Resource, Source, Workspace
 
@@ -81,9 +73,10 @@ class Canon:
 
     def __init__(self, work: Workspace, authority: Authority, now: int, known: Callable[[Key], str | None] | None = None) -> None:
         """`known`: the id of a Practitioner that needs no loading, by key (hub/sync/shared.py)."""
-        self._known = cache(known) if known is not None else (lambda _key: None)  # once: what it knows may run out meanwhile
         self.work = work
         self.authority = authority
+        self.golden = Golden(work, authority)
+        self._references = References(work, known)
         self.now = now
         self.history: list[Row] = []  # of people who turned out to be one: to be written to link_history
         self._sent: dict[str, dict[tuple[str, str], Any]] = {}
@@ -96,8 +89,7 @@ class Canon:
                 keys += [(fact.kind, k.assigner, k.value) for k in (fact.key, *fact.other_keys)]
                 if fact.patient is not None and fact.patient not in self.work.stood:
                     keys.append(("Patient", *fact.patient))
-                keys += [("Practitioner", *k) for k in _parties(fact.values) if self._known(k) is None]
-                keys += [(kind, *k) for kind, k in _references(fact.values)]
+                keys += self._references.to_load(fact.values)
             elif isinstance(fact, Snapshot):
                 keys.append(("Patient", *fact.patient))
         self.work.load_keys(keys)
@@ -110,7 +102,7 @@ class Canon:
             if isinstance(fact, Fact):
                 self._fact(fact, origin, applied)
             elif isinstance(fact, Snapshot):
-                self._snapshot(fact, origin, applied)
+                snapshot(self, fact, origin, applied)
         if self.work.awaited:
             for waiting in self.work.met():  # what named this by its number before it was told of
                 self.settle(waiting, origin, applied, ())
@@ -140,7 +132,7 @@ class Canon:
         for key in (fact.key, *fact.other_keys):
             self._claim_key(fact, key, resource, applied)
         known = source.data if source else {}
-        values = self._flat(fact.kind, fact.values, known)
+        values = flat(fact.kind, fact.values, known)
         if origin.message_id is not None:  # a front-end says only what is to change (hub/sync/front_office.py)
             values = news(values, source, origin.channel) | confirmed(fact.kind, resource.data, fact.values)
         if source is None:
@@ -148,7 +140,7 @@ class Canon:
             self.work.keep(source)
             source.dirty = True
         if values:
-            self._heard(source, values, fact.paths, origin)
+            self.heard(source, values, fact.paths, origin)
         if source.event_at < origin.event_at:
             source.event_at, source.touched = origin.event_at, True
         if moved:
@@ -159,7 +151,7 @@ class Canon:
         if (moved or back) and resource.version == version:
             self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.updated")
         if resource.kind == "RelatedPerson" and resource.patient_id:
-            self._relationship(resource, resource.patient_id, origin, applied)
+            relationship(self, resource, resource.patient_id, origin, applied)
 
     def _one_person(self, fact: Fact, resource: Resource, origin: Origin, applied: Applied) -> Resource:
         """A number under which a visit was told of, and nobody ever told who that is, stands for nobody else: told of together
@@ -183,19 +175,19 @@ class Canon:
         source.event_at, source.touched = max(source.event_at, origin.event_at), True
         if any(other.system != origin.system for other in self.work.sources_of(resource.id, resource.kind)):
             said = dict.fromkeys(name for name, value in source.data.items() if value is not None)
-            self._heard(source, said, {}, origin)
+            self.heard(source, said, {}, origin)
             self.settle(resource, origin, applied, said)
         elif resource.status == "active":
-            self._remove(resource, origin, applied)
+            remove(self, resource, origin, applied)
 
     def _late(self, resource: Resource, fact: Fact, source: Source, origin: Origin, applied: Applied) -> None:
         """An older word changes nothing, but for what only it says (hub/sync/news.py)."""
         if fact.kind in SHARED:
             return
         applied.stale += 1
-        found = unheard(self._flat(fact.kind, fact.values, source.data), source, origin.channel)
+        found = unheard(flat(fact.kind, fact.values, source.data), source, origin.channel)
         if found:
-            self._heard(source, found, fact.paths, origin)
+            self.heard(source, found, fact.paths, origin)
             self.settle(resource, origin, applied, found)
 
     def _resolve(self, fact: Fact) -> Resource | None:
@@ -210,9 +202,7 @@ class Canon:
         if pointer is None:
             self.work.point(fact.kind, key, resource.id, type_=_type_of(fact, key))
         elif pointer.resource_id != resource.id and fact.kind not in SHARING:
-            applied.notes.append(
-                "identifier_points_elsewhere"
-            )  # two known persons in one PID-3: for a person, never a silent merge
+            applied.notes.append("identifier_points_elsewhere")  # two known persons in one PID-3: never a silent merge
 
     def _create(self, fact: Fact, owner: tuple[str | None, str | None]) -> Resource:
         id_ = fact.resource_id or new_id()
@@ -276,7 +266,7 @@ class Canon:
 
     # -- a source's word ------------------------------------------------------------------------------------------
 
-    def _heard(self, source: Source, changed: Mapping[str, Any], paths: Mapping[str, str], origin: Origin) -> None:
+    def heard(self, source: Source, changed: Mapping[str, Any], paths: Mapping[str, str], origin: Origin) -> None:
         """An echo is taken for the whole of what we sent: a table that has a name without its parts does not take them away."""
         claim, lineage = as_claim(origin.event_at, self.now), source.lineage
         said = dict(changed)
@@ -285,9 +275,7 @@ class Canon:
             echo = self._echo(source, name, value) if written else None
             since = claim
             if echo is not None and source.kind != "Patient" and not self._stands(source, name):
-                del said[
-                    name
-                ]  # what only the form that it was sent in has (an end, of start and minutes), or what is gone by now
+                del said[name]  # what only the form it was sent in has (an end, of start and minutes), or what is gone by now
                 continue
             if echo is not None:
                 said[name], since = echo
@@ -317,94 +305,9 @@ class Canon:
 
     def settle(self, resource: Resource, origin: Origin, applied: Applied, names: Iterable[str]) -> None:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
-        sources = self._sources(resource)
-        flat = explode_period(resource.data) if resource.kind == "Encounter" and resource.data else dict(resource.data)
-        if resource.kind == "Patient":
-            names = self._patient_names(resource, sources, names)
-            if TELECOM in names:
-                flat.pop(TELECOM, None)
-        flat |= {name: self._golden(resource, name, sources) for name in names}
-        flat = {name: value for name, value in flat.items() if value is not None}
-        document = (
-            assemble(flat) if resource.kind == "Patient" else assemble_period(flat) if resource.kind == "Encounter" else flat
-        )
-        self._resolve_parties(resource, document)
+        document = self.golden.document(resource, names)
+        self._references.resolve(resource, document)
         self.revise(resource, document, origin, applied)
-
-    def _patient_names(self, resource: Resource, sources: list[Source], names: Iterable[str]) -> set[str]:
-        """What to compute anew: of contact points all slots or none, and whether he is still a prospect."""
-        wanted = set(names)
-        if any(slot_name(name) for name in wanted) or TELECOM in wanted:
-            wanted |= {TELECOM} | {name for source in sources for name in source.data if slot_name(name)}
-        if "prospect" in resource.data:
-            wanted.add("prospect")
-        return wanted
-
-    def slots(self, patient: Resource) -> dict[str, Any]:
-        """The contact points that stand, by the slot that each has in its source record."""
-        sources = self._sources(patient)
-        names = {name for source in sources for name in source.data if slot_name(name)}
-        golden = {name: self._golden(patient, name, sources) for name in sorted(names)}
-        return {name: point for name, point in golden.items() if point is not None}
-
-    @staticmethod
-    def _flat(kind: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with what competes by part taken apart (hub/sync/slots.py)."""
-        if kind == "Patient":
-            return explode(values, known)
-        return explode_period(values) if kind == "Encounter" else dict(values)
-
-    def _sources(self, resource: Resource) -> list[Source]:
-        """What is said of it: its own records before merged ones, the best-ranked first; never by the order of loading."""
-        sources = self.work.sources_of(resource.id, resource.kind)
-        if len(sources) < 2:
-            return sources
-        systems = self.authority.rule(resource.kind, "identifier").systems
-        ranks = {name: number for number, name in enumerate(systems)}
-        return sorted(sources, key=lambda s: (not self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key))
-
-    def _golden(self, resource: Resource, name: str, sources: list[Source]) -> Any:
-        if name == "identifier":
-            return union(s.data.get("identifier") or [] for s in sources) or None
-        if name == TELECOM:
-            return None  # computed slot by slot
-        if name == "prospect" and any(s.system != "crm" for s in sources):
-            return None  # he has been to the hospital: another system knows him
-        if len(sources) == 1:
-            return sources[0].data.get(name)
-        claims = [
-            Claim(s.system, s.data[name], s.lineage[name][3], self._at_home(resource, s))
-            for s in sources
-            if name in s.data and name in s.lineage
-        ]
-        return self.authority.decide(resource.kind, name, claims)
-
-    def _at_home(self, resource: Resource, source: Source) -> bool:
-        assigner, _, value = source.key.partition("|")
-        pointer = self.work.pointers.get((resource.kind, assigner, value))
-        return pointer is None or pointer.home_id == resource.id
-
-    def _resolve_parties(self, resource: Resource, document: dict[str, Any]) -> None:
-        """Names the Practitioner resources; on copies, because the source record keeps what the source said."""
-        if "participant" in document:
-            document["participant"] = [self._resolved(party) for party in document["participant"]]
-        for name, kind in REFERENCES.items():
-            if name in document:
-                key = _key_of(document[name]["identifier"])
-                found = self.work.find(kind, key)
-                if found is not None:
-                    document[name] = {**document[name], "reference": f"{kind}/{found.id}"}
-                elif "reference" not in document[name]:
-                    self.work.wait(kind, key, resource.id)
-
-    def _resolved(self, party: dict[str, Any]) -> dict[str, Any]:
-        identifier = party.get("identifier")
-        if not identifier:
-            return party
-        key = _key_of(identifier)
-        found = self.work.find("Practitioner", key)
-        id_ = found.id if found is not None else self._known(key)
-        return {**party, "reference": f"Practitioner/{id_}"} if id_ else party
 
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""
@@ -424,67 +327,6 @@ class Canon:
         applied.changes.append(
             Changed(resource, type_ or f"{resource.kind.lower()}.{verb}", fields, origin, resource.version, document)
         )
-
-    # -- lists ----------------------------------------------------------------------------------------------------
-
-    def _snapshot(self, snap: Snapshot, origin: Origin, applied: Applied) -> None:
-        patient = self.patient_for(snap.patient, origin, applied)
-        key = f"{snap.patient}#{snap.group}"
-        source = self.work.sources.get((snap.kind, origin.system, key))
-        if source is not None and is_late(origin.event_at, source.event_at):
-            applied.stale += 1
-            return
-        if source is None:
-            source = Source(snap.kind, origin.system, key, patient.id, str(snap.patient), {}, "{}", 0, None, "", dirty=True)
-            self.work.keep(source)
-        if source.event_at < origin.event_at:
-            source.event_at, source.touched = origin.event_at, True
-        if same(source.data.get("items", []), snap.items):
-            return
-        self._heard(source, {"items": snap.items}, {"items": snap.path}, origin)
-        self._list(snap, patient, origin, applied)
-
-    def _list(self, snap: Snapshot, patient: Resource, origin: Origin, applied: Applied) -> None:
-        """Each item is matched with what stood in the list before; new ones are made, missing ones removed."""
-        tag = {"system": origin.system, "group": snap.group, "key": str(snap.patient)}
-        before = [c for c in self.work.children(patient.id, (snap.kind,)) if c.status == "active" and c.data.get("source") == tag]
-        unmatched = list(before)
-        for item in snap.items:
-            document = {k: v for k, v in item.items() if v is not None} | {"source": tag}
-            match = next((c for c in unmatched if _who(c.data) == _who(document)), None)
-            if match is not None:
-                unmatched.remove(match)
-            else:
-                match = self.work.add(
-                    Resource(new_id(), snap.kind, patient.id, str(snap.patient), 0, "active", 0, {}, self.now, new=True)
-                )
-            self.revise(match, document, origin, applied)
-            if snap.kind == "RelatedPerson":
-                self._relationship(match, patient.id, origin, applied)
-        for gone in unmatched:
-            self._remove(gone, origin, applied)
-
-    def _relationship(self, person: Resource, patient_id: str, origin: Origin, applied: Applied) -> None:
-        """RelatedPerson says who; Relationship says what they are to the patient."""
-        related = f"RelatedPerson/{person.id}"
-        known = next((r for r in self.work.children(patient_id, ("Relationship",)) if r.data.get("related") == related), None)
-        if known is None:
-            known = self.work.add(
-                Resource(new_id(), "Relationship", patient_id, person.patient_key, 0, "active", 0, {}, self.now, new=True)
-            )
-        back, known.status = known.status == "removed", "active"
-        document = {"patient": f"Patient/{patient_id}", "related": related}
-        code = (person.data.get("relationship") or {}).get("code")
-        document |= {k: v for k, v in (("code", code), ("role", person.data.get("role"))) if v}
-        self.revise(known, document, origin, applied, type_="relationship.updated" if back else "")
-
-    def _remove(self, resource: Resource, origin: Origin, applied: Applied) -> None:
-        resource.status = "removed"
-        self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.removed")
-        related = f"RelatedPerson/{resource.id}"
-        for other in self.work.children(resource.patient_id or "", ("Relationship",)):
-            if other.data.get("related") == related and other.status == "active":
-                self._remove(other, origin, applied)
 
 
 def _is_own_row(source: Source) -> bool:
@@ -510,23 +352,10 @@ def _is_stranger(patient: Resource) -> bool:
     return not patient.data.keys() - {"identifier"}
 
 
-def _key_of(identifier: Mapping[str, Any]) -> Key:
-    return Key(identifier.get("assigner", ""), identifier["value"])
-
-
-def _parties(values: Mapping[str, Any]) -> list[Key]:
-    return [_key_of(p["identifier"]) for p in values.get("participant") or () if p.get("identifier")]
-
-
-def _references(values: Mapping[str, Any]) -> list[tuple[str, Key]]:
-    """What the values name by a number of it: (kind, number)."""
-    return [(kind, _key_of(values[name]["identifier"])) for name, kind in REFERENCES.items() if values.get(name)]
-
-
 def _has_another(resource: Resource, fact: Fact) -> bool:
     """Whether the resource has a number of its own of the sort that the fact's is of: then it is another one."""
     type_ = _type_of(fact, fact.key)
-    return any(i.get("type", "") == type_ and _key_of(i) != fact.key for i in resource.data.get("identifier") or ())
+    return any(i.get("type", "") == type_ and key_of(i) != fact.key for i in resource.data.get("identifier") or ())
 
 
 def _type_of(fact: Fact, key: Key) -> str:
@@ -534,22 +363,6 @@ def _type_of(fact: Fact, key: Key) -> str:
         if identifier.get("value") == key.value and identifier.get("assigner") == key.assigner:
             return str(identifier.get("type", ""))
     return ""
-
-
-def _who(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """What makes two items of a list the same person or policy."""
-    names = "".join(str(n.get("text", "")) for n in data.get("name") or ()) if isinstance(data.get("name"), list) else ""
-    relation = (data.get("relationship") or {}).get("code", "") if isinstance(data.get("relationship"), Mapping) else ""
-    kind = (data.get("type") or {}).get("code", "") if isinstance(data.get("type"), Mapping) else ""
-    payor = data.get("payor") or {}
-    return (
-        "".join(names.split()),
-        relation,
-        kind,
-        str(payor.get("identifier") or payor.get("name") or ""),
-        str(data.get("role", "")),
-        str(data.get("code") or ""),
-    )
 
 
 def _verb(resource: Resource, document: Mapping[str, Any]) -> str:

@@ -147,7 +147,7 @@ class _Write:
         """A front-end sends whole lists and documents back; what it did not change is not its word."""
         news = {n: v for n, v in values.items() if n != TELECOM and not same(resource.data.get(n), v)}
         if kind == "Patient" and TELECOM in values:
-            news |= difference(self._canon.slots(resource), values[TELECOM] or ())
+            news |= difference(self._canon.golden.slots(resource), values[TELECOM] or ())
         return news
 
     def run(self, facts: list[Fact], action: Action, resource: Resource | None = None) -> Written:

@@ -1,0 +1,89 @@
+"""Golden records: of what its sources claim, the values that stand (design.md: a source competes with what *it* changed).
+
+Pure of writing: `Canon.settle` makes a version of what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hub.sync.authority import Authority, Claim
+from hub.sync.news import union
+from hub.sync.slots import TELECOM, assemble, assemble_period, explode, explode_period, slot_name
+from hub.sync.workspace import Resource, Source, Workspace
+
+
+class Golden:
+    """The golden values of a workspace's resources, by the rules of authority."""
+
+    def __init__(self, work: Workspace, authority: Authority) -> None:
+        self._work = work
+        self._authority = authority
+
+    def document(self, resource: Resource, names: Iterable[str]) -> dict[str, Any]:
+        """The resource's document with the values of `names` computed anew."""
+        sources = self._sources(resource)
+        values = explode_period(resource.data) if resource.kind == "Encounter" and resource.data else dict(resource.data)
+        if resource.kind == "Patient":
+            names = self._patient_names(resource, sources, names)
+            if TELECOM in names:
+                values.pop(TELECOM, None)
+        values |= {name: self._value(resource, name, sources) for name in names}
+        values = {name: value for name, value in values.items() if value is not None}
+        if resource.kind == "Patient":
+            return assemble(values)
+        return assemble_period(values) if resource.kind == "Encounter" else values
+
+    def slots(self, patient: Resource) -> dict[str, Any]:
+        """The contact points that stand, by the slot that each has in its source record."""
+        sources = self._sources(patient)
+        names = {name for source in sources for name in source.data if slot_name(name)}
+        golden = {name: self._value(patient, name, sources) for name in sorted(names)}
+        return {name: point for name, point in golden.items() if point is not None}
+
+    def _patient_names(self, resource: Resource, sources: list[Source], names: Iterable[str]) -> set[str]:
+        """What to compute anew: of contact points all slots or none, and whether he is still a prospect."""
+        wanted = set(names)
+        if any(slot_name(name) for name in wanted) or TELECOM in wanted:
+            wanted |= {TELECOM} | {name for source in sources for name in source.data if slot_name(name)}
+        if "prospect" in resource.data:
+            wanted.add("prospect")
+        return wanted
+
+    def _sources(self, resource: Resource) -> list[Source]:
+        """What is said of it: its own records before merged ones, the best-ranked first; never by the order of loading."""
+        sources = self._work.sources_of(resource.id, resource.kind)
+        if len(sources) < 2:
+            return sources
+        systems = self._authority.rule(resource.kind, "identifier").systems
+        ranks = {name: number for number, name in enumerate(systems)}
+        return sorted(sources, key=lambda s: (not self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key))
+
+    def _value(self, resource: Resource, name: str, sources: list[Source]) -> Any:
+        if name == "identifier":
+            return union(s.data.get("identifier") or [] for s in sources) or None
+        if name == TELECOM:
+            return None  # computed slot by slot
+        if name == "prospect" and any(s.system != "crm" for s in sources):
+            return None  # he has been to the hospital: another system knows him
+        if len(sources) == 1:
+            return sources[0].data.get(name)
+        claims = [
+            Claim(s.system, s.data[name], s.lineage[name][3], self._at_home(resource, s))
+            for s in sources
+            if name in s.data and name in s.lineage
+        ]
+        return self._authority.decide(resource.kind, name, claims)
+
+    def _at_home(self, resource: Resource, source: Source) -> bool:
+        assigner, _, value = source.key.partition("|")
+        pointer = self._work.pointers.get((resource.kind, assigner, value))
+        return pointer is None or pointer.home_id == resource.id
+
+
+def flat(kind: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with what competes by part taken apart (hub/sync/slots.py)."""
+    if kind == "Patient":
+        return explode(values, known)
+    return explode_period(values) if kind == "Encounter" else dict(values)

@@ -4,15 +4,13 @@ A message is built when it is sent, from the current state. MSH-7 is the time of
 message's id and its content, so an unchanged retry is the same bytes under the same id, and a receiver that keeps to
 HL7's rule for MSH-10 acts once. ADT updates and SIU carry whole states: sending one again does no harm.
 
-What an answer means (§2.9.2.2, §2.9.3.1; ADR 0042): `ANSWERS` by MSA-1 and the error code of table 0357, overridable by
-the channel's `answers`.
+What an answer means: hub/adapters/mllp.py, overridable by the channel's `answers`.
 """
 
 # ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,15 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from hub.adapters.mllp import ANSWERS, DONE, check_answers, judge, pool, read_answer
 from hub.adapters.ocs.hl7_build import Built, booking_message, hl7_instant, patient_message
 from hub.adapters.settings import read_table, wrong
-from hub.codecs.hl7v2 import Message, parse, python_codec
+from hub.codecs.hl7v2 import python_codec
 from hub.config import option
-from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unmappable, Unreadable
+from hub.domain.errors import HubError, Refused, Unmappable
 from hub.domain.ports import Delivered, Manifest, Outbound
-from hub.transport.mllp_client import MllpClient
-from hub.transport.mllp_pool import MllpPool
-from hub.transport.tls import client_context, normal_peer
 
 MANIFEST = Manifest(
     name="ocs.hl7_out",
@@ -38,20 +34,7 @@ MANIFEST = Manifest(
     protocol="HL7 v2 / MLLP",
     handles=("patient.updated", "appointment.created", "appointment.updated", "appointment.cancelled"),
 )
-DONE, TAKEN, RETRY, NO = "delivered", "taken", "retry", "refused"
-ANSWERS: dict[str, str] = {
-    "AA": DONE,
-    "CA": TAKEN,  # in safe storage there; its decision comes later, as a message of its own
-    "AE": NO,  # its content is at fault
-    "AE.206": RETRY,  # application record locked
-    "CE": NO,
-    "CE.206": RETRY,
-    "CE.207": RETRY,  # §2.9.3.1: CE is any reason but MSH-9/11/12, so also a store that is down
-    "AR": RETRY,  # a reason unrelated to content: system down, queue full
-    "CR": RETRY,
-    **{f"{code}.{error}": NO for code in ("AR", "CR") for error in (100, 101, 102, 103, 200, 201, 202, 203, 204, 205)},
-}
-_KEY = re.compile(r"(AA|AE|AR|CA|CE|CR)(\.[0-9]{1,5})?")
+PEER = "the OCS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +89,7 @@ class Hl7Target:
         self._settings = settings
         self._zone = ZoneInfo(settings.timezone or "Asia/Seoul")
         self._answers = {**ANSWERS, **settings.answers}
-        context = None
-        if settings.tls or settings.ca_file or settings.cert_file:
-            files = [str(path) if path else "" for path in (settings.ca_file, settings.cert_file, settings.key_file)]
-            context = client_context(*files, check_name=not settings.tls_peers)
-
-        def client() -> MllpClient:
-            return MllpClient(
-                settings.host,
-                settings.port,
-                connect_seconds=settings.connect_timeout_seconds,
-                answer_seconds=settings.timeout_seconds,
-                tls=context,
-                allowed=frozenset(normal_peer(peer) for peer in settings.tls_peers),
-            )
-
-        self._pool = MllpPool(client, settings.connections, settings.timeout_seconds, peer="the OCS")
+        self._pool = pool(settings, PEER)
 
     def send(self, message: Outbound) -> Delivered:
         built, body, control_id = self.compose(message)
@@ -176,31 +144,13 @@ class Hl7Target:
         return built, body, control_id
 
     def _judge(self, message: Outbound, built: Built, body: bytes, answer: bytes) -> Delivered:
-        code, error_code = read_answer(answer, self._settings.charset)
+        code, error_code = read_answer(answer, self._settings.charset, PEER)
         meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
         detail = f"{code} {error_code}".strip()
         if already_so(message, built, error_code):
             meaning = DONE
-        if meaning in (DONE, TAKEN):
-            return Delivered(built.peer_id, None, body, answer, detail, built.sent_fields, confirms=meaning == DONE)
-        error: HubError
-        if meaning == RETRY:
-            error = NotDelivered(f"the OCS answered {detail}: not now", code=f"hl7_{code.lower()}")
-        elif meaning == NO:
-            error = Refused(f"the OCS answered {detail}", code=f"hl7_{code.lower()}")
-        else:
-            error = OutcomeUnknown("the OCS answered with a code of no table", code="answer_unknown")
-        error.answer = answer
-        raise error
-
-
-def check_answers(answers: Mapping[str, str]) -> None:
-    """Raises Misconfigured where a line of `answers` says nothing."""
-    for key, meaning in answers.items():
-        if _KEY.fullmatch(key) is None or meaning not in (DONE, TAKEN, RETRY, NO):
-            raise wrong(
-                f'answers: "{key}" = "{meaning}" says nothing', 'write { "AE.207" = "retry" } (or refused, taken, delivered)'
-            )
+        decided = judge(meaning, code, detail, answer, PEER)
+        return Delivered(built.peer_id, None, body, answer, detail, built.sent_fields, confirms=decided)
 
 
 def already_so(message: Outbound, built: Built, error_code: str) -> bool:
@@ -217,24 +167,6 @@ def already_so(message: Outbound, built: Built, error_code: str) -> bool:
 def control_id_of(message_id: int, built: Built) -> str:
     """MSH-10 (at most 20 characters): the hub's message id, and a checksum so that other content never goes under a used id."""
     return f"{message_id}-{zlib.crc32(repr(built.segments).encode()) & 0xFFFF:04X}"[-20:]
-
-
-def read_answer(answer: bytes, charset: str) -> tuple[str, str]:
-    """(MSA-1, error code of table 0357 or ""). The code stands in ERR-3 (v2.5 on), ERR-1.4.1 (before) or MSA-6 (before v2.4).
-
-    Raises OutcomeUnknown where the answer cannot be read.
-    """
-    try:
-        parsed: Message = parse(answer, charset)
-    except Unreadable:
-        raise OutcomeUnknown("the OCS's answer cannot be read", code="answer_garbled") from None
-    code = error_code = ""
-    for segment in parsed.segments:
-        if segment.name == "MSA":
-            code, error_code = segment.value(1) or "", error_code or segment.value(6) or ""
-        elif segment.name == "ERR":
-            error_code = segment.value(3) or segment.value(1, comp=4) or error_code
-    return code, error_code if error_code.isascii() and error_code.isdigit() and error_code != "0" else ""
 
 
 def build(settings: Settings) -> Hl7Target:

@@ -1,7 +1,7 @@
 """HL7 v2 as it was received, over MLLP: every byte of it, MSH-10 included, one message in flight a connection.
 
 A retry is the same bytes under the same MSH-10, so a receiver that keeps to HL7's rule for MSH-10 acts once. What an answer
-means is the table of ocs.hl7_out (§2.9.2.2, §2.9.3.1; ADR 0042), overridable by the channel's `answers`.
+means: hub/adapters/mllp.py, overridable by the channel's `answers`.
 """
 
 # ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.adapters.ocs.hl7_out import ANSWERS, DONE, NO, RETRY, TAKEN, check_answers, read_answer
+from hub.adapters.mllp import ANSWERS, check_answers, judge, pool, read_answer
 from hub.adapters.raw import recode
 from hub.adapters.settings import read_table
 from hub.codecs.hl7v2 import peek
 from hub.config import option
-from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unreadable
+from hub.domain.errors import HubError, Refused, Unreadable
 from hub.domain.ports import MESSAGE, Delivered, Manifest, Outbound
-from hub.transport.mllp_client import MllpClient
-from hub.transport.mllp_pool import MllpPool
-from hub.transport.tls import client_context, normal_peer
 
 MANIFEST = Manifest(
     name="raw.mllp_out",
@@ -68,21 +65,9 @@ class RawMllpTarget:
     resend_is_safe = True
 
     def __init__(self, settings: Settings) -> None:
-        s = settings
-        self._charset = s.charset
-        self._answers = {**ANSWERS, **s.answers}
-        context = None
-        if s.tls or s.ca_file or s.cert_file:
-            files = [str(path) if path else "" for path in (s.ca_file, s.cert_file, s.key_file)]
-            context = client_context(*files, check_name=not s.tls_peers)
-
-        def client() -> MllpClient:
-            return MllpClient(
-                s.host, s.port, connect_seconds=s.connect_timeout_seconds, answer_seconds=s.timeout_seconds, tls=context,
-                allowed=frozenset(normal_peer(peer) for peer in s.tls_peers),
-            )  # fmt: skip
-
-        self._pool = MllpPool(client, s.connections, s.timeout_seconds, peer=PEER)
+        self._charset = settings.charset
+        self._answers = {**ANSWERS, **settings.answers}
+        self._pool = pool(settings, PEER)
 
     def send(self, message: Outbound) -> Delivered:
         charset = self._charset or message.charset or "utf-8"
@@ -110,20 +95,10 @@ class RawMllpTarget:
         self._pool.close()
 
     def _judge(self, body: bytes, answer: bytes, charset: str) -> Delivered:
-        code, error_code = read_answer(answer, charset)
+        code, error_code = read_answer(answer, charset, PEER)
         meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
         detail = f"{code} {error_code}".strip()
-        if meaning in (DONE, TAKEN):
-            return Delivered(sent=body, answer=answer, detail=detail, confirms=meaning == DONE)
-        error: HubError
-        if meaning == RETRY:
-            error = NotDelivered(f"{PEER} answered {detail}: not now", code=f"hl7_{code.lower()}")
-        elif meaning == NO:
-            error = Refused(f"{PEER} answered {detail}", code=f"hl7_{code.lower()}")
-        else:
-            error = OutcomeUnknown(f"{PEER} answered with a code of no table", code="answer_unknown")
-        error.answer = answer
-        raise error
+        return Delivered(sent=body, answer=answer, detail=detail, confirms=judge(meaning, code, detail, answer, PEER))
 
 
 def build(settings: Settings) -> RawMllpTarget:

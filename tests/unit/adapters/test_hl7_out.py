@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub.adapters.mllp import read_answer
 from hub.adapters.ocs import hl7_out
 from hub.adapters.ocs.hl7_build import hl7_time
-from hub.adapters.ocs.hl7_out import Hl7Target, Settings, read_answer
+from hub.adapters.ocs.hl7_out import Hl7Target, Settings
 from hub.codecs.hl7v2 import Message, parse
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
 from hub.domain.facts import Fact
@@ -218,7 +219,7 @@ def test_a_no_that_says_it_is_so_already_is_a_yes() -> None:
 
 def test_an_unreadable_answer_is_no_answer() -> None:
     with pytest.raises(OutcomeUnknown):
-        read_answer(b"MSH|^~\\&|OCS\xff\xfe", "utf-8")
+        read_answer(b"MSH|^~\\&|OCS\xff\xfe", "utf-8", "the OCS")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ packages() {
     for driver in maodbc:odbc-mariadb psqlodbcw:odbc-postgresql sqlite3odbc:libsqliteodbc tdsodbc:tdsodbc; do
         ls /usr/lib/*/odbc/*"${driver%%:*}".so >/dev/null 2>&1 || missing="$missing ${driver#*:}"
     done
+    # a PACS that is not ours, and DICOM's command line tools
+    [ -x /usr/sbin/Orthanc ] || missing="$missing orthanc"
+    ls /usr/share/orthanc/plugins/libOrthancDicomWeb.so >/dev/null 2>&1 || missing="$missing orthanc-dicomweb"
+    command -v wlmscpfs >/dev/null 2>&1 || missing="$missing dcmtk"
     command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 ||
         missing="$missing chromium"
     ls /usr/share/fonts/truetype/nanum >/dev/null 2>&1 || ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1 ||
@@ -83,21 +87,21 @@ packages() {
 }
 
 # Exact versions with their hashes from package-lock.json; nothing is asked of any registry while that is unchanged.
-fhir_server() {
-    modules=tests/fhir_server/node_modules
-    stamp="$modules/.installed-$(cksum <tests/fhir_server/package-lock.json | tr ' ' '-')"
+node_server() {
+    modules=$1/node_modules
+    stamp="$modules/.installed-$(cksum <"$1/package-lock.json" | tr ' ' '-')"
     [ ! -e "$stamp" ] || return 0
-    if command -v npm >/dev/null 2>&1 && say "npm ci in tests/fhir_server" && (cd tests/fhir_server && npm ci --ignore-scripts >&2); then
+    if command -v npm >/dev/null 2>&1 && say "npm ci in $1" && (cd "$1" && npm ci --ignore-scripts >&2); then
         : >"$stamp"
     else
-        say "tests that need the FHIR server are skipped: npm ci in tests/fhir_server did not succeed"
+        say "tests that need the server of $1 are skipped: npm ci there did not succeed"
         [ "${CI:-}" != true ] || exit 1
     fi
 }
 
 system() {
     packages
-    fhir_server
+    node_server tests/fhir_server
 }
 
 case "${1:-}" in

@@ -1,12 +1,7 @@
-"""Real servers for tests: PostgreSQL, MariaDB and Redis from Debian's packages, a FHIR server from npm; on 127.0.0.1, on ports of
-their own.
-
-Each process of pytest-xdist starts its own; they are stopped by pid, and by the kernel where the test run is killed.
-"""
+"""Databases and the broker: PostgreSQL, MariaDB and Redis from Debian's packages."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import shutil
@@ -15,69 +10,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-WAIT = 30.0  # seconds for a server to come up
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
-
-
-class NotInstalledError(Exception):
-    """A server's package is not installed."""
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def die_with(signum: signal.Signals) -> None:
-    """In the child, before exec: get `signum` when the parent dies (prctl(2))."""
-    LIBC.prctl(PR_SET_PDEATHSIG, int(signum))
-
-
-def _spawn(
-    command: Sequence[str | Path], log: IO[bytes], folder: Path, farewell: signal.Signals, user: str | None = None
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        stdout=log,
-        stderr=log,
-        user=user,
-        cwd=folder,
-        preexec_fn=lambda: die_with(farewell),  # noqa: PLW1509 - a call into libc that takes no lock
-    )
-
-
-def stop(process: subprocess.Popen[bytes], signum: signal.Signals = signal.SIGTERM, wait: float = 10.0) -> None:
-    """Ask, wait, then kill this one process."""
-    if process.poll() is None:
-        process.send_signal(signum)
-        try:
-            process.wait(wait)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until something listens on `port`; RuntimeError with the server's log where it does not."""
-    until = time.monotonic() + WAIT
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            break
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"the server on port {port} did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+from tests.servers.process import NotInstalledError, free_port, spawn, stop, wait_for_port
 
 
 def _postgres_bin() -> Path:
@@ -121,7 +57,7 @@ class Postgres:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         with self.log.open("wb") as log:
-            self.process = _spawn(command, log, self.folder, signal.SIGINT, user)
+            self.process = spawn(command, log, self.folder, signal.SIGINT, user)
         try:
             wait_for_port(self.port, self.process, self.log)
             self._wait_until_ready()
@@ -193,7 +129,7 @@ class Redis:
         command = [binary, "--bind", "127.0.0.1", "--port", str(self.port), "--appendonly", "yes", "--save", "",
                    "--maxmemory-policy", "noeviction", "--dir", str(self.folder)]  # fmt: skip
         with self.log.open("wb") as log:
-            self.process = _spawn(command, log, self.folder, signal.SIGTERM)
+            self.process = spawn(command, log, self.folder, signal.SIGTERM)
         try:
             wait_for_port(self.port, self.process, self.log)
         except BaseException:
@@ -251,7 +187,7 @@ class MariaDB:
             f"--pid-file={self.folder / 'pid'}",
         ]  # fmt: skip
         with self.log.open("wb") as log:
-            self.process = _spawn(command, log, self.folder, signal.SIGTERM, user)
+            self.process = spawn(command, log, self.folder, signal.SIGTERM, user)
         try:
             wait_for_port(self.port, self.process, self.log)
         except BaseException:
@@ -264,40 +200,6 @@ class MariaDB:
         parts = {"DRIVER": "{MariaDB Unicode}", "SERVER": "127.0.0.1", "PORT": str(self.port), "UID": "hub",
                  "PWD": self.password, **({"DATABASE": database} if database else {}), **more}  # fmt: skip
         return ";".join(f"{key}={value}" for key, value in parts.items())
-
-    def stop(self) -> None:
-        stop(self.process)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@dataclass
-class FhirServer:
-    """An EMR's FHIR R4 server, in memory: npm's @medplum/fhir-router (tests/fhir_server). Nobody has to log in there.
-
-    Version ids are UUIDs; a transaction is not atomic; dates are compared as texts, so ask in UTC with Z.
-    """
-
-    page: int = 20  # resources a page of a search where nobody asks for another number
-    port: int = field(default_factory=free_port)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/fhir/R4"
-
-    def start(self) -> FhirServer:
-        node, code = shutil.which("node"), Path(__file__).parent / "fhir_server"
-        if node is None or not (code / "node_modules/@medplum/fhir-router").is_dir():
-            raise NotInstalledError("the FHIR server is not installed: scripts/setup.sh system (nodejs, npm)")
-        self.folder = Path(tempfile.mkdtemp(prefix="hubfhir-"))
-        self.log = self.folder / "log"
-        with self.log.open("wb") as log:
-            self.process = _spawn([node, code / "server.mjs", str(self.port), str(self.page)], log, self.folder, signal.SIGTERM)
-        try:
-            wait_for_port(self.port, self.process, self.log)  # it listens when it is ready
-        except BaseException:
-            self.stop()
-            raise
-        return self
 
     def stop(self) -> None:
         stop(self.process)

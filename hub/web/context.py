@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -27,6 +27,7 @@ class ChannelInfo:
     on_dead: str = "block"
     title: str = ""
     enabled: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)  # what hub.toml says of it, without secrets
 
 
 Explain = Callable[[str, bytes], list[dict[str, Any]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
@@ -18,6 +18,7 @@ from hub.bootstrap.limits import why_full
 from hub.codecs import fhir_incoming
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
+from hub.config import Secret
 from hub.domain.errors import HubError, Misconfigured
 from hub.web.app import create_app
 from hub.web.context import ChannelInfo, WebHub
@@ -107,10 +108,32 @@ def _channels(hub: Hub) -> list[ChannelInfo]:
         manifest = channels.manifest_of(channel)
         found.append(
             ChannelInfo(
-                name, channel.system, channel.adapter, manifest.direction, channel.on_dead, manifest.title, channel.enabled
+                name,
+                channel.system,
+                channel.adapter,
+                manifest.direction,
+                channel.on_dead,
+                manifest.title,
+                channel.enabled,
+                _shown(channel.settings),
             )
         )
     return found
+
+
+def _shown(settings: Mapping[str, Any]) -> dict[str, str]:
+    """An adapter's own keys for people: what came from a file or the environment is a secret and stays one."""
+    return {key: _text(value) for key, value in settings.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Secret):
+        return "***"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_text(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(one) for one in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _ready(hub: Hub) -> str:

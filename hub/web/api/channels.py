@@ -71,6 +71,7 @@ def list_channels(hub: WebHub) -> list[dict[str, object]]:
     for row in rows:
         info = asdict(infos[row.channel]) if row.channel in infos else {"name": row.channel, **unknown}
         info["onDead"] = info.pop("on_dead")
+        info.pop("settings", None)  # for the console's page of one channel
         found.append(render.channel(row, info))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
@@ -9,7 +10,7 @@ from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from hub.db.views import channels
+from hub.db.views import channels, peer
 from hub.domain.errors import HubError, NotFound
 from hub.web import render
 from hub.web.api.bodies import audit_reason
@@ -86,7 +87,14 @@ def ping(request: Request, name: str, csrf: Csrf = "") -> Response:
 
 
 def _show(request: Request, name: str, said: dict[str, Any] | None = None) -> Response:
+    settings = next((one.settings for one in hub_of(request).channels() if one.name == name), {})
     for found in list_channels(hub_of(request)):
         if found["name"] == name:
-            return page(request, "channel.html", channel=found, said=said)
+            return page(request, "channel.html", channel=found, said=said, settings=settings, peer=_peer(request, found))
     raise NotFound("there is no such channel")
+
+
+def _peer(request: Request, channel: Mapping[str, object]) -> peer.Peer:
+    """The system behind a channel, as its newest messages show it."""
+    with hub_of(request).engine.connect() as conn:
+        return peer.of_channel(conn, str(channel["name"]), str(channel["direction"] or "in"))

@@ -1,20 +1,21 @@
-"""Patients: search (by POST, so that no name stands in a URL), and one patient's page with lineage, relations and timeline."""
+"""Patients: search (by POST, so that no name stands in a URL); one patient: his way through the systems, lineage, relations."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.audit.actions import Action
-from hub.db.views import changes, patients
+from hub.db.views import changes, patients, steps
 from hub.db.views.patients import Search
 from hub.web import render
 from hub.web.access import record, record_many
 from hub.web.api.common import the
 from hub.web.auth import ConsoleRoute, allow, check_csrf
+from hub.web.console import way
 from hub.web.console.view import page, soft
 from hub.web.context import hub_of
 from hub.web.params import read_cursor, write_cursor
@@ -22,6 +23,8 @@ from hub.web.params import read_cursor, write_cursor
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 Word = Annotated[str, Form(max_length=200)]
 PAGE = 50
+STEPS = 12  # on the patient's page; the whole way has a page of its own
+STEPS_A_PAGE = 50
 
 
 @router.get("/patients")
@@ -70,13 +73,30 @@ def one(request: Request, patient_id: str) -> Response:
         sync = changes.sync_of_patient(conn, patient_id)
         history = patients.history(conn, patient_id, limit=30)
         links = patients.links(conn, patient_id)
+        walked = steps.of_patient(conn, patient_id, limit=STEPS + 1)
     record(request, Action.PATIENT_READ, patient_id, what="patient_page")
     for one_row in (row, *timeline, *coverages):
         one_row.data = soft(one_row.data)
     return page(
         request, "patient.html", patient=render.resource(row), lineage=lineage, known_as=known_as, relations=relations,
         timeline=timeline, coverages=coverages, sync=sync, history=history, links=links,
+        way=way.across(hub_of(request).channels(), walked[:STEPS]), further=len(walked) > STEPS,
     )  # fmt: skip
+
+
+@router.get("/patients/{patient_id}/way")
+@allow("crm", "operator")
+def walked(request: Request, patient_id: str, before: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None) -> Response:
+    """His whole way through the systems, a page at a time."""
+    with hub_of(request).engine.connect() as conn:
+        row = the(conn, "Patient", patient_id)
+        found = steps.of_patient(conn, patient_id, before=before, limit=STEPS_A_PAGE + 1)
+    record(request, Action.PATIENT_READ, patient_id, what="patient_way")
+    shown = found[:STEPS_A_PAGE]
+    following = shown[-1].before if len(found) > STEPS_A_PAGE else None
+    return page(
+        request, "way.html", patient=render.resource(row), way=way.across(hub_of(request).channels(), shown), following=following
+    )
 
 
 def _relations(conn: Any, patient_id: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:

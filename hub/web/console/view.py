@@ -134,6 +134,13 @@ def seconds(us: int | float) -> str:
     return f"{amount / 86_400:.0f} d"
 
 
+def brief(us: int) -> str:
+    """A short duration in µs, exact where it is short: `12 ms`, `0.34 s`, `3 min`."""
+    if us < 100_000:
+        return f"{us // 1000} ms"
+    return f"{us / 1_000_000:.2f} s" if us < 10_000_000 else seconds(us)
+
+
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """The environment of all pages."""
@@ -146,6 +153,8 @@ def environment() -> Environment:
     )
     made.filters["human"] = human
     made.filters["seconds"] = seconds
+    made.filters["brief"] = brief
+    made.tests["known_text"] = TEXTS[DEFAULT_LANGUAGE].__contains__
     made.filters["number"] = lambda n: f"{n:,}"
     made.filters["compact"] = lambda value: json.dumps(value, ensure_ascii=False)
     made.filters["dial"] = dial

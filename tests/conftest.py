@@ -1,7 +1,7 @@
 """Fixtures that every kind of test shares. With CI=true nothing is skipped: what cannot run fails, with its reason.
 
 corpus             Path of the message corpus
-postgres, redis, mariadb, fhir_server, orthanc   real servers, one of each per test process
+postgres, redis, mariadb, fhir_server, orthanc, cap   real servers, one of each per test process
 database_url       a fresh, empty database, once on SQLite and once on PostgreSQL
 sqlite_url, postgres_url   the same, one kind only
 free_port          a function that gives TCP ports
@@ -90,6 +90,17 @@ def orthanc() -> Iterator[servers.Orthanc]:
     """A PACS; what other tests stored there stays, so store under numbers of your own, and let it know your AE title."""
     try:
         server = servers.Orthanc().start()
+    except servers.NotInstalledError as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def cap() -> Iterator[servers.Cap]:
+    """An SAP system's OData services; what other tests wrote there stays, so write under numbers of your own."""
+    try:
+        server = servers.Cap().start()
     except servers.NotInstalledError as missing:
         pytest.skip(str(missing))
     yield server

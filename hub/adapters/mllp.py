@@ -1,14 +1,18 @@
 """What every target over MLLP has: its connections, and what its answers mean (HL7 v2.5.1 §2.9.2.2, §2.9.3.1; ADR 0042)."""
 
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Self
 
-from hub.adapters.settings import wrong
+from hub.adapters.settings import read_table, wrong
 from hub.codecs.hl7v2 import Message, parse
+from hub.config import option
 from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unreadable
 from hub.transport.mllp_client import MllpClient
 from hub.transport.mllp_pool import MllpPool
@@ -30,32 +34,32 @@ ANSWERS: dict[str, str] = {
 _KEY = re.compile(r"(AA|AE|AR|CA|CE|CR)(\.[0-9]{1,5})?")
 
 
-class Peer(Protocol):
-    """The settings that say where the peer listens, and as whom it is known."""
+@dataclass(frozen=True, slots=True)
+class MllpSettings:
+    """Where a peer listens, how it is spoken to, and what its answers mean there: what every target over MLLP is told."""
 
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def connections(self) -> int: ...
-    @property
-    def connect_timeout_seconds(self) -> float: ...
-    @property
-    def timeout_seconds(self) -> float: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def ca_file(self) -> Path | None: ...
-    @property
-    def cert_file(self) -> Path | None: ...
-    @property
-    def key_file(self) -> Path | None: ...
-    @property
-    def tls_peers(self) -> tuple[str, ...]: ...
+    host: str = option(doc="where the peer listens")
+    port: int = option(doc="its port", low=1, high=65535)
+    answers: dict[str, str] = option(dict, doc='what an answer means here: { "AE.207" = "retry", "AR" = "refused" }')
+    connections: int = option(1, doc="connections at a time; each has one message in flight", low=1, high=16)
+    connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=15)
+    timeout_seconds: float = option(30.0, doc="seconds that an answer may take", low=0.1, high=50)
+    tls: bool = option(False, doc="true: TLS, its certificate checked against the system's authorities or ca_file")
+    ca_file: Path | None = option(None, doc="authorities trusted for it (PEM); switches TLS on")
+    cert_file: Path | None = option(None, doc="certificate that we show (PEM), for mutual TLS; switches TLS on")
+    key_file: Path | None = option(None, doc="its private key (PEM)")
+    tls_peers: tuple[str, ...] = option((), doc='certificates taken: ["sha256:…"] or names; default: the name in `host`')
+
+    def __post_init__(self) -> None:
+        check_answers(self.answers)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """From a plain table. Raises Misconfigured."""
+        return read_table(cls, table)
 
 
-def pool(settings: Peer, peer: str) -> MllpPool:
+def pool(settings: MllpSettings, peer: str) -> MllpPool:
     """The target's connections; none is made yet. Raises Misconfigured for TLS files that cannot be used."""
     s, context = settings, None
     if s.tls or s.ca_file or s.cert_file:

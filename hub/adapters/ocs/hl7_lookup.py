@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
-from hub.adapters.ocs.hl7_build import SEX, person_fields
+from hub.adapters.hl7.people import SEX, person_fields
 from hub.codecs.hl7v2 import query
 from hub.codecs.hl7v2.query import Domain, Fault, Query
 from hub.codecs.hl7v2.writer import Fields, Repetition

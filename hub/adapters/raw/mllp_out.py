@@ -4,18 +4,12 @@ A retry is the same bytes under the same MSH-10, so a receiver that keeps to HL7
 means: hub/adapters/mllp.py, overridable by the channel's `answers`.
 """
 
-# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
-
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from hub.adapters.mllp import ANSWERS, check_answers, judge, pool, read_answer
+from hub.adapters.mllp import ANSWERS, MllpSettings, judge, pool, read_answer
 from hub.adapters.raw import recode
-from hub.adapters.settings import read_table
 from hub.codecs.hl7v2 import peek
 from hub.config import option
 from hub.domain.errors import HubError, Refused, Unreadable
@@ -33,30 +27,14 @@ PEER = "the receiver"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(MllpSettings):
     """Where the receiver listens."""
 
-    host: str = option(doc="where the receiver listens")
-    port: int = option(doc="its port", low=1, high=65535)
     charset: str = option("", doc=recode.OPTION)
-    answers: dict[str, str] = option(dict, doc='what an answer means here: { "AE.207" = "retry", "AR" = "refused" }')
-    connections: int = option(1, doc="connections at a time; each has one message in flight", low=1, high=16)
-    connect_timeout_seconds: float = option(5.0, doc="seconds for a connection", low=0.1, high=15)
-    timeout_seconds: float = option(30.0, doc="seconds that an answer may take", low=0.1, high=50)
-    tls: bool = option(False, doc="true: TLS, its certificate checked against the system's authorities or ca_file")
-    ca_file: Path | None = option(None, doc="authorities trusted for it (PEM); switches TLS on")
-    cert_file: Path | None = option(None, doc="certificate that we show (PEM), for mutual TLS; switches TLS on")
-    key_file: Path | None = option(None, doc="its private key (PEM)")
-    tls_peers: tuple[str, ...] = option((), doc='certificates taken: ["sha256:…"] or names; default: the name in `host`')
 
     def __post_init__(self) -> None:
-        check_answers(self.answers)
+        MllpSettings.__post_init__(self)  # super() does not know a class with slots (Python 3.11)
         recode.check(self.charset)
-
-    @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Settings:
-        """From a plain table. Raises Misconfigured."""
-        return read_table(cls, table)
 
 
 class RawMllpTarget:

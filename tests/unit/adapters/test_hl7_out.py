@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub.adapters.hl7.people import hl7_time
 from hub.adapters.mllp import read_answer
 from hub.adapters.ocs import hl7_out
-from hub.adapters.ocs.hl7_build import hl7_time
 from hub.adapters.ocs.hl7_out import Hl7Target, Settings
 from hub.codecs.hl7v2 import Message, parse
 from hub.domain.errors import HubError, Misconfigured, NotDelivered, OutcomeUnknown, Refused
@@ -186,7 +186,7 @@ ANSWERS = [
 def judged(text: str, message: Outbound | None = None, **more: Any) -> Delivered:
     hub = target(**more)
     message = message or patient_updated(1)
-    return hub._judge(message, hub.compose(message)[0], b"sent", b"MSH|^~\\&|OCS||HUB||||ACK|9|P|2.5\r" + text.encode())
+    return hub._judge(hub.compose(message)[0], b"sent", b"MSH|^~\\&|OCS||HUB||||ACK|9|P|2.5\r" + text.encode())
 
 
 @pytest.mark.parametrize(("text", "outcome", "confirms"), ANSWERS)

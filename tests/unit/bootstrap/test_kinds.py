@@ -116,5 +116,5 @@ def test_what_cannot_be_used_says_why_and_harms_no_other(install: Install, more:
 
 
 def test_a_room_of_ours_is_no_adapter() -> None:
-    assert why("ocs.hl7_build") == why("sql.clean").replace("sql.clean", "ocs.hl7_build")
+    assert why("ocs.hl7_lookup") == why("sql.clean").replace("sql.clean", "ocs.hl7_lookup")
     assert "there is no adapter" in why("..config")

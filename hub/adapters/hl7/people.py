@@ -1,7 +1,7 @@
-"""Canonical documents as HL7 v2 segments: what the OCS is told of a patient (ADT^A08, A31) and a booking (SIU^S12, S13, S15).
+"""Canonical patients as HL7 v2 segments: PID, and the messages that tell of a patient alone (ADT).
 
 Pure: documents in, segments (hub.codecs.hl7v2.writer) out; the reverse of the tables that the shipped maps read by, so
-that what comes back from the OCS reads as what was sent. Sections are HL7 v2.5.1's.
+that what comes back from the peer reads as what was sent. Sections are HL7 v2.5.1's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 from hub.codecs.hl7v2 import NULL
 from hub.codecs.hl7v2.writer import Field, Fields, Repetition
-from hub.domain.errors import Refused
 from hub.domain.ports import Outbound
 from hub.domain.search import national_phone
 from hub.sync.slots import explode, slot_of
@@ -28,26 +27,22 @@ REPRESENTATION = {"ABC": "A", "IDE": "I", "SYL": "P"}  # table 0465
 SEX = {"male": "M", "female": "F", "other": "O", "unknown": "U"}  # table 0001
 ADDRESS_TYPE = {"home": "H", "work": "B", "temp": "C", "old": "BA", "billing": "BI"}  # table 0190
 PHONE_USE = {"mobile": ("PRN", "CP"), "home": ("PRN", "PH"), "work": ("WPN", "PH"), "temp": ("VHN", "PH")}  # 0201, 0202
-STATUS = {  # table 0278
-    "pending": "Pending", "booked": "Booked", "arrived": "Started", "fulfilled": "Complete", "cancelled": "Cancelled",
-    "noshow": "Noshow", "entered-in-error": "Deleted",
-}  # fmt: skip
-GONE = frozenset({"cancelled", "entered-in-error"})
-SCHEDULING = {"created": "SIU^S12", "updated": "SIU^S13", "cancelled": "SIU^S15"}
 
 
 @dataclass(slots=True)
 class Built:
-    """One message before its header: event, segments, canonical fields as sent, and the number the OCS knows the thing by.
+    """One message before its header: event, segments, canonical fields as sent, and the number the peer knows the thing by.
 
-    `known`: whether the OCS has given the patient a number.
+    `nothing`: why there is nothing to tell the peer. `already`: error codes (table 0357) of a "no" that says that what we want
+    is so already.
     """
 
     event: str
     segments: Segments
     sent_fields: dict[str, Any] = field(default_factory=dict)
     peer_id: str | None = None
-    known: bool = True
+    nothing: str = ""
+    already: frozenset[str] = frozenset()
 
 
 def hl7_time(text: str, zone: tzinfo) -> str:
@@ -65,44 +60,44 @@ def hl7_instant(micros: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(micros // 1_000_000, UTC).astimezone(zone).strftime("%Y%m%d%H%M%S%z")
 
 
-def patient_message(message: Outbound, *, event: str, assigner: str, zone: tzinfo) -> Built:
-    """ADT^A08 or A31 of the current golden record: EVN, PID, PV1 (§3.3.8, §3.3.31). Raises Refused without any number."""
+def patient_message(message: Outbound, *, event: str, assigner: str, zone: tzinfo, peer: str) -> Built:
+    """ADT^A08 or A31 of the current golden record: EVN, PID, PV1 (§3.3.8, §3.3.31)."""
     at = hl7_instant(message.at, zone)
-    pid = _pid(message, assigner, zone, message.changed)
-    number = _numbers(message, assigner)[0]
-    segments: Segments = [("EVN", {1: event[-3:], 2: at}), ("PID", pid), ("PV1", {1: "1", 2: "N"})]  # 0004 N: no visit meant
-    return Built(event, segments, _sent_of_patient(message), number[0], _is_own(number, assigner))
+    number = _numbers(message.patient, message.patient_id, assigner)[0]
+    segments: Segments = [
+        ("EVN", {1: event[-3:], 2: at}),
+        ("PID", pid(message, assigner, zone, message.changed)),
+        ("PV1", {1: "1", 2: "N"}),  # table 0004 N: no visit is meant
+    ]
+    nothing = "" if _is_own(number, assigner) else f"a patient without a number of {peer}"
+    return Built(event, segments, _sent_of_patient(message), number[0], nothing)
 
 
-def booking_message(message: Outbound, *, assigner: str, zone: tzinfo) -> Built:
-    """SIU of the appointment as it stands now (§10.4): S15 as soon as it is off, whatever the message was about.
-
-    The placer's number (SCH-1) is the appointment's own, else its id under HUB; the filler's (SCH-2) where it is known.
-    """
-    document = message.resource
-    if not document.get("start"):
-        raise Refused("the appointment has no start time", code="no_start")
-    action = "cancelled" if document.get("status") in GONE else message.type.rpartition(".")[2]
-    placer = _number(document, "PLAC") or (message.resource_id, HUB)
-    pid = _pid(message, assigner, zone, ())
-    segments: Segments = [("SCH", _sch(document, placer, zone))]
-    start, end = _span(document, zone)
-    segments.append(("TQ1", {1: "1", 7: start, 8: end}))
-    if document.get("comment"):
-        segments.append(("NTE", {1: "1", 3: str(document["comment"])}))
-    visit: Fields = {1: "1", 2: "O", 10: str(document.get("department", ""))}
-    segments += [("PID", pid), ("PV1", visit), ("RGS", {1: "1"}), *_resources(document)]
-    sent: dict[str, Any] = {
-        key: document[key] for key in ("start", "end", "minutes", "status", "department", "location") if key in document
+def merge_message(message: Outbound, *, assigner: str, zone: tzinfo, peer: str) -> Built:
+    """ADT^A40 (§3.3.40): the survivor as he stands now in PID, the numbers that were his prior record's in MRG."""
+    prior = _numbers(message.resource, message.resource_id, assigner)
+    survivor = {
+        **message.patient,
+        "identifier": [one for one in message.patient.get("identifier", ()) if not _is_among(one, prior)],
     }
-    return Built(SCHEDULING.get(action, "SIU^S13"), segments, sent, placer[0])
+    numbers = _numbers(survivor, message.patient_id, assigner)
+    segments: Segments = [
+        ("EVN", {1: "A40", 2: hl7_instant(message.at, zone)}),
+        ("PID", {1: "1", 3: list[Repetition](numbers), **person_fields(message.patient, zone)}),
+        ("MRG", {1: list[Repetition](prior), 7: [_xpn(name) for name in message.resource.get("name", ())[:1]]}),
+    ]
+    both = _is_own(prior[0], assigner) and _is_own(numbers[0], assigner)
+    nothing = "" if both else f"a merge of patients who have not two numbers of {peer}"
+    return Built("ADT^A40", segments, peer_id=prior[0][0], nothing=nothing)
 
 
 # ---- PID (§3.4.2) ------------------------------------------------------------------------------------------------------
 
 
-def _pid(message: Outbound, assigner: str, zone: tzinfo, changed: Iterable[str]) -> dict[int, Field]:
-    fields = {1: "1", 3: list[Repetition](_numbers(message, assigner)), **person_fields(message.patient, zone)}
+def pid(message: Outbound, assigner: str, zone: tzinfo, changed: Iterable[str] = ()) -> dict[int, Field]:
+    """PID of the patient as he stands now. `changed`: what of it the message is about, so that what was taken away is deleted."""
+    numbers = _numbers(message.patient, message.patient_id, assigner)
+    fields = {1: "1", 3: list[Repetition](numbers), **person_fields(message.patient, zone)}
     for name, number in (("address", 11), ("telecom", 13)):
         if not fields[number] and any(one.partition(".")[0] == name for one in changed):
             fields[number] = NULL  # it was taken away: an empty field would mean "no change" (§2.5.3)
@@ -126,23 +121,27 @@ def person_fields(patient: Document, zone: tzinfo) -> dict[int, Field]:
     return fields
 
 
-def _numbers(message: Outbound, assigner: str) -> list[tuple[str, ...]]:
-    """PID-3: the OCS's own number first; the hub's where it gave none (a prospect), so that it can answer with its own."""
+def _numbers(patient: Document, patient_id: str, assigner: str) -> list[tuple[str, ...]]:
+    """PID-3: the peer's own number first; the hub's where it gave none (a prospect), so that it can answer with its own."""
     found: list[tuple[str, ...]] = [
         (str(one["value"]), "", "", str(one["assigner"]), str(one.get("type", "MR")))
-        for one in message.patient.get("identifier", ())
+        for one in patient.get("identifier", ())
         if one.get("use") != "old"
     ]
     own = [one for one in found if _is_own(one, assigner)]
     others = [one for one in found if one not in own]
     if not own and not any(one[3] == HUB for one in others):
-        others.append((message.patient_id, "", "", HUB, "PI"))
+        others.append((patient_id, "", "", HUB, "PI"))
     return own + others
 
 
 def _is_own(number: tuple[str, ...], assigner: str) -> bool:
-    """A number that the OCS gave out; where the channel names no assigner, any that is not the hub's."""
+    """A number that the peer goes by; where the channel names no assigner, any that is not the hub's."""
     return number[3] == assigner if assigner else number[3] != HUB
+
+
+def _is_among(identifier: Document, numbers: Iterable[tuple[str, ...]]) -> bool:
+    return any((one[0], one[3]) == (identifier["value"], identifier["assigner"]) for one in numbers)
 
 
 def _xpn(name: Document) -> Repetition:
@@ -203,53 +202,25 @@ def _sent_of_patient(message: Outbound) -> dict[str, Any]:
     return sent
 
 
-# ---- SCH and its resources (§10.6) -------------------------------------------------------------------------------------
+# ---- numbers, codes and people, as other segments name them ------------------------------------------------------------
 
 
-def _sch(document: Document, placer: tuple[str, str], zone: tzinfo) -> dict[int, Field]:
-    start, end = _span(document, zone)
-    status = str(document.get("status", "pending"))
-    return {
-        1: placer,
-        2: _number(document, "FILL") or "",
-        6: _coded(document.get("reason")) or STATUS.get(status, "Pending"),  # required; maps read it where SCH-7 is empty
-        7: _coded(document.get("reason")),
-        8: _coded(document.get("type")),
-        9: str(document["minutes"]) if document.get("minutes") else "",
-        10: "min" if document.get("minutes") else "",
-        11: ("", "", "", start, end),
-        16: (HUB,),  # who stands for the filler's side is not ours to say, but the field is required
-        20: (HUB,),
-        25: STATUS.get(status, "Pending"),
-    }
-
-
-def _span(document: Document, zone: tzinfo) -> tuple[str, str]:
-    return hl7_time(str(document["start"]), zone), hl7_time(str(document.get("end", "")), zone)
-
-
-def _number(document: Document, kind: str) -> tuple[str, str] | None:
-    """An EI of the appointment's identifier of a type (PLAC, FILL)."""
+def number_of(document: Document, kind: str) -> tuple[str, str] | None:
+    """An EI of the document's identifier of a type (PLAC, FILL …)."""
     for one in document.get("identifier", ()):
         if one.get("type") == kind:
             return str(one["value"]), str(one.get("assigner", ""))
     return None
 
 
-def _coded(coding: Document | None) -> Field:
+def coded(coding: Document | None) -> Field:
+    """CE."""
     if not coding:
         return ""
     return str(coding.get("code", "")), str(coding.get("display", "")), str(coding.get("system", ""))
 
 
-def _resources(document: Document) -> Segments:
-    """AIL for the place, AIP for each person (§10.6.6, §10.6.7)."""
-    segments: Segments = []
-    if document.get("location"):
-        segments.append(("AIL", {1: "1", 3: tuple(str(document["location"]).split(" ", 2)), 4: "CLINIC"}))
-    for n, party in enumerate(document.get("participant", ()), 1):
-        number = party.get("identifier") or {}
-        name = str(party.get("name", ""))
-        person = (str(number.get("value", "")), name, "", "", "", "", "", "", str(number.get("assigner", "")))
-        segments.append(("AIP", {1: str(n), 3: person, 4: str(party.get("role", "performer")).upper()}))
-    return segments
+def xcn(party: Document) -> Repetition:
+    """XCN of a person that a document names."""
+    number = party.get("identifier") or {}
+    return (str(number.get("value", "")), str(party.get("name", "")), "", "", "", "", "", "", str(number.get("assigner", "")))

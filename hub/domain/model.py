@@ -12,15 +12,15 @@ from typing import Literal, NotRequired, TypedDict, get_args
 Kind = Literal[
     "Patient", "RelatedPerson", "Relationship", "Practitioner", "Organization", "Coverage", "Encounter", "Appointment",
     "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "AllergyIntolerance",
-    "DocumentReference", "ChargeItem", "Invoice", "Payment", "Account", "ChargeItemDefinition", "Schedule", "Slot",
-    "Location", "ObservationDefinition",
+    "DocumentReference", "ImagingStudy", "ChargeItem", "Invoice", "Payment", "Account", "ChargeItemDefinition", "Schedule",
+    "Slot", "Location", "ObservationDefinition",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # What happened with a patient in the hospital: told under his number, moved with him or with his visit.
 VISITS: tuple[Kind, ...] = ("Encounter", "Appointment")
 ACTS: tuple[Kind, ...] = (
     "ServiceRequest", "DiagnosticReport", "Observation", "MedicationRequest", "Procedure", "Condition", "DocumentReference",
-    "ChargeItem", "Invoice", "Payment", "Account",
+    "ImagingStudy", "ChargeItem", "Invoice", "Payment", "Account",
 )  # fmt: skip
 CLINICAL: tuple[Kind, ...] = (*VISITS, *ACTS)
 LISTED: tuple[Kind, ...] = ("RelatedPerson", "Relationship", "Coverage", "AllergyIntolerance")  # told as whole lists
@@ -28,7 +28,7 @@ OWNED: tuple[Kind, ...] = (*LISTED, *CLINICAL)  # all that a patient has
 # Fields that name another thing by a number of it (`Reference`), and what they name.
 REFERENCES: dict[str, Kind] = {
     "encounter": "Encounter", "basedOn": "ServiceRequest", "report": "DiagnosticReport", "invoice": "Invoice",
-    "schedule": "Schedule",
+    "schedule": "Schedule", "imagingStudy": "ImagingStudy",
 }  # fmt: skip
 
 
@@ -229,17 +229,25 @@ class Appointment(TypedDict, total=False):
     comment: str
 
 
-class ServiceRequest(TypedDict, total=False):
-    """An order (ORC, OBR), or a referral (RF1): `category` "referral" where it is one."""
+# Performed Procedure Step Status (PS3.3 C.4.14), in lower case.
+StepState = Literal["in-progress", "completed", "discontinued"]
 
-    identifier: list[Identifier]  # PLAC (ORC-2), FILL (ORC-3)
+
+class ServiceRequest(TypedDict, total=False):
+    """An order (ORC, OBR), or a referral (RF1). `category`: "referral" or "imaging" where it is one."""
+
+    identifier: list[Identifier]  # PLAC (ORC-2), FILL (ORC-3); ACSN accession number, UID study instance UID
     status: Literal["draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"]
+    state: StepState  # how far the modality is with it (MPPS); its status is for who fills it to say (docs/adr/0142)
     category: str
     code: Coding  # OBR-4
     priority: str  # routine | urgent | asap | stat
     group: Identifier  # ORC-4
     authoredOn: str  # ORC-9
-    occurrence: str  # when it is wanted: TQ1-7, OBR-6
+    occurrence: str  # when it is wanted, or scheduled: TQ1-7, OBR-6
+    modality: str  # CT, MR … (PS3.3 C.7.3.1.1.1)
+    station: str  # scheduled station AE title
+    location: str  # where it is to be done
     department: str
     participant: list[Party]  # roles: requester, performer
     reason: list[Coding]
@@ -257,6 +265,7 @@ class DiagnosticReport(TypedDict, total=False):
     issued: str  # OBR-22
     participant: list[Party]  # roles: requester, interpreter
     basedOn: Reference
+    imagingStudy: Reference
     encounter: Reference
 
 
@@ -336,6 +345,37 @@ class DocumentReference(TypedDict, total=False):
     title: str
     date: str
     participant: list[Party]
+    basedOn: Reference
+    encounter: Reference
+
+
+class ImagingSeries(TypedDict, total=False):
+    """One series of a study."""
+
+    uid: str  # Series Instance UID
+    number: int
+    modality: str
+    description: str
+    instances: int
+    station: str
+    bodySite: str
+
+
+class ImagingStudy(TypedDict, total=False):
+    """What a PACS has of one examination. Without a status nobody has told of an image yet."""
+
+    identifier: list[Identifier]  # UID (Study Instance UID, assigner DICOM), ACSN (accession number)
+    status: Literal["registered", "available", "cancelled", "entered-in-error", "unknown"]
+    state: StepState
+    started: str
+    modality: list[str]
+    description: str
+    numberOfSeries: int
+    numberOfInstances: int
+    procedure: Coding
+    participant: list[Party]  # roles: referring, performer, interpreter
+    station: str  # AE title
+    series: list[ImagingSeries]  # those that somebody told of: numberOfSeries may be more
     basedOn: Reference
     encounter: Reference
 
@@ -474,6 +514,7 @@ DOCUMENTS: dict[Kind, type] = {
     "Condition": Condition,
     "AllergyIntolerance": AllergyIntolerance,
     "DocumentReference": DocumentReference,
+    "ImagingStudy": ImagingStudy,
     "ChargeItem": ChargeItem,
     "Invoice": Invoice,
     "Payment": Payment,

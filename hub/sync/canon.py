@@ -31,7 +31,8 @@ from hub.sync.workspace import Resource, Source, Workspace
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
 SHARING = frozenset({"ServiceRequest", "MedicationRequest"})  # several may have one filler number: a lab's, for one sample
 FHIR_ID = ":fhir|"  # in the key of what a FHIR server told (hub/mapping/fhir_keys.py): such servers are written to in every kind
-STARTS = ("start", "effective", "authoredOn", "performed", "date", "occurrence", "recorded")  # first: what a timeline goes by
+# First: what a timeline goes by.
+STARTS = ("start", "effective", "authoredOn", "started", "performed", "date", "occurrence", "recorded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hub.domain.model import Kind
 
 TIMELINE_KINDS: tuple[Kind, ...] = (
     "Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "MedicationRequest", "Procedure", "DocumentReference",
-    "Invoice", "Payment",
+    "ImagingStudy", "Invoice", "Payment",
 )  # fmt: skip
 _LAST_CHARACTER = "\U0010ffff"
 

@@ -43,6 +43,7 @@ RESOURCES = (
     Resource("procedures", "Procedure", "a procedure"),
     Resource("allergies", "AllergyIntolerance", "an allergy"),
     Resource("documents", "DocumentReference", "a document"),
+    Resource("imaging-studies", "ImagingStudy", "an imaging study"),
     Resource("charges", "ChargeItem", "a line of a bill"),
     Resource("invoices", "Invoice", "a bill"),
     Resource("payments", "Payment", "a payment"),

@@ -221,6 +221,7 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "kind_MedicationRequest": ("약 처방", "Prescription"),
     "kind_Procedure": ("시술", "Procedure"),
     "kind_DocumentReference": ("문서", "Document"),
+    "kind_ImagingStudy": ("영상검사", "Imaging study"),
     "kind_Invoice": ("계산서", "Invoice"),
     "kind_Payment": ("수납", "Payment"),
     "nothing_yet": ("아직 없습니다.", "Nothing yet."),

@@ -32,8 +32,8 @@ PATIENTS_WRITE = {"crm", "admin"}
 WATCH = {"operator", "auditor", "admin"}
 OPERATE = {"operator", "admin"}
 OWNED = (
-    "orders", "results", "observations", "medications", "conditions", "procedures", "allergies", "documents", "charges",
-    "invoices", "payments", "accounts",
+    "orders", "results", "observations", "medications", "conditions", "procedures", "allergies", "documents",
+    "imaging-studies", "charges", "invoices", "payments", "accounts",
 )  # fmt: skip
 MASTER = ("practitioners", "organizations", "catalogue", "schedules", "slots", "locations", "tests")
 API_MATRIX: dict[str, set[str]] = {

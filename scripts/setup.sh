@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up what a make target needs: `setup.sh run` (virtual environment with what the hub needs), `setup.sh dev` (and what
 # its tests need), `setup.sh system` (Debian packages that tests need: installed when we are root, else listed; and the FHIR
-# server that tests talk to, from npm).
+# and SAP servers that tests talk to, from npm).
 set -eu
 cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -102,6 +102,7 @@ node_server() {
 system() {
     packages
     node_server tests/fhir_server
+    node_server tests/sap_server
 }
 
 case "${1:-}" in

@@ -12,7 +12,7 @@ import click
 import typer
 
 from hub import __version__
-from hub.cli import adapters, audit, bench, channels, demo, init, load, maps, messages, odbc, run, send, store, tokens
+from hub.cli import acts, adapters, audit, bench, channels, demo, init, load, maps, messages, odbc, run, send, store, tokens
 from hub.cli.common import complain
 from hub.config import ConfigError
 from hub.domain.errors import HubError, Misconfigured
@@ -47,7 +47,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
     """Options before the command."""
 
 
-for group in (init, run, demo, messages, send, load, store, bench):
+for group in (init, run, demo, messages, acts, send, load, store, bench):
     group.register(app)
 app.add_typer(channels.app, name="channel")
 app.add_typer(adapters.app, name="adapter")

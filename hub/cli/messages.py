@@ -1,4 +1,4 @@
-"""What came, what went, what is stuck: `hub status`, `messages`, `show`, `replay`, `discard`, `settle`."""
+"""What came, what went, what is stuck: `hub status`, `messages`, `show`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,9 @@ from hub.cli.common import (
     WARN,
     ConfigOption,
     JsonOption,
-    ReasonOption,
-    actor,
     database,
     duration,
     moment,
-    opened,
     out,
     parse_moment,
     print_json,
@@ -50,11 +47,10 @@ COUNTS = ("queued", "in_flight", "done", "ignored", "uncertain", "dead", "refuse
 STATES: tuple[str, ...] = (*State, *Outcome)
 HEADS = (*(name.replace("_", " ") for name in COUNTS), "lag", "blocked")
 COLOURS = {"dead": BAD, "uncertain": WARN, "refused": WARN, "done": GOOD, "queued": "", "in_flight": "", "discarded": DIM}
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Message ids, as hub messages lists them.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (status, messages, show, replay, discard, settle):
+    for command in (status, messages, show):
         app.command()(command)
 
 
@@ -331,40 +327,3 @@ def _parts(story: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple
             [(a["id"], moment(a["at"]), a["action"], a["actor"]) for a in story["audit"]],
         ),
     ]  # fmt: skip
-
-
-def replay(ids: Ids, reason: ReasonOption, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Put dead or uncertain messages back into their lanes, in order; audited with the reason.
-
-    Example:  hub replay 42 43 --reason "the OCS was upgraded"
-    """
-    with opened(config) as hub:
-        for message_id in sorted(ids):
-            hub.operations.replay(message_id, reason=reason, actor=actor())
-            say(f"{message_id} is queued again", GOOD)
-
-
-def discard(ids: Ids, reason: ReasonOption, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Give dead or uncertain messages up, so that their lanes go on; audited with the reason.
-
-    Example:  hub discard 42 --reason "test message"
-    """
-    with opened(config) as hub:
-        for message_id in sorted(ids):
-            hub.operations.discard(message_id, reason=reason, actor=actor())
-            say(f"{message_id} is discarded", WARN)
-
-
-def settle(
-    message_id: Annotated[int, typer.Argument(metavar="ID")],
-    reason: ReasonOption,
-    acted: Annotated[bool, typer.Option("--acted/--not-acted", help="Whether the target did what the message asked.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-) -> None:
-    """Say what became of an uncertain message, after you asked the target: done, or to be sent again; audited.
-
-    Example:  hub settle 42 --not-acted --reason "SAP basis found no such change"
-    """
-    with opened(config) as hub:
-        hub.operations.settle(message_id, acted=acted, reason=reason, actor=actor())
-    say(f"{message_id} is {'done' if acted else 'queued again'}", GOOD)

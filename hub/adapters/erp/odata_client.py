@@ -48,16 +48,34 @@ class ODataClient:
         found: list[Entity] = []
         params = {"$format": "json", "$filter": where}
         for _ in range(MAX_PAGES):
-            answer = self._ok(self._http.read("GET", f"/{entity_set}", headers=self._headers, params=params))
-            try:
-                page = odata.parse_page(answer.body)
-            except Unreadable as error:
-                raise self._odd(answer, error) from None
+            page = self.page(entity_set, params)
             found += page.entities
             if page.skiptoken is None:
                 return found
             params = params | {"$skiptoken": page.skiptoken}
         raise Misconfigured(f"{self.peer} gives ever more pages for one number: check identification_type", code="endless")
+
+    def page(self, entity_set: str, params: Mapping[str, str]) -> odata.Page:
+        """One page of a set, as the system options of `params` ask for it ($filter, $orderby, $top …)."""
+        answer = self._ok(self._http.read("GET", f"/{entity_set}", headers=self._headers, params=params))
+        try:
+            return odata.parse_page(answer.body)
+        except Unreadable as error:
+            raise self._odd(answer, error) from None
+
+    def count(self, entity_set: str, where: str) -> int:
+        """How many entities match a `$filter`; "" for all. Raises as the others do."""
+        params = {"$filter": where} if where else {}
+        headers = self._headers | {"Accept": "text/plain"}
+        answer = self._ok(self._http.read("GET", f"/{entity_set}/$count", headers=headers, params=params))
+        text = answer.body.removeprefix(b"\xef\xbb\xbf").strip()
+        if not (text.isdigit() and len(text) < 16):
+            raise self._odd(answer, Unreadable("not a number of entities", code="not_odata"))
+        return int(text)
+
+    def metadata(self) -> bytes:
+        """The service's description of itself ($metadata), XML as it came."""
+        return self._ok(self._http.read("GET", "/$metadata", headers=self._headers | {"Accept": "application/xml"})).body
 
     def token(self, *, other_than: str = "") -> str:
         """The CSRF token of our session; fetched anew if it is still `other_than`, the one that was refused."""

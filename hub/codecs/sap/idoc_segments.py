@@ -1,0 +1,128 @@
+"""Segments of the IDoc types that the hub reads by field: name and length of each field, in their order. Nothing but data.
+
+A table may end before its segment does: newer definitions append fields (transaction WE31), and what stands behind the last
+field named here is kept as it came (`SDATA`). Sources: SAP's control and data record EDI_DC40 and EDI_DD40; SAP's parser
+documentation (WE60) of DEBMAS06, INVOIC02 and ORDERS05 as published; SAP Help, "E2STATS – EDI Status Record", "Segments of
+Audit IDoc ALEAUD01" (order of E1STATE's fields; their lengths are those of the status record EDIDS). BUPA_INBOUND_MAIN_SAVE_M is
+read by field in XML only, which needs no table; in a flat file its segments need a site's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+Layout = tuple[tuple[str, int], ...]  # field, length
+
+_CONTROL = """TABNAM 10 MANDT 3 DOCNUM 16 DOCREL 4 STATUS 2 DIRECT 1 OUTMOD 1 EXPRSS 1 TEST 1 IDOCTYP 30 CIMTYP 30 MESTYP 30
+        MESCOD 3 MESFCT 3 STD 1 STDVRS 6 STDMES 6 SNDPOR 10 SNDPRT 2 SNDPFC 2 SNDPRN 10 SNDSAD 21 SNDLAD 70 RCVPOR 10 RCVPRT 2
+        RCVPFC 2 RCVPRN 10 RCVSAD 21 RCVLAD 70 CREDAT 8 CRETIM 6 REFINT 14 REFGRP 14 REFMES 14 ARCKEY 70 SERIAL 20"""
+_DATA_HEAD = "SEGNAM 30 MANDT 3 DOCNUM 16 SEGNUM 6 PSGNUM 6 HLEVEL 2"
+SDATA: Final = 1000  # characters of a data record's application data
+
+_PARTNER = """PARVW 3 PARTN 17 LIFNR 17 NAME1 35 NAME2 35 NAME3 35 NAME4 35 STRAS 35 STRS2 35 PFACH 35 ORT01 35 COUNC 9 PSTLZ 9
+        PSTL2 9 LAND1 3 ABLAD 35 PERNR 30 PARNR 30 TELF1 25 TELF2 25 TELBX 25 TELFX 25 TELTX 25 TELX1 25 SPRAS 1 ANRED 15
+        ORT02 35 HAUSN 6 STOCK 6 REGIO 3 PARGE 1 ISOAL 2 ISONU 2 FCODE 20 IHREZ 30 BNAME 35 PAORG 30 ORGTX 35 PAGRU 30 KNREF
+        30 ILNNR 70 PFORT 35 SPRAS_ISO 2 TITLE 15"""
+_TABLES = {
+    # DEBMAS06, DEBMAS07: customer
+    "E1KNA1M": """MSGFN 3 KUNNR 10 ANRED 15 AUFSD 2 BAHNE 25 BAHNS 25 BBBNR 7 BBSNR 5 BEGRU 4 BRSCH 4 BUBKZ 1 DATLT 14 FAKSD 2
+        FISKN 10 KNRZA 10 KONZS 10 KTOKD 4 KUKLA 2 LAND1 3 LIFNR 10 LIFSD 2 LOCCO 10 LOEVM 1 NAME1 35 NAME2 35 NAME3 35 NAME4
+        35 NIELS 2 ORT01 35 ORT02 35 PFACH 10 PSTL2 10 PSTLZ 10 REGIO 3 COUNC 3 CITYC 4 RPMKR 5 SORTL 10 SPERR 1 SPRAS 1 STCD1
+        16 STCD2 11 STKZA 1 STKZU 1 STRAS 35 TELBX 15 TELF1 16 TELF2 16 TELFX 31 TELTX 30 TELX1 30 LZONE 10 XZEMP 1 VBUND 6
+        STCEG 20 GFORM 2 BRAN1 10 BRAN2 10 BRAN3 10 BRAN4 10 BRAN5 10 UMJAH 4 UWAER 5 JMZAH 6 JMJAH 4 KATR1 2 KATR2 2 KATR3 2
+        KATR4 2 KATR5 2 KATR6 3 KATR7 3 KATR8 3 KATR9 3 KATR10 3 STKZN 1 UMSA1 16 TXJCD 15 PERIV 2 KTOCD 4 PFORT 35 DTAMS 1
+        DTAWS 2 HZUOR 2 CIVVE 1 MILVE 1 SPRAS_ISO 2 FITYP 2 STCDT 2 STCD3 18 STCD4 18 XICMS 1 XXIPI 1 XSUBT 1 CFOPC 2 TXLW1 3
+        TXLW2 3 CCC01 1 CCC02 1 CCC03 1 CCC04 1 CASSD 2 KDKG1 2 KDKG2 2 KDKG3 2 KDKG4 2 KDKG5 2 NODEL 1 XSUB2 3 WERKS 4""",
+    "E1KNA11": "KNURL 132 J_1KFREPRE 10 J_1KFTBUS 30 J_1KFTIND 30",
+    "E1KNB1M": "MSGFN 3 BUKRS 6 SPERR 1 LOEVM 1 ZUAWA 3 BUSAB 2",
+    "E1KNVVM": """MSGFN 3 VKORG 4 VTWEG 2 SPART 2 BEGRU 4 LOEVM 1 VERSG 1 AUFSD 2 KALKS 1 KDGRP 2 BZIRK 6 KONDA 2 PLTYP 2 AWAHR
+        3 INCO1 3 INCO2 28 LIFSD 2 AUTLF 1 ANTLF 1 KZTLF 1 KZAZU 1 CHSPL 1 LPRIO 2 EIKTO 12 VSBED 2 FAKSD 2 MRNKZ 1 PERFK 2
+        PERRL 2 WAERS 5 KTGRD 2 ZTERM 4 VWERK 4 VKGRP 3 VKBUR 4 VSORT 10 KVGR1 3 KVGR2 3 KVGR3 3 KVGR4 3 KVGR5 3""",
+    "E1KNVPM": "MSGFN 3 PARVW 2 KUNN2 10 DEFPA 1 KNREF 30 PARZA 3",
+    "E1KNVKM": """MSGFN 3 PARNR 10 NAMEV 35 NAME1 35 ABTPA 12 ABTNR 4 UEPAR 10 TELF1 16 ANRED 30 PAFKT 2 PARVO 1 PAVIP 1 PARGE 1
+        PARLA 1 GBDAT 8""",
+    # INVOIC02, ORDERS05: bill, order
+    "E1EDK01": """ACTION 3 KZABS 1 CURCY 3 HWAER 3 WKURS 12 ZTERM 17 KUNDEUINR 20 EIGENUINR 20 BSART 4 BELNR 35 NTGEW 18 BRGEW
+        18 GEWEI 3 FKART_RL 4 ABLAD 25 BSTZD 4 VSART 2 VSART_BEZ 20 RECIPNT_NO 10 KZAZU 1 AUTLF 1 AUGRU 3 AUGRU_BEZ 40 ABRVW 3
+        ABRVW_BEZ 20 FKTYP 1 LIFSK 2 LIFSK_BEZ 20 EMPST 25 ABTNR 4 DELCO 3 WKURS_M 12""",
+    "E1EDKA1": _PARTNER,
+    "E1EDK02": "QUALF 3 BELNR 35 POSNR 6 DATUM 8 UZEIT 6",
+    "E1EDK03": "IDDAT 3 DATUM 8 UZEIT 6",
+    "E1EDK04": "MWSKZ 7 MSATZ 17 MWSBT 18 TXJCD 15 KTEXT 50",
+    "E1EDK05": "ALCKZ 3 KSCHL 4 KOTXT 80 BETRG 18 KPERC 8 KRATE 15 UPRBS 9 MEAUN 3 KOBTR 18 MWSKZ 7 MSATZ 17 KOEIN 3",
+    "E1EDK14": "QUALF 3 ORGID 35",
+    "E1EDK17": "QUALF 3 LKOND 3 LKTEXT 70",
+    "E1EDK18": "QUALF 3 TAGE 8 PRZNT 8 ZTERM_TXT 70",
+    "E1EDKT1": "TDID 4 TSSPRAS 3 TSSPRAS_ISO 2 TDOBJECT 10 TDOBNAME 70",
+    "E1EDKT2": "TDLINE 70 TDFORMAT 2",
+    "E1EDP01": """POSEX 6 ACTION 3 PSTYP 1 KZABS 1 MENGE 15 MENEE 3 BMNG2 15 PMENE 3 ABFTZ 7 VPREI 15 PEINH 9 NETWR 18 ANETW 18
+        SKFBP 18 NTGEW 18 GEWEI 3 EINKZ 1 CURCY 3 PREIS 18 MATKL 9 UEPOS 6 GRKOR 3 EVERS 7 BPUMN 6 BPUMZ 6 ABGRU 2 ABGRT 40
+        ANTLF 1 FIXMG 1 KZAZU 1 BRGEW 18 PSTYV 4 EMPST 25 ABTNR 4 ABRVW 3 WERKS 4 LPRIO 2 LPRIO_BEZ 20 ROUTE 6 ROUTE_BEZ 40
+        LGORT 4 VSTEL 4 DELCO 3 MATNR 35 VALTG 2 HIPOS 6 HIEVW 1 POSGUID 22""",
+    "E1EDP02": "QUALF 3 BELNR 35 ZEILE 6 DATUM 8 UZEIT 6 BSARK 35 IHREZ 30",
+    "E1EDP03": "IDDAT 3 DATUM 8 UZEIT 6",
+    "E1EDP05": """ALCKZ 3 KSCHL 4 KOTXT 80 BETRG 18 KPERC 8 KRATE 15 UPRBS 9 MEAUN 3 KOBTR 18 MENGE 15 PREIS 15 MWSKZ 7 MSATZ 17
+        KOEIN 3 CURTP 2 KOBAS 18""",
+    "E1EDP19": "QUALF 3 IDTNR 35 KTEXT 70 MFRPN 42 MFRNR 10",
+    "E1EDP26": "QUALF 3 BETRG 18",
+    "E1EDPA1": _PARTNER,
+    "E1EDPT1": "TDID 4 TSSPRAS 3 TSSPRAS_ISO 2",
+    "E1EDPT2": "TDLINE 70 TDFORMAT 2",
+    "E1EDS01": "SUMID 3 SUMME 18 SUNIT 3 WAERQ 3",
+    # SYSTAT01, ALEAUD01: what became of an IDoc
+    "E1STATS": """TABNAM 10 MANDT 3 DOCNUM 16 LOGDAT 8 LOGTIM 6 STATUS 2 UNAME 12 REPID 8 ROUTID 30 STACOD 8 STATXT 70 SEGNUM 6
+        SEGFLD 10 STAPA1 20 STAPA2 20 STAPA3 20 STAPA4 20 REFINT 14 REFGRP 14 REFMES 14 ARCKEY 70 STATYP 1""",
+    "E1ADHDR": "MESTYP 6 MESCOD 3 MESFCT 3 MESTYP_LNG 30",
+    "E1STATE": """DOCNUM 16 STATUS 2 STACOD 8 STATXT 70 STAPA1 20 STAPA2 20 STAPA3 20 STAPA4 20 STATYP 1 STAMQU 3 STAMID 20
+        STAMNO 3 STAPA1_LNG 50 STAPA2_LNG 50 STAPA3_LNG 50 STAPA4_LNG 50""",
+    "E1PRTOB": "DOCNUM 16 LOGSYS 10 OBJTYPE 10 OBJKEY 70",
+}  # fmt: skip
+# Of a segment with versions the one that is written into a file: SEGNAM of a data record is the definition, not the type
+DEFINITIONS = {
+    "E1KNA1M": "E2KNA1M005", "E1KNA11": "E2KNA11002", "E1KNVVM": "E2KNVVM007", "E1EDK01": "E2EDK01005", "E1EDKA1": "E2EDKA1003",
+    "E1EDP01": "E2EDP01007", "E1STATE": "E2STATE002", "E1ADHDR": "E2ADHDR001",
+}  # fmt: skip
+# A segment that comes several times, each time with another meaning, and the field that says which
+QUALIFIERS = {
+    "E1EDK02": "QUALF", "E1EDK03": "IDDAT", "E1EDK14": "QUALF", "E1EDKA1": "PARVW", "E1EDPA1": "PARVW", "E1EDP02": "QUALF",
+    "E1EDP03": "IDDAT", "E1EDP19": "QUALF", "E1EDP26": "QUALF", "E1EDS01": "SUMID", "E1KNVPM": "PARVW",
+}  # fmt: skip
+# Message type -> basic types in which it comes here
+KNOWN_TYPES: Mapping[str, tuple[str, ...]] = {
+    "DEBMAS": ("DEBMAS06", "DEBMAS07"),
+    "BUPA_INBOUND_MAIN_SAVE_M": tuple(f"BUPA_INBOUND_MAIN_SAVE_M{n:02d}" for n in range(1, 10)),
+    "INVOIC": ("INVOIC01", "INVOIC02"),
+    "ORDERS": ("ORDERS04", "ORDERS05"),
+    "STATUS": ("SYSTAT01",),
+    "ALEAUD": ("ALEAUD01",),
+}
+
+
+def layout(text: str) -> Layout:
+    "`KUNNR 10 NAME1 35` as fields with their lengths. Raises ValueError where it is no such list, or longer than SDATA."
+    words = text.split()
+    fields = tuple((name, int(length)) for name, length in zip(words[::2], words[1::2], strict=True))
+    if not fields or any(length < 1 for _, length in fields) or sum(length for _, length in fields) > SDATA:
+        raise ValueError(f"a segment has fields of at least one character, together at most {SDATA}")
+    if len({name for name, _ in fields}) < len(fields):
+        raise ValueError("two fields of one name")
+    return fields
+
+
+def spans(fields: Layout) -> Iterator[tuple[str, int, int]]:
+    "Field, first position, position behind it."
+    at = 0
+    for name, length in fields:
+        yield name, at, at + length
+        at += length
+
+
+def width(fields: Layout) -> int:
+    "Of all of them."
+    return sum(length for _, length in fields)
+
+
+CONTROL: Layout = layout(_CONTROL)
+DATA_HEAD: Layout = layout(_DATA_HEAD)
+SEGMENTS: Mapping[str, Layout] = {name: layout(text) for name, text in _TABLES.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from hub.bootstrap.kinds import manifests
 from tests.contract.asking_cases import ASKING
 from tests.contract.inbound_cases import LISTENED, POLLED
+from tests.contract.pacs_cases import ASKING as PACS
 from tests.contract.registry import CASES
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ ELSEWHERE = {
 def test_every_adapter_has_its_cases() -> None:
     shipped, broken = manifests()
     assert broken == {}
-    every: list[Any] = [*CASES, *LISTENED, *POLLED, *ASKING]
+    every: list[Any] = [*CASES, *LISTENED, *POLLED, *ASKING, *PACS]
     cased = {case.module.MANIFEST.name for case in every}
     names = {manifest.name for manifest in shipped}
     assert names - cased - ELSEWHERE.keys() == set(), "write a case: docs/adapters.md, The contract"
@@ -43,5 +44,5 @@ def test_each_direction_has_its_own_suite() -> None:
         assert case.module.MANIFEST.direction == "out"
     for listened in LISTENED:
         assert (listened.module.MANIFEST.direction, listened.module.MANIFEST.polled) == ("in", False)
-    for polled in (*POLLED, *ASKING):
+    for polled in (*POLLED, *ASKING, *PACS):
         assert (polled.module.MANIFEST.direction, polled.module.MANIFEST.polled) == ("in", True)

@@ -13,7 +13,7 @@ from hub.mapping.fhir_keys import Names
 MOST = 1000  # entries of a bundle
 
 
-def is_fhir(data: bytes) -> bool:
+def is_json(data: bytes) -> bool:
     """Whether a file is JSON: no HL7 message begins so."""
     return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
 

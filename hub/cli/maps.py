@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from hub.cli import map_fhir
+from hub.cli import map_fhir, map_row
 from hub.cli.common import (
     BAD,
     DEFAULT_CONFIG,
@@ -41,7 +41,7 @@ Overlay = Annotated[list[Path] | None, typer.Option(help="A folder of maps laid 
 
 @app.command("try")
 def try_(
-    file: Annotated[Path, typer.Argument(help="An HL7 v2 file, or FHIR R4 JSON; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(help="An HL7 v2 file, FHIR R4 JSON, or a row as JSON; - reads standard input.")],
     config: ConfigOption = DEFAULT_CONFIG,
     channel: Annotated[
         str | None, typer.Option(help="As this channel of hub.toml: its overlays, charset, assigner, time zone.")
@@ -64,10 +64,14 @@ def try_(
       hub map try admission.hl7 --channel ocs-in --all
 
       hub map try patient.json --channel emr-fhir
+
+      hub map try partner.json --channel sap-in   (a row: {"event": "A_BusinessPartner", "row": {…}})
     """
     maps, context, charset = _set_up(config, channel, overlay or [], charset)
     data = sys.stdin.buffer.read() if str(file) == "-" else read_file(file)
-    if map_fhir.is_fhir(data):
+    if map_row.is_row(data):
+        results = [map_row.explained(maps, context, data)]
+    elif map_fhir.is_json(data):
         results = map_fhir.explained(maps, context, _names(config, channel, context), data)
     else:
         results = [_explained(maps, context, body, charset) for body in messages_in(data)]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,21 @@ from typing import Any
 from hub.codecs.hl7v2 import Message
 from hub.domain.errors import Unmappable
 from hub.domain.facts import Key, Mapped
-from hub.mapping.codes import read_codes
+from hub.mapping.codes import CodeMap, read_codes
 from hub.mapping.engine import Context, Engine
 from hub.mapping.explain import explain
 from hub.mapping.fhir_keys import Names
 from hub.mapping.fhir_source import FhirEngine
 from hub.mapping.language import read_maps
 from hub.mapping.row_out import is_outbound
+from hub.mapping.row_source import RowEngine
+from hub.mapping.spec import Maps
 from hub.mapping.withheld import without_values
 
 SHIPPED = Path(__file__).parent
+ENGINES: dict[str, Callable[[Maps, Mapping[str, CodeMap], str], Engine]] = {
+    "hl7v2": Engine, "row": RowEngine, "fhir": FhirEngine,
+}  # fmt: skip
 
 __all__ = ["Context", "MapSet", "load_maps"]
 
@@ -57,10 +62,19 @@ class MapSet:
 
     def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
         """Facts of one row of a table or view; `table` is the event's name in the map. Raises Unmappable."""
-        engine = self._engines.get("row")
+        engine = self._rows()
         if engine is None:
             raise Unmappable(f"no map for table {table}", code="no_map")
         return engine.map_row(table, row, context)
+
+    def explain_row(self, table: str, row: Mapping[str, Any], context: Context) -> list[dict[str, Any]]:
+        """As `explain`, of one row."""
+        engine = self._rows()
+        return engine.explain(table, row, context) if engine is not None else []
+
+    def _rows(self) -> RowEngine | None:
+        engine = self._engines.get("row")
+        return engine if isinstance(engine, RowEngine) else None
 
     def handles_fhir(self, event: str) -> bool:
         """Whether there is a map for that resource type (`Encounter`, `Encounter.deleted`)."""
@@ -82,12 +96,12 @@ class MapSet:
 
     def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
         """Whose row it is, for lane and search; None where no map says so."""
-        engine = self._engines.get("row")
+        engine = self._rows()
         return engine.row_patient(table, row, context) if engine is not None and table in engine.events else None
 
     def row_keys(self, table: str) -> dict[str, tuple[str, ...]]:
         """Kind -> columns that its number is read from, of every kind that a row of this table tells of."""
-        engine = self._engines.get("row")
+        engine = self._rows()
         return engine.key_columns(table) if engine is not None and table in engine.events else {}
 
     def explain(self, message: Message, context: Context) -> list[dict[str, Any]]:
@@ -117,7 +131,5 @@ def load_maps(overlay_dirs: Sequence[Path] = (), *, result_values: bool = False)
         digest.update(b"result values")
     version = digest.hexdigest()[:16]
     made = [maps if result_values else without_values(maps) for maps in read_maps(layers, codes)]
-    engines: dict[str, Engine] = {
-        maps.source: (FhirEngine if maps.source == "fhir" else Engine)(maps, codes, version) for maps in made
-    }
+    engines: dict[str, Engine] = {maps.source: ENGINES[maps.source](maps, codes, version) for maps in made}
     return MapSet(version, texts, engines)

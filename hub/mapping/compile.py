@@ -299,8 +299,7 @@ def _each(rule: Rule, table: CodeMap | None) -> Run:
             except BadValue as bad:
                 reader.warn(label, bad.code)
                 continue
-            if value is not None and value not in found:
-                found.append(value)
+            found += [one for one in (value if isinstance(value, list) else (value,)) if one is not None and one not in found]
         return found
 
     def run(raw: str, reader: Reader, values: Values, paths: Paths) -> None:
@@ -329,7 +328,7 @@ def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
 
     One closure for equal specs, so that a key is found once a group.
     """
-    finders = [_key_path(path) for path in spec]
+    finders = [_guarded(path) for path in spec]
     if every:
 
         def find_all(group: Group, reader: Reader) -> list[Key]:
@@ -346,6 +345,25 @@ def keys_finder(spec: KeySpec, every: bool) -> FindKeys:
             if found:
                 return found
         return []
+
+    return find
+
+
+def _guarded(key: KeyPath) -> FindKeys:
+    find = _all_paths(key) if key.function.takes == "columns" else _key_path(key)
+    if key.when is None:
+        return find
+    holds = condition(key.when)
+    return lambda group, reader: find(group, reader) if holds(group, reader) else []
+
+
+def _all_paths(key: KeyPath) -> FindKeys:
+    """For functions that make one key of several places: the text of each, "" where it says nothing."""
+    call, paths = key.function.call, key.paths
+
+    def find(group: Group, reader: Reader) -> list[Key]:
+        made = call([reader.text(narrow(repetition(fetch(path, group), path, reader), path, reader)) for path in paths], reader)
+        return [made] if made else []
 
     return find
 

@@ -1,25 +1,24 @@
-"""Compiled maps: one message or row in, facts out, in the order in which the map lists its blocks."""
+"""Compiled maps: one message in, facts out, in the order in which the map lists its blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from hub.codecs.hl7v2 import Delimiters, Message
+from hub.codecs.hl7v2 import Message
 from hub.domain.errors import Unmappable
 from hub.domain.facts import AnyFact, Fact, Key, Mapped, Part, Snapshot
 from hub.domain.model import DOCUMENTS
 from hub.mapping.block import JOIN, CompiledBlock, CompiledEvent, Plan
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Values
-from hub.mapping.functions import NULL, Reader
+from hub.mapping.functions import Reader
 from hub.mapping.hl7v2_source import Segments, event_at, event_of, groups_of, items_of
 from hub.mapping.part import PartPlan
 from hub.mapping.spec import Block, Maps
 from hub.mapping.structural import MAKERS
 
 IDENTIFIER = "identifier"
-_PLAIN = Delimiters("", "", "", "", "")
 
 
 class Context(NamedTuple):
@@ -36,21 +35,17 @@ def reader_for(message: Message, context: Context) -> Reader:
     return Reader(message.delimiters, message.charset, context.assigner, context.system, context.timezone)
 
 
-def _row(row: Mapping[str, Any], context: Context) -> tuple[Reader, Group]:
-    """A row as the rules see it: each column a segment of its own."""
-    reader = Reader(_PLAIN, "utf-8", context.assigner, context.system, context.timezone)
-    return reader, {name: [[("" if text is None else str(text).rstrip()) or NULL]] for name, text in row.items()}
-
-
 class Engine:
-    """All events of one source."""
+    """All events of one source: of HL7 messages; rows (row_source.py) and FHIR resources (fhir_source.py) are seen their way."""
 
-    def __init__(self, maps: Maps, codes: Mapping[str, CodeMap], version: str) -> None:
+    numbers_itself = False  # the number that a fact is known by is an identifier of it, though no rule says so
+
+    def __init__(self, maps: Maps, codes: Mapping[str, CodeMap], version: str, by_event: str = "MSH-9") -> None:
+        """`by_event`: the path of a value that the event itself says."""
         blocks = {name: CompiledBlock(block, codes) for name, block in maps.blocks.items()}
         self.events = {name: CompiledEvent(event, blocks, version) for name, event in maps.events.items()}
         self.version = version
-        self._rows = maps.source == "row"
-        self._by_event = "MSH-9" if maps.source == "hl7v2" else "event"  # where a value comes from that the event itself says
+        self._by_event = by_event
 
     def map(self, message: Message, context: Context, *, apart: bool = False) -> Mapped:
         """Facts of one HL7 message. Raises Unmappable: no such event, no patient number, no PID.
@@ -87,37 +82,10 @@ class Engine:
             mapped.facts += facts()
         self._group(plan.behind, group, segments, reader, mapped.facts)
 
-    def map_row(self, table: str, row: Mapping[str, Any], context: Context) -> Mapped:
-        """Facts of one row of a table or view. A column that is NULL or blank was deleted; trailing blanks are padding."""
-        event = self.event(table)
-        reader, group = _row(row, context)
-        facts: list[AnyFact] = []
-        self._group(event.blocks, group, [], reader, facts)
-        return Mapped(facts, table, context.received_at, self.version, reader.warnings)
-
-    def row_patient(self, table: str, row: Mapping[str, Any], context: Context) -> Key | None:
-        """Whose row it is: the first key of a patient that the event's blocks find in it."""
-        reader, group = _row(row, context)
-        for block, _, _ in self.event(table).blocks:
-            find = block.patient or (block.keys.get("key") if block.kind == "Patient" else None)
-            keys = find(group, reader) if find else []
-            if keys:
-                return keys[0]
-        return None
-
-    def key_columns(self, table: str) -> dict[str, tuple[str, ...]]:
-        """Of each kind that a row tells of: the columns of the first place that gives its number."""
-        found: dict[str, tuple[str, ...]] = {}
-        for block, _, _ in self.event(table).blocks:
-            for kind, keys in ((block.kind, block.block.keys.get("key", ())), ("Patient", block.block.patient)):
-                if keys:
-                    found.setdefault(kind, tuple(path.segment for path in keys[0].paths))
-        return found
-
     def event(self, name: str) -> CompiledEvent:
         found = self.events.get(name)
         if found is None:
-            raise Unmappable(f"no map for event {name}", where="MSH-9", code="no_map")
+            raise Unmappable(f"no map for event {name}", where=self._by_event, code="no_map")
         return found
 
     def _group(self, plan: Plan, group: Group, segments: Segments, reader: Reader, facts: list[AnyFact]) -> None:
@@ -132,18 +100,26 @@ class Engine:
             if spec.snapshot is not None:
                 self._snapshot(block, group, segments, reader, facts, default)
             elif spec.fact is not None:
-                for item, _ in items_of(spec, group, segments, block.each_local, reader) if spec.each else ((group, ""),):
+                for item, _ in self._items(block, group, segments, reader) if spec.each else ((group, ""),):
                     facts.extend(MAKERS[spec.fact](block, item, reader))
             elif block.memory is not None and reader.common and not fixed and not default:
                 block.recall_items(group, reader, facts)
             elif spec.each:
                 seen: set[Key] = set()
-                for item, label in items_of(spec, group, segments, block.each_local, reader):
+                for item, label in self._items(block, group, segments, reader):
                     if block.holds is not None and not block.each_local and not block.holds(item, reader):
                         continue
                     self._fact(block, item, group, reader, facts, fixed, default, label, seen)
             else:
                 self._fact(block, group, group, reader, facts, fixed, default, "", None)
+
+    def _items(self, block: CompiledBlock, group: Group, segments: Segments, reader: Reader) -> Iterator[tuple[Group, str]]:
+        """The items of the block's `each`, and where they stand if that is not where their rules say."""
+        return items_of(block.block, group, segments, block.each_local, reader)
+
+    def _said(self, _block: CompiledBlock, _reader: Reader) -> bool:
+        """Whether a list without an item was told all the same: of segments, an empty list is one that is not there."""
+        return False
 
     def _fact(
         self, block: CompiledBlock, item: Group, group: Group, reader: Reader, facts: list[AnyFact],
@@ -182,11 +158,10 @@ class Engine:
         others: tuple[Key, ...] = ()
         if block.others is not None and block.has_others(item, reader):
             others = tuple(other for other in block.others(item, reader) if other != key)
-        if self._rows and IDENTIFIER not in values and IDENTIFIER in DOCUMENTS[block.kind].__annotations__:
-            # what tells rows apart is the number of the thing, though no rule says so
+        if self.numbers_itself and IDENTIFIER not in values and IDENTIFIER in DOCUMENTS[block.kind].__annotations__:
             values[IDENTIFIER] = [{"assigner": key.assigner, "value": key.value}]
             paths[IDENTIFIER] = ",".join(path.text for path in spec.keys["key"][0].paths)
-        facts.append(Fact(block.kind, key, values, paths, patient, others, create=spec.create))
+        facts.append(Fact(block.kind, key, values, paths, patient, others, create=spec.create, gone=spec.gone))
 
     def _patient(self, block: CompiledBlock, group: Group, reader: Reader) -> Key | None:
         if block.patient is None:
@@ -213,14 +188,14 @@ class Engine:
                 if values and (found := {**default, **values}) not in items:
                     items.append(found)
         else:
-            for item, _ in items_of(spec, group, segments, block.each_local, reader):
+            for item, _ in self._items(block, group, segments, reader):
                 said = True
                 values = {}
                 block.read(item, reader, values, {})
                 values = {name: value for name, value in values.items() if value is not None}
                 if values and (found := {**default, **values}) not in items:
                     items.append(found)
-        if said:
+        if said or self._said(block, reader):
             patient = self._patient(block, group, reader)
             if patient is None:
                 raise _no_patient(spec)

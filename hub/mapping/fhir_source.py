@@ -24,7 +24,9 @@ from hub.mapping.explain import Row, fact_name, key_rows, row_of, rule_rows
 from hub.mapping.fhir_keys import Names
 from hub.mapping.fhir_paths import Step, at_path, steps, text_of
 from hub.mapping.functions import Reader
-from hub.mapping.spec import ITEM, Block, KeySpec, Maps
+from hub.mapping.hl7v2_source import Segments
+from hub.mapping.paths import paths_of
+from hub.mapping.spec import ITEM, Block, Maps
 from hub.mapping.structural import MAKERS
 from hub.mapping.times import micros
 
@@ -75,7 +77,7 @@ class FhirEngine(Engine):
     """All resource types of the maps; an event is a type, or `Type.deleted`."""
 
     def __init__(self, maps: Maps, codes: Mapping[str, CodeMap], version: str) -> None:
-        super().__init__(maps, codes, version)
+        super().__init__(maps, codes, version, by_event="event")
         self._paths = {name: _paths_of(event.blocks) for name, event in self.events.items()}
         self._inner = {
             name: {text[2:]: steps(text[2:]) for text in _texts(block) if text.startswith("*.")}
@@ -103,7 +105,7 @@ class FhirEngine(Engine):
         group = self.group(name, document, reader)
         rows: list[Row] = []
         for block, fixed, _ in self.event(name).blocks:
-            items = self.items(block.block, group, reader) if block.block.each else ((group, ""),)
+            items = self._items(block, group, [], reader) if block.block.each else ((group, ""),)
             for number, (item, label) in enumerate(items, 1):
                 reader.group = item
                 if block.holds is not None and not block.holds(item, reader):
@@ -114,10 +116,11 @@ class FhirEngine(Engine):
                 rows += rule_rows(block, item, reader, fact, "")
         return rows
 
-    def items(self, block: Block, group: Group, reader: FhirReader) -> Iterator[tuple[Group, str]]:
+    def _items(self, block: CompiledBlock, group: Group, _segments: Segments, reader: Reader) -> Iterator[tuple[Group, str]]:
         """Each thing at the paths of the block's `each`, as `*`; what is inside it as `*.…`."""
-        inner = self._inner[block.name]
-        for path in block.each:
+        assert isinstance(reader, FhirReader)
+        inner = self._inner[block.block.name]
+        for path in block.block.each:
             for raw in group[path.segment][0][0].split(_NEXT) if path.segment in group else ():
                 item: Group = {**group, ITEM: [[raw]]}
                 for text, way in inner.items():
@@ -134,7 +137,7 @@ class FhirEngine(Engine):
             if block.block.snapshot is not None:
                 self._list(block, group, reader, facts, default, whole=whole)
                 continue
-            for item, label in self.items(block.block, group, reader) if block.block.each else ((group, ""),):
+            for item, label in self._items(block, group, [], reader) if block.block.each else ((group, ""),):
                 reader.group = item
                 if block.holds is not None and not block.holds(item, reader):
                     continue
@@ -156,7 +159,7 @@ class FhirEngine(Engine):
         if not patient or (block.holds is not None and not block.holds(group, reader)):
             return
         found: list[Values] = []
-        for item, _ in self.items(spec, group, reader):
+        for item, _ in self._items(block, group, [], reader):
             values: Values = {}
             block.read(item, reader, values, {})
             values = {name: value for name, value in values.items() if value is not None}
@@ -174,9 +177,8 @@ class FhirEngine(Engine):
 
 
 def _complete(block: CompiledBlock, fact: AnyFact, *, whole: bool) -> None:
-    """What the resource left out was deleted; and whether the thing itself is gone."""
+    """What the resource left out was deleted."""
     assert isinstance(fact, Fact)
-    fact.gone = block.block.gone
     if whole and not fact.gone:
         for name in (*(rule.to[0] for rule in block.block.rules), *block.refs):
             fact.values.setdefault(name, None)
@@ -196,11 +198,4 @@ def _paths_of(plan: Plan) -> dict[str, tuple[Step, ...]]:
 
 def _texts(block: Block) -> Iterator[str]:
     """Every path that a block names."""
-    specs: list[KeySpec] = [*block.keys.values(), *block.refs.values(), block.patient]
-    for path in (
-        *block.each,
-        *(block.when.paths if block.when else ()),
-        *(path for spec in specs for key in spec for path in key.paths),
-        *(path for rule in block.rules for path in (*rule.paths, *(rule.when.paths if rule.when else ()))),
-    ):
-        yield path.segment
+    return (path.segment for path in (*block.each, *paths_of(block)))

@@ -78,12 +78,13 @@ class Reader:
             self.warnings.append(note)
 
 
-Takes = Literal["text", "parts", "field", "json", "nodes"]
+Takes = Literal["text", "parts", "columns", "field", "json", "nodes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function: `takes` text, parts, field, or FHIR's json (nodes: all of it); `gives` a value, an object or a key.
+    """A named function: `takes` text, parts, columns (a key's: the texts of all its paths), field, or FHIR's json (nodes: all of
+    it); `gives` a value, an object or a key. With `each` a value may be a list: it is taken for its items.
 
     `pure`: what it gives is immutable and depends on nothing but what it takes, so that the engine may remember it.
     """

@@ -26,6 +26,7 @@ from hub.domain.model import DOCUMENTS, REFERENCES, Kind
 from hub.mapping import fhir_paths, toml_lines
 from hub.mapping.functions import Function, functions
 from hub.mapping.layers import Document
+from hub.mapping.paths import paths_of
 from hub.mapping.spec import ITEM, Block, Event, KeyPath, KeySpec, Maps, PathSpec, Rule, Source, When
 
 FACTS: dict[str, tuple[str, ...]] = {  # fact -> the keys that it needs
@@ -119,14 +120,14 @@ class _Checker:
         text = text.strip()
         if self.source == "fhir":
             return self.fhir_path(text, path)
+        if self.source == "row":
+            return self.column(text, path)
         if text == ITEM or text.startswith(ITEM + "."):
             parts = text.split(".")[1:]
             if len(parts) > 2 or not all(part.isdigit() for part in parts):
                 self.fail(path, f"`{text}` is no path of an item; write `*`, `*.1` or `*.4.2`")
             numbers = [int(part) for part in parts] + [0, 0]
             return PathSpec(text, ITEM, component=numbers[0], subcomponent=numbers[1])
-        if self.source == "row":
-            return PathSpec(text, text)
         match = _HL7_PATH.match(text)
         if match is None:
             self.fail(
@@ -134,6 +135,13 @@ class _Checker:
             )
         segment, *numbers_text = match.groups()
         return PathSpec(text, segment, *(int(number) if number else 0 for number in numbers_text))
+
+    def column(self, text: str, path: toml_lines.Path) -> PathSpec:
+        """A column's name, `a.b` of a row in it, `*.c` of the item of `each`."""
+        names = text.split(".")
+        if not all(names) or ITEM in names[1:]:
+            self.fail(path, f"`{text}` is no path of a row; write a column, `to_Address.CityName`, or of an item `*.CityName`")
+        return PathSpec(text, text)
 
     def fhir_path(self, text: str, path: toml_lines.Path) -> PathSpec:
         try:
@@ -175,11 +183,10 @@ class _Checker:
             return self.named[spec]
         found: list[KeyPath] = []
         for entry in spec if isinstance(spec, list) else [spec]:
-            name = KEY_FUNCTION[self.source]
-            where = entry
+            name, where, when = KEY_FUNCTION[self.source], entry, None
             if isinstance(entry, dict):
-                self.only(entry, {"path", "as"}, path)
-                where, name = entry.get("path"), entry.get("as", name)
+                self.only(entry, {"path", "as", "when"}, path)
+                where, name, when = entry.get("path"), entry.get("as", name), self.when(entry.get("when"), path)
             texts = self.texts(where, path)
             if self.source == "row" and any("," in text for text in texts):
                 columns = ", ".join(f'"{column.strip()}"' for column in ",".join(texts).split(","))
@@ -187,7 +194,8 @@ class _Checker:
             if len(texts) == 1 and texts[0] in self.named and not isinstance(entry, dict):
                 found.extend(self.named[texts[0]])
                 continue
-            found.append(KeyPath(tuple(self.path(text, path) for text in texts), self.function(name, path, key=True)))
+            paths = tuple(self.path(text, path) for text in texts)
+            found.append(KeyPath(paths, self.function(name, path, key=True), when))
         if not found:
             self.fail(path, "a key needs at least one path")
         return tuple(found)
@@ -212,7 +220,7 @@ class _Checker:
             self.fail((*at, "scope"), f"no scope `{scope}`{_meant(str(scope), SCOPES)}")
         keys = self.keys_of(spec, kind, fact, at)
         rules = [rule for path, value in self.table(spec, "fields", at).items() for rule in self.rules(path, value, kind, at)]
-        return Block(
+        made = Block(
             name=name,
             kind=cast("Kind | None", kind),
             snapshot=spec.get("snapshot"),
@@ -232,6 +240,11 @@ class _Checker:
             create=bool(spec.get("create", True)),
             gone=bool(spec.get("gone", False)),
         )
+        if self.source == "row" and not made.each:
+            for found in paths_of(made):
+                if found.segment.startswith(ITEM):
+                    self.fail((*at, "fields", found.text), f'`{found.text}` is of an item; the block needs `each = "…"`')
+        return made
 
     def like(self, spec: dict[str, Any], at: toml_lines.Path) -> dict[str, Any]:
         """`like`: all that another block says, and what this one says over it."""

@@ -8,13 +8,14 @@ the facts hang on: maps, charset, assigner, zone) stands for its facts, and whoe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from hub.mapping.compile import FindKeys, Group
 from hub.mapping.functions import Reader
-from hub.mapping.spec import ITEM, Block, KeySpec, PathSpec
+from hub.mapping.paths import paths_of
+from hub.mapping.spec import ITEM, Block, KeySpec
 
 if TYPE_CHECKING:
     from hub.mapping.block import CompiledBlock, Plan
@@ -70,23 +71,10 @@ def _segments(blocks: list[Block]) -> list[tuple[str, Pick, list[str]]]:
     """Which fields of which segments these blocks look at, as functions of a segment's fields and the blanks it may lack."""
     fields: dict[str, set[int]] = {}
     for block in blocks:
-        for path in _paths(block):
+        for path in (*block.each, *paths_of(block)):
             if path.segment != ITEM:  # the item of an `each`, whose own path is among them
                 fields.setdefault(path.segment, {0}).add(path.field)
     return [(name, _pick(sorted(numbers)), [""] * (max(numbers) + 1)) for name, numbers in sorted(fields.items())]
-
-
-def _paths(block: Block) -> Iterator[PathSpec]:
-    yield from block.each
-    if block.when:
-        yield from block.when.paths
-    for spec in (*block.keys.values(), block.patient):
-        for key in spec:
-            yield from key.paths
-    for rule in block.rules:
-        yield from rule.paths
-        if rule.when:
-            yield from rule.when.paths
 
 
 def _pick(numbers: list[int]) -> Pick:

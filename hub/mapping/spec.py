@@ -41,10 +41,12 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class KeyPath:
-    """Where a key stands and the function that reads it; several paths make one key together (joined by `/`)."""
+    """Where a key stands and the function that reads it; several paths make one key together (joined by `/`, unless the
+    function takes them all)."""
 
     paths: tuple[PathSpec, ...]
     function: Function
+    when: When | None = None
 
 
 KeySpec = tuple[KeyPath, ...]  # the first that gives a number

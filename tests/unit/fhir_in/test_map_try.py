@@ -28,6 +28,16 @@ patient = { path = "patient", as = "patient_reference" }
 title = "Vaccination"
 blocks = ["immunization"]
 """
+ROWS = """
+source = "row"
+[block.site-partner]
+kind = "Patient"
+key = "BusinessPartner"
+[block.site-partner.fields]
+"to_Address.CityName" = { to = "note" }
+[event.A_BusinessPartner]
+blocks = ["site-partner"]
+"""
 SHOT = {
     "resourceType": "Immunization", "id": "i1", "status": "completed", "patient": {"reference": "Patient/p1"},
     "vaccineCode": {"coding": [{"system": "http://hl7.org/fhir/sid/cvx", "code": "140"}], "text": "독감"},
@@ -88,3 +98,16 @@ def test_functions_of_fhir_are_for_maps_of_fhir(tmp_path: Path) -> None:
     )
     with pytest.raises(Misconfigured, match='source = "fhir"'):
         load_maps([tmp_path])
+
+
+def test_a_row_is_explained_too(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "rows.toml").write_text(ROWS, encoding="utf-8")
+    row = {"event": "A_BusinessPartner", "row": {"BusinessPartner": "17", "to_Address": [{"CityName": "서울"}]}}
+    (found,) = run(tmp_path, row, "--overlay", str(tmp_path / "maps"))
+    assert (found["event"], found["facts"], found["error"]) == ("A_BusinessPartner", ["Fact Patient"], "")
+    assert ("to_Address.CityName", "note", "서울") in [(one["path"], one["to"], one["result"]) for one in found["rows"]]  # type: ignore[attr-defined]
+    (wrong,) = run(tmp_path, {**row, "row": {"BusinessPartner": {}}}, "--overlay", str(tmp_path / "maps"))
+    assert str(wrong["error"]).startswith("BusinessPartner: ")
+    (unknown,) = run(tmp_path, {**row, "event": "Other"}, "--overlay", str(tmp_path / "maps"))
+    assert "no map for rows of Other" in str(unknown["error"])

@@ -16,11 +16,11 @@ from hub.domain.errors import Misconfigured, Unmappable
 from hub.domain.ports import Outbound
 from hub.mapping import SHIPPED, Context, load_maps
 from hub.mapping.codes import read_codes
-from hub.mapping.engine import Engine
 from hub.mapping.language import read_maps
 from hub.mapping.out_functions import FUNCTIONS
 from hub.mapping.row_compose import OutRow, about, compose
 from hub.mapping.row_out import OutMap, is_outbound, read_out_map
+from hub.mapping.row_source import RowEngine
 from hub.mapping.times import BadValue
 
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -246,9 +246,9 @@ OUT = read(HEAD + BACK)
 
 
 @cache
-def inbound() -> Engine:
+def inbound() -> RowEngine:
     """The row engine alone: a whole MapSet is 80 kB of text in Hypothesis's reports."""
-    return Engine(read_maps([{"in.toml": INBOUND}], CODES)[0], CODES, "v")
+    return RowEngine(read_maps([{"in.toml": INBOUND}], CODES)[0], CODES, "v")
 
 
 NAMES = st.sampled_from(["홍길동", "똠방각하", "펲시콜라", "뷁", "남궁민수", "洪吉洞"])

@@ -18,7 +18,8 @@ from hub.mapping import load_maps
 from hub.mapping.engine import Context
 from hub.simulator.certificates import Authority
 from hub.simulator.faults import Fault
-from hub.simulator.ocs import OcsPeer, OcsSender
+from hub.simulator.hl7_peer import Hl7Sender
+from hub.simulator.ocs import OcsPeer
 from tests.contract.case import patient_updated
 from tests.contract.ocs_case import booking
 
@@ -30,7 +31,7 @@ class Listening(OcsPeer):
         super().__init__()
         self.bodies: list[Message] = []
 
-    def _do(self, message: Message, control_id: str) -> tuple[str, str]:
+    def do(self, message: Message, control_id: str) -> tuple[str, str]:
         self.bodies.append(message)
         return "AA", ""
 
@@ -55,7 +56,7 @@ def ocs() -> Iterator[OcsPeer]:
 
 def test_a_booking_is_answered_and_confirmed_by_a_message_that_the_hub_can_join_to_it() -> None:
     with Listening() as hub:
-        sender = OcsSender(hub.host, hub.port).start()
+        sender = Hl7Sender(hub.host, hub.port).start()
         with OcsPeer(confirm=sender) as ocs:
             out = target(ocs)
             message = booking(1)
@@ -162,7 +163,7 @@ def test_mutual_tls_and_a_bound_certificate(tmp_path: Path) -> None:
 
 def test_the_sender_sends_again_under_the_same_id_until_it_is_answered() -> None:
     with Listening() as hub:
-        sender = OcsSender(hub.host, hub.port).start()
+        sender = Hl7Sender(hub.host, hub.port).start()
         hub.misbehave(Fault.BUSY, 2)
         hub.misbehave(Fault.ANSWER_LOST, 2)
         sender.put(("ADT^A08", [("PID", {3: ("1", "", "", "HOSP")})]))

@@ -26,7 +26,8 @@ import psycopg
 from hub.codecs.webhook import new_secret
 from hub.simulator.crm import CrmPeer
 from hub.simulator.demo.api import Api
-from hub.simulator.ocs import OcsPeer, OcsSender
+from hub.simulator.hl7_peer import Hl7Sender
+from hub.simulator.ocs import OcsPeer
 from tests import servers
 from tests.chaos.hub_process import HUB, ROOT, Hub
 from tests.integration import odbc_kit
@@ -70,9 +71,9 @@ class Hospital:
         self._pg.execute((HOSPITAL / "emr.sql").read_text(encoding="utf-8"))
         mllp, web = servers.free_port(), servers.free_port()
         self.crm = CrmPeer([new_secret()])
-        self.confirm = OcsSender(HOST, mllp, facility="OCS")
+        self.confirm = Hl7Sender(HOST, mllp, facility="OCS")
         self.peer = OcsPeer(confirm=self.confirm)
-        self.ocs = OcsSender(HOST, mllp, charset="cp949", facility="ADMISSION")
+        self.ocs = Hl7Sender(HOST, mllp, charset="cp949", facility="ADMISSION")
         for peer in (self.crm, self.peer):
             peer.start()
         self.hub = HospitalHub(self.folder, self._config(mllp, web), (mllp, web), database)

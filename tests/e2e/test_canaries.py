@@ -25,9 +25,9 @@ from hub.simulator.demo.scenes import now, stamp
 from hub.simulator.demo.story import Story
 from hub.simulator.demo.verdict import Verdict
 from hub.simulator.faults import Fault
+from hub.simulator.hl7_peer import Hl7Sender
 from hub.simulator.http_peer import HttpPeer, Request
 from hub.simulator.journeys import Segments
-from hub.simulator.ocs import OcsSender
 from hub.transport.mllp_client import MllpClient
 from tests import servers
 
@@ -127,7 +127,7 @@ def plant(house: House) -> list[str]:
     return [url for seen in urls for url in seen]
 
 
-def gone_wrong(house: House, desk: OcsSender) -> None:
+def gone_wrong(house: House, desk: Hl7Sender) -> None:
     """Refused at intake, dead, a control id used twice, an event without a map."""
     event, segments = message(3)
     broken = desk.compose(event, segments, "BROKEN").replace("칸나리아".encode(), b"\xb4\xb7")

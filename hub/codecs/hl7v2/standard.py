@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from hl7apy import SUPPORTED_LIBRARIES, load_library
@@ -55,6 +56,7 @@ def validate(message: Message) -> None:
     structure = structure_of(event, version)
     if not structure:
         raise Unreadable("no structure for this message type", where=Where("MSH", field=9), hl7=200, code="not_standard")
+    _ease_choices(version)
     try:
         parse_message(_as_er7(message, event, structure), validation_level=VALIDATION_LEVEL.STRICT, force_validation=True)
     except (ValidationError, MaxChildLimitReached) as error:
@@ -68,6 +70,18 @@ def validate(message: Message) -> None:
         TypeError,
     ):  # hl7apy's ways to say "not this data type"
         raise _located(message, version) from None
+
+
+@cache
+def _ease_choices(version: str) -> None:
+    """hl7apy 1.3.5 wants every segment of a choice, so that no ORM^O01 is ever right: an order is an OBR or an RXO, RQD … there.
+
+    Only the choices that begin with OBR: some of v2.6 and later are sequences that it calls choices.
+    """
+    for kind, children, *_ in load_library(version).GROUPS.values():
+        if kind == "choice" and children[0][0] == "OBR":
+            for child in children:
+                child[2] = (0, child[2][1])
 
 
 def build(

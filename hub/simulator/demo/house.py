@@ -30,7 +30,8 @@ from hub.simulator.crm import CrmPeer
 from hub.simulator.demo.api import Api
 from hub.simulator.emr import EmrPeer
 from hub.simulator.erp import ErpPeer
-from hub.simulator.ocs import OcsPeer, OcsSender
+from hub.simulator.hl7_peer import Hl7Sender
+from hub.simulator.ocs import OcsPeer
 
 HOST = "127.0.0.1"
 EMR_SYSTEM = "urn:oid:1.2.410.100110.10"  # how the EMR writes the hospital's patient numbers
@@ -93,13 +94,13 @@ class House:
         self.log = self.folder / "hub.log"
         self.token = ""
         self.crm = CrmPeer([new_secret()], port=free_port())
-        self.confirm = OcsSender(HOST, self.mllp_port, facility="OCS")
+        self.confirm = Hl7Sender(HOST, self.mllp_port, facility="OCS")
         self.ocs = OcsPeer(port=free_port(), confirm=self.confirm)
         self.emr = EmrPeer(port=free_port())
         self.erp = ErpPeer(port=free_port())
         self.desks = {
-            "UNICODE UTF-8": OcsSender(HOST, self.mllp_port, charset="utf-8", facility="ADMISSION"),
-            "KS X 1001": OcsSender(HOST, self.mllp_port, charset="cp949", facility="EMERGENCY"),
+            "UNICODE UTF-8": Hl7Sender(HOST, self.mllp_port, charset="utf-8", facility="ADMISSION"),
+            "KS X 1001": Hl7Sender(HOST, self.mllp_port, charset="cp949", facility="EMERGENCY"),
         }
         self._hub: subprocess.Popen[bytes] | None = None
 

@@ -14,8 +14,8 @@ from hub.codecs.hl7v2 import parse
 from hub.simulator.demo import scenes
 from hub.simulator.demo.house import EMR_SYSTEM, HOST, House
 from hub.simulator.demo.verdict import Verdict, wait
+from hub.simulator.hl7_peer import Hl7Sender
 from hub.simulator.journeys import Step, journeys, poison
-from hub.simulator.ocs import OcsSender
 from hub.transport.mllp_client import MllpClient
 
 SETTLE_SECONDS = 60.0
@@ -280,7 +280,7 @@ class Story:
         found = self.house.front_end.post("/api/v1/patients/search", criteria).data["items"]
         return dict(found[0]) if len(found) == 1 else None
 
-    def _put(self, desk: OcsSender, step: Step) -> None:
+    def _put(self, desk: Hl7Sender, step: Step) -> None:
         desk.put((step.event, step.segments), step.at)
 
     def _answered(self) -> None:

@@ -13,11 +13,11 @@ from hub.domain.facts import Merge
 from hub.mapping import Context, load_maps
 from hub.simulator.demo import scenes
 from hub.simulator.demo.verdict import Verdict
+from hub.simulator.hl7_peer import Hl7Sender
 from hub.simulator.journeys import Step, journeys, poison
-from hub.simulator.ocs import OcsSender
 
 CONTEXT = Context("HOSP", "ocs", "Asia/Seoul", 0)
-DESK = OcsSender("127.0.0.1", 1)  # never started: it only writes messages here
+DESK = Hl7Sender("127.0.0.1", 1)  # never started: it only writes messages here
 
 
 def message(step: Step) -> Message:
@@ -41,7 +41,7 @@ def test_every_journey_maps_and_holds_what_the_issue_asks_for() -> None:
 
 
 def test_every_journey_can_be_told_in_ks_x_1001() -> None:
-    desk = OcsSender("127.0.0.1", 1, charset="cp949")
+    desk = Hl7Sender("127.0.0.1", 1, charset="cp949")
     for step in journeys(patients=40, seed=7):
         body = desk.compose(step.event, step.segments, "C1", step.at)
         assert peek(body).codec == "cp949"

@@ -1,4 +1,4 @@
-"""HL7 v2 from the PACS or the RIS over MLLP: reports (ORU^R01) above all, orders and their states. The OCS's listener, by its name."""
+"""HL7 v2 from the PACS or the RIS over MLLP: reports (ORU^R01) above all, orders and their states. The listener of ocs.hl7_in."""
 
 from __future__ import annotations
 

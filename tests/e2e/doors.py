@@ -14,11 +14,12 @@ import json
 import random
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 import psycopg
@@ -35,6 +36,24 @@ from tests.integration import odbc_kit
 HOSPITAL = Path(__file__).parent / "hospital"
 SYSTEM = "urn:oid:1.2.410.100110.10"
 HOST = "127.0.0.1"
+
+
+class BackOffice(Protocol):
+    """What a hospital has besides: its piece of hub.toml, and its systems, which come up and go with the hospital."""
+
+    def piece(self) -> str:
+        """A piece of hub.toml at our addresses."""
+        ...
+
+    def furnish(self, folder: Path) -> None:
+        """Puts what that piece names into the hub's folder, once its maps are there."""
+        ...
+
+    def start(self, api: Api) -> None:
+        """The hub is up; `api`: as its administrator."""
+        ...
+
+    def stop(self) -> None: ...
 
 
 class HospitalHub(Hub):
@@ -57,11 +76,18 @@ class Hospital:
     """Started by `with`. `maria`, `pg`: a statement in the OCS's, the EMR's database."""
 
     def __init__(
-        self, folder: Path, mariadb: servers.MariaDB, postgres: servers.Postgres, fhir: servers.FhirServer, database: str = ""
+        self,
+        folder: Path,
+        mariadb: servers.MariaDB,
+        postgres: servers.Postgres,
+        fhir: servers.FhirServer,
+        database: str = "",
+        back: BackOffice | None = None,
     ) -> None:
-        """`database`: the hub's own; SQLite where it is left out."""
+        """`database`: the hub's own; SQLite where it is left out. `back`: a back office, too."""
         name = "of_doors"
-        self.folder, self.fhir = folder / "hub", fhir
+        self.folder, self.fhir, self.back = folder / "hub", fhir, back
+        self._lock = threading.Lock()  # one connection to MariaDB, and one thread at a time on it
         ocs_db = odbc_kit.mariadb(mariadb, f"ocs_{name}", "latin1", "cp949", "cp949")
         emr_db = odbc_kit.postgresql(postgres, f"emr_{name}", "UTF8", "utf-8", "utf-8")
         self._maria = ocs_db.write
@@ -78,6 +104,8 @@ class Hospital:
             peer.start()
         self.hub = HospitalHub(self.folder, self._config(mllp, web), (mllp, web), database)
         shutil.copytree(HOSPITAL / "maps", self.folder / "maps")
+        if back is not None:
+            back.furnish(self.folder)
         for drop in ("lab", "cashier"):
             (self.folder / "drop" / drop).mkdir(parents=True)
         self._secret("ocs-odbc", ocs_db.connection)
@@ -98,7 +126,7 @@ class Hospital:
         }.items():
             assert there in text, there
             text = text.replace(there, here)
-        return text
+        return text if self.back is None else f"{text}\n{self.back.piece()}"
 
     def _secret(self, name: str, text: str) -> None:
         path = self.folder / "secrets" / name
@@ -119,6 +147,8 @@ class Hospital:
             self.pharmacy = httpx.Client(base_url=f"http://{HOST}:{self.hub.ports[1]}", headers=headers, timeout=10)
             self.confirm.start()
             self.ocs.start()
+            if self.back is not None:
+                self.back.start(self.admin)
         except BaseException:
             self.close()
             raise
@@ -128,6 +158,8 @@ class Hospital:
         self.close()
 
     def close(self) -> None:
+        if self.back is not None:
+            self.back.stop()
         self.hub.end()
         for sender in (self.confirm, self.ocs):
             sender.stop()
@@ -141,11 +173,13 @@ class Hospital:
         """INSERT, or all other columns of the row with that key anew; texts as cp949 bytes."""
         columns, values = ", ".join(row), ", ".join(_cp949(value) for value in row.values())
         again = ", ".join(f"{name} = VALUES({name})" for name in row)
-        self._maria(f"INSERT INTO {table} ({columns}) VALUES ({values}) ON DUPLICATE KEY UPDATE {again}")
+        with self._lock:
+            self._maria(f"INSERT INTO {table} ({columns}) VALUES ({values}) ON DUPLICATE KEY UPDATE {again}")
 
     def maria_rows(self, sql: str) -> list[tuple[str, ...]]:
         """What a SELECT finds, as texts; ask for HEX() of cp949."""
-        return [tuple(str(value).strip() for value in row) for row in self._maria(sql).fetchall()]
+        with self._lock:
+            return [tuple(str(value).strip() for value in row) for row in self._maria(sql).fetchall()]
 
     def pg(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         cursor = self._pg.execute(sql, values)
@@ -225,8 +259,12 @@ class Hospital:
             time.sleep(0.1)
 
     def last_words(self) -> str:
-        """The end of the hub's log."""
-        return (self.folder / "run.log").read_text(errors="replace")[-1500:]
+        """What stands still or is on its way, and the end of the hub's log."""
+        waiting = ("queued", "in_flight", "dead", "uncertain", "refused", "ignored", "stopped", "breaker")
+        channels = self.hub.status()["channels"].items()
+        states = {name: {what: counts[what] for what in waiting if counts.get(what)} for name, counts in channels}
+        why = self.hub.ask("messages", "--state", "dead", "--limit", "3")[1]
+        return f"{states}\n{why}\n" + (self.folder / "run.log").read_text(errors="replace")[-1500:]
 
     def ready(self) -> bool:
         return self.hub.listening() and self.admin.ready()

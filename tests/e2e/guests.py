@@ -23,14 +23,14 @@ class Guest:
         self.at, self.number = at, f"{base + at:08}"
         family, given = NAMES[at % len(NAMES)]
         self.name = family + given
-        self.mobile = f"010-5{at:03}-{1000 + at}"
+        self.mobile = f"010-5{at % 1000:03}-{1000 + at}"
         self.e164 = "+82" + self.mobile.replace("-", "")[1:]
         phone = self.mobile.replace("-", "")[3:]
         self.person = Person(
             self.number,
             family,
             given,
-            f"19{50 + at}0{1 + at % 9}11",
+            f"19{50 + at % 50}0{1 + at % 9}11",
             "MF"[at % 2],
             phone,
             "세종대로 110",

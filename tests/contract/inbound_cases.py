@@ -6,11 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hub.adapters.erp import idoc_in
 from hub.adapters.files import csv_in, fixed_in
 from hub.adapters.files import hl7_in as hl7_files
 from hub.adapters.ocs import hl7_in
+from hub.codecs.sap import idoc_flat
 from hub.domain.errors import Misconfigured
 from hub.simulator.faults import Fault
+from hub.simulator.idoc import customer
 from hub.simulator.receiver import FolderPeer
 from hub.testing.case import FAMILY, GIVEN, NAME, NUMBER, RAW_PHONE
 from hub.testing.inbound_case import ListenedCase, PolledCase
@@ -57,6 +60,9 @@ class Folder(FolderPeer):
         bodies = {
             "hl7": message(n),
             "csv": f"PANO,SNAME\r\n{number(n)},{NAME}\r\n".encode("cp949"),
+            "idoc": idoc_flat.write(
+                customer(f"CANARY{n:03d}", f"{n:016d}", NAME1=NAME, TELF2=RAW_PHONE), idoc_flat.Format.of("cp949")
+            ),
             "fixed": f"{number(n):<20}".encode() + NAME.encode("cp949") + b"\r\n",
         }
         where = self.folder if self.folder.exists() else self.folder.with_name("away")
@@ -81,6 +87,17 @@ def _folder(kind: str, module: Any, **more: Any) -> PolledCase:
 
 ROWS = {"event": "OPD_PATIENT", "keys": ["PANO"], "charset": "cp949"}
 POLLED = [
+    PolledCase(
+        name="erp.idoc_in",
+        module=idoc_in,
+        peer=lambda tls: Folder("idoc"),
+        table=lambda peer: {"folder": str(peer.folder), "ready": "rename", "charset": "cp949", "senders": ["LS/SAPCLNT100"]},
+        tell=lambda peer, n: peer.tell(n),
+        number=lambda n: f"CANARY{n:03d}",
+        system="erp",
+        faults=(Fault.CLOSED,),
+        expected={Fault.CLOSED: Misconfigured},
+    ),
     _folder("hl7", hl7_files),
     _folder("csv", csv_in, **ROWS),
     _folder("fixed", fixed_in, **ROWS, columns={"PANO": [1, 20], "SNAME": [21, 10]}, short_lines="blank"),

@@ -358,11 +358,11 @@ def _guarded(key: KeyPath) -> FindKeys:
 
 
 def _all_paths(key: KeyPath) -> FindKeys:
-    """For functions that make one key of several places: the text of each, "" where it says nothing."""
+    """For functions that make one key of several places: what stands at each, still escaped."""
     call, paths = key.function.call, key.paths
 
     def find(group: Group, reader: Reader) -> list[Key]:
-        made = call([reader.text(narrow(repetition(fetch(path, group), path, reader), path, reader)) for path in paths], reader)
+        made = call([narrow(repetition(fetch(path, group), path, reader), path, reader) for path in paths], reader)
         return [made] if made else []
 
     return find

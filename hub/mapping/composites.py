@@ -120,6 +120,11 @@ def _name(parts: list[str], reader: Reader, first: int) -> dict[str, Any] | None
     return name
 
 
+def person_name(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """A HumanName out of [family, given, further given, suffix, prefix]; Hangul that came whole as the family name is split."""
+    return _name(parts, reader, 0)
+
+
 @function("xpn", "parts", "object")
 def as_xpn(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     """XPN -> HumanName: XPN.1–6, use by XPN.7 (table 0200), representation by XPN.8 (A ABC, I IDE, P SYL).

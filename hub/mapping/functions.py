@@ -83,7 +83,7 @@ Takes = Literal["text", "parts", "columns", "field", "json", "nodes"]
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function: `takes` text, parts, columns (a key's: the texts of all its paths), field, or FHIR's json (nodes: all of
+    """A named function: `takes` text, parts, columns (a key's: what stands at all its paths), field, or FHIR's json (nodes: all of
     it); `gives` a value, an object or a key. With `each` a value may be a list: it is taken for its items.
 
     `pure`: what it gives is immutable and depends on nothing but what it takes, so that the engine may remember it.
@@ -114,7 +114,8 @@ def function(
 @cache
 def functions() -> dict[str, Function]:
     """Every named function: the shipped ones, then those of the site's entry points (which may replace one)."""
-    from hub.mapping import composites, fhir_values, keys  # noqa: F401 they register themselves; they import this module
+    # they register themselves; they import this module
+    from hub.mapping import composites, dicom_values, fhir_values, keys  # noqa: F401
 
     found = dict(_SHIPPED)
     for entry in entry_points(group=GROUP):

@@ -29,6 +29,7 @@ RANKED = Rule()
 NEWEST = Rule(policy="newest")
 # Identity: best-ranked system. Contact: newest change. What the front office owns: the CRM first.
 SHIPPED: dict[str, Rule] = {
+    "Patient.*": Rule(("ocs", "emr", "erp", "crm", "pacs")),  # a PACS has what somebody typed at a modality
     "Patient.telecom": NEWEST,
     "Patient.address": NEWEST,
     "Patient.language": NEWEST,
@@ -41,6 +42,7 @@ SHIPPED: dict[str, Rule] = {
     "DiagnosticReport.*": NEWEST,
     "Observation.*": NEWEST,
     "DocumentReference.*": NEWEST,
+    "ImagingStudy.*": Rule(("pacs", *(system for system in DEFAULT_RANK if system != "pacs"))),
     "Slot.*": NEWEST,
     # Money is the ERP's where there is one; how far it is paid is whoever's word is newest, since the counter knows first.
     "Invoice.*": Rule(("erp", *(system for system in DEFAULT_RANK if system != "erp"))),
@@ -62,7 +64,7 @@ class Claim:
     system: str
     value: Any
     since: int
-    at_home: bool = True
+    at_home: int = 1  # 0: brought in by a merge; the greater, the nearer
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import orjson
 from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
+from hub.domain.imaging import PARTS, UID, numbers_of
 from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
 from hub.sync.authority import Authority
@@ -29,7 +30,8 @@ from hub.sync.unite import unite
 from hub.sync.workspace import Resource, Source, Workspace
 
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
-SHARING = frozenset({"ServiceRequest", "MedicationRequest"})  # several may have one filler number: a lab's, for one sample
+# Several may have one number: a lab's orders the filler number of a sample, studies the accession number of an order.
+SHARING = frozenset({"ServiceRequest", "MedicationRequest", "ImagingStudy"})
 FHIR_ID = ":fhir|"  # in the key of what a FHIR server told (hub/mapping/fhir_keys.py): such servers are written to in every kind
 # First: what a timeline goes by.
 STARTS = ("start", "effective", "authoredOn", "started", "performed", "date", "occurrence", "recorded")
@@ -90,7 +92,7 @@ class Canon:
                 keys += [(fact.kind, k.assigner, k.value) for k in (fact.key, *fact.other_keys)]
                 if fact.patient is not None and fact.patient not in self.work.stood:
                     keys.append(("Patient", *fact.patient))
-                keys += self._references.to_load(fact.values)
+                keys += self._references.to_load(fact.kind, fact.values)
             elif isinstance(fact, Snapshot):
                 keys.append(("Patient", *fact.patient))
         self.work.load_keys(keys)
@@ -355,6 +357,11 @@ def _is_stranger(patient: Resource) -> bool:
 
 def _has_another(resource: Resource, fact: Fact) -> bool:
     """Whether the resource has a number of its own of the sort that the fact's is of: then it is another one."""
+    if fact.kind == "ImagingStudy":
+        ours, theirs = ({key_of(one) for one in numbers_of(said, UID)} for said in (fact.values, resource.data))
+        return bool(ours and theirs and not ours & theirs)
+    if fact.key.assigner in PARTS:  # the number of a performed step is none of an order's
+        return False
     type_ = _type_of(fact, fact.key)
     return any(i.get("type", "") == type_ and key_of(i) != fact.key for i in resource.data.get("identifier") or ())
 

@@ -6,12 +6,17 @@ Pure of writing: `Canon.settle` makes a version of what differs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from hub.domain.imaging import PARTS
+from hub.domain.model import StepState
 from hub.sync.authority import Authority, Claim
 from hub.sync.news import union
 from hub.sync.slots import TELECOM, assemble, assemble_period, explode, explode_period, slot_name
 from hub.sync.workspace import Resource, Source, Workspace
+
+STEPPED = ("ImagingStudy", "ServiceRequest")
+STATES: tuple[StepState, ...] = get_args(StepState)  # of several performed steps: the first that any of them is in
 
 
 class Golden:
@@ -58,13 +63,18 @@ class Golden:
             return sources
         systems = self._authority.rule(resource.kind, "identifier").systems
         ranks = {name: number for number, name in enumerate(systems)}
-        return sorted(sources, key=lambda s: (not self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key))
+        return sorted(sources, key=lambda s: (-self._at_home(resource, s), ranks.get(s.system, len(ranks)), s.system, s.key))
 
     def _value(self, resource: Resource, name: str, sources: list[Source]) -> Any:
         if name == "identifier":
             return union(s.data.get("identifier") or [] for s in sources) or None
         if name == TELECOM:
             return None  # computed slot by slot
+        if (kind := resource.kind) == "ImagingStudy" and name in ("series", "modality"):
+            return united(name, sources)
+        if name == "state" and kind in STEPPED:
+            said = {s.data.get(name) for s in sources}
+            return next((one for one in STATES if one in said), None)
         if name == "prospect" and any(s.system != "crm" for s in sources):
             return None  # he has been to the hospital: another system knows him
         if len(sources) == 1:
@@ -76,10 +86,24 @@ class Golden:
         ]
         return self._authority.decide(resource.kind, name, claims)
 
-    def _at_home(self, resource: Resource, source: Source) -> bool:
+    def _at_home(self, resource: Resource, source: Source) -> int:
+        """How near a record is to what it tells of: 0 where a merge brought it in, the more the more of a study it tells."""
         assigner, _, value = source.key.partition("|")
         pointer = self._work.pointers.get((resource.kind, assigner, value))
-        return pointer is None or pointer.home_id == resource.id
+        if pointer is not None and pointer.home_id != resource.id:
+            return 0
+        return 1 + PARTS.index(assigner) if assigner in PARTS else 1 + len(PARTS)
+
+
+def united(name: str, sources: Iterable[Source]) -> list[Any] | None:
+    """What any source lists of a study: each modality once; each series once, with what the sources after the first add to it."""
+    listed = [item for source in sources for item in source.data.get(name) or ()]
+    if name == "modality":
+        return list(dict.fromkeys(listed)) or None
+    series: dict[str, dict[str, Any]] = {}
+    for one in listed:
+        series[one["uid"]] = {**one, **series.get(one["uid"], {})}
+    return sorted(series.values(), key=lambda one: (one.get("number", 0), one["uid"])) or None
 
 
 def flat(kind: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

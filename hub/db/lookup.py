@@ -11,10 +11,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hub.audit.actions import Action
 from hub.db.tables import identifier, resource
-from hub.db.views import patients
+from hub.db.views import orders, patients
 from hub.domain.errors import TryAgain
 from hub.domain.facts import Key
-from hub.domain.ports import AuditWriter, Person, Traits
+from hub.domain.ports import AuditWriter, Order, Person, Traits, Wanted
 
 HOLDERS = 200  # patients with accounts of one number that are looked at
 
@@ -48,6 +48,10 @@ class SqlLookup:
         with self._reading() as conn:
             statement = select(identifier.c.value).where(identifier.c.kind == "Patient", identifier.c.assigner == assigner)
             return conn.execute(statement.limit(1)).first() is not None
+
+    def to_image(self, wanted: Wanted, *, after: tuple[int, str] | None, limit: int) -> list[Order]:
+        with self._reading() as conn:
+            return orders.to_image(conn, wanted, after=after, limit=limit)
 
     def told(self, channel: str, asker: str, address: str, what: str, by: Sequence[str], ids: Sequence[str]) -> None:
         detail = {"ip": address, "what": what, "by": list(by), "ids": list(ids)}

@@ -211,6 +211,25 @@ class Traits:
     account: str = ""  # a number of an account
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the imaging orders that are still to be done; all that is given must match."""
+
+    start: int | None = None  # µs
+    end: int | None = None  # before this one
+    patient: str = ""  # a number of the patient
+    order: str = ""  # a number of the order
+
+
+class Order(NamedTuple):
+    """An order, and whose it is. `place`: behind it the next page begins."""
+
+    id: str
+    data: Mapping[str, Any]
+    patient: Person
+    place: tuple[int, str]
+
+
 class Lookup(Protocol):
     """What a channel that answers other systems' questions may see. Each call is bounded and sees one state of the database.
 
@@ -227,6 +246,10 @@ class Lookup(Protocol):
 
     def gives_numbers(self, assigner: str) -> bool:
         """Whether any patient has a number of that assigner."""
+        ...
+
+    def to_image(self, wanted: Wanted, *, after: tuple[int, str] | None, limit: int) -> list[Order]:
+        """Imaging orders that are active and not performed yet, the earliest first, beginning behind the place `after`."""
         ...
 
     def told(self, channel: str, asker: str, address: str, what: str, by: Sequence[str], ids: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ SHARING = frozenset({"ServiceRequest", "MedicationRequest", "ImagingStudy"})
 FHIR_ID = ":fhir|"  # in the key of what a FHIR server told (hub/mapping/fhir_keys.py): such servers are written to in every kind
 # First: what a timeline goes by.
 STARTS = ("start", "effective", "authoredOn", "started", "performed", "date", "occurrence", "recorded")
+SCHEDULED = ("occurrence", *STARTS)  # of an imaging order: when the patient comes, which a worklist asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +385,8 @@ def _verb(resource: Resource, document: Mapping[str, Any]) -> str:
 
 def _sort_at(document: Mapping[str, Any]) -> int:
     """Start of a visit or booking in µs, for the timeline; 0 where there is none that can be read."""
-    text = (document.get("period") or {}).get("start") or next((document[name] for name in STARTS if name in document), None)
+    starts = SCHEDULED if document.get("category") == "imaging" else STARTS
+    text = (document.get("period") or {}).get("start") or next((document[name] for name in starts if name in document), None)
     if not isinstance(text, str) or len(text) < 4:
         return 0
     try:

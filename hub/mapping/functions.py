@@ -83,8 +83,8 @@ Takes = Literal["text", "parts", "columns", "field", "json", "nodes"]
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named function: `takes` text, parts, columns (a key's: what stands at all its paths), field, or FHIR's json (nodes: all of
-    it); `gives` a value, an object or a key. With `each` a value may be a list: it is taken for its items.
+    """A named function: `takes` text, parts, columns (a key's: what stands at all its paths), field, or FHIR's json (nodes: all
+    of it); `gives` a value, an object or a key. With `each` a value may be a list: it is taken for its items.
 
     `pure`: what it gives is immutable and depends on nothing but what it takes, so that the engine may remember it.
     """
@@ -115,7 +115,7 @@ def function(
 def functions() -> dict[str, Function]:
     """Every named function: the shipped ones, then those of the site's entry points (which may replace one)."""
     # they register themselves; they import this module
-    from hub.mapping import composites, dicom_values, fhir_values, keys  # noqa: F401
+    from hub.mapping import composites, dicom_values, fhir_values, keys, sap_values  # noqa: F401
 
     found = dict(_SHIPPED)
     for entry in entry_points(group=GROUP):

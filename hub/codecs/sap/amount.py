@@ -96,6 +96,13 @@ def internal(amount: Amount) -> str:
     return format(value, f".{INTERNAL_DECIMALS}f")
 
 
+def added(one: Amount, other: Amount) -> Amount:
+    """Two amounts of one currency. Raises Unreadable where they are not."""
+    if one.currency != other.currency:
+        raise Unreadable("amounts of two currencies cannot be added", code="two_currencies")
+    return Amount(_text(_EXACT.add(_plain(one.value), _plain(other.value)), one.currency), one.currency)
+
+
 def negated(amount: Amount) -> Amount:
     """The other side's view of it: what a customer's account is credited with, he has paid."""
     value = amount.value

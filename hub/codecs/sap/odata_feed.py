@@ -19,6 +19,10 @@ DEEPEST = 16  # levels of rows in rows: an address's phones are the third
 _TIME = re.compile(r"PT(?:(\d{1,2})H)?(?:(\d{1,2})M)?(?:(\d{1,2})(?:\.\d{1,9})?S)?\Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?\Z", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
+_TYPED = re.compile(
+    r"(?:(?:datetime|datetimeoffset|time|guid)'[0-9A-Za-z:.+\-]+'|-?\d{1,30}(?:\.\d{1,9})?[mMdDfFL]|true|false|null)\Z", re.ASCII
+)
 
 Row = dict[str, Any]
 
@@ -129,6 +133,13 @@ def behind(names: Sequence[str], key: Mapping[str, str]) -> str:
         equal = [f"{one} eq {odata.literal(key[one])}" for one in names[:at]]
         terms.append(" and ".join([*equal, f"{name} gt {odata.literal(key[name])}"]))
     return either(f"({term})" if " and " in term else term for term in terms)
+
+
+def typed(value: str) -> str:
+    """A value that somebody wrote down as a literal: a day, what says its type itself (datetime'…', 12.5m, true), else a text."""
+    if _DAY.match(value):
+        return f"datetime'{value}T00:00:00'"
+    return value if _TYPED.match(value) else odata.literal(value)
 
 
 def either(terms: Iterable[str]) -> str:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from hub.codecs.sap.idoc import Idoc, Segment
+import ssl
+
+from hub.codecs.sap import idoc_flat, idoc_xml
+from hub.codecs.sap.idoc import NOT_TOLD, Idoc, Segment
+from hub.domain.errors import Unreadable
+from hub.simulator.http_peer import HttpPeer, Request, response
+from hub.simulator.receiver import FolderPeer
 
 LOGICAL = "SAPCLNT100"
 CLIENT = "100"
@@ -49,3 +55,63 @@ def status(docnum: str, about: str, code: str, message: str = "", text: str = ""
         "E1ADHDR", {"MESTYP": "DEBMAS", "MESTYP_LNG": "DEBMAS"}, [Segment("E1STATE", {k: v for k, v in told.items() if v})]
     )
     return Idoc(control("ALEAUD", "ALEAUD01", docnum), [head])
+
+
+class Customers:
+    """What SAP has in its tables: an IDoc posted twice is one customer with the same values."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, dict[str, str]] = {}
+        self.docnums: list[str] = []
+
+    def post(self, idoc: Idoc) -> Idoc:
+        """What it answers: 53, or 51 for a segment without a number."""
+        self.docnums.append(idoc["DOCNUM"])
+        own = f"{900_000 + len(self.docnums):016d}"
+        for one in idoc.all("E1KNA1M"):
+            number = one.fields.get("KUNNR", "")
+            if not number:
+                return status(own, idoc["DOCNUM"], "51", "F2 163")
+            told = {name: value for name, value in one.fields.items() if value != NOT_TOLD}
+            self.table.setdefault(number, {}).update(told)
+        return status(own, idoc["DOCNUM"], "53")
+
+
+class SapHttp(HttpPeer):
+    """The service /sap/bc/idoc_xml."""
+
+    path = "/sap/bc/idoc_xml"
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(host=host, port=port, tls=tls)
+        self.customers = Customers()
+        self.answers: list[Idoc] = []
+
+    def answer(self, request: Request) -> bytes:
+        if request.method != "POST":
+            return response(200, headers={"Allow": "GET, POST"})
+        try:
+            idocs = idoc_xml.read(request.body)
+        except Unreadable:
+            return response(500, b"XML parsing failed")
+        with self.lock:
+            self.answers += [self.customers.post(idoc) for idoc in idocs]
+            self.received.append((request.target, request.body))
+        return response(200, b"")
+
+
+class SapFolder(FolderPeer):
+    """A directory of SAP's file port."""
+
+    def customers(self, charset: str = "utf-8") -> Customers:
+        """After all that stands in it, in the order of names."""
+        found, form = Customers(), idoc_flat.Format.of(charset)
+        for body in self.files().values():
+            idocs = (
+                idoc_xml.read(body)
+                if body[:1] == b"<"
+                else [idoc_flat.read(p.body, form) for p in idoc_flat.pieces([body], form)]
+            )
+            for idoc in idocs:
+                found.post(idoc)
+        return found

@@ -63,27 +63,23 @@ class Settings:
         return read_table(cls, table)
 
 
-class FolderTarget:
-    """Thread-safe: every message has its own names, and a lane has one message on its way."""
+class Box:
+    """The folder. Thread-safe: no two messages have one name, and a lane has one message on its way."""
 
-    resend_is_safe = True
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._folder = settings.folder
-        self._sending = settings.folder / SENDING
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sending = folder / SENDING
         self._swept = 0.0
         self._guard = threading.Lock()
 
-    def send(self, message: Outbound) -> Delivered:
-        body = recode.in_charset(message, self._settings.charset)
-        name = f"{message.message_id:012d}-{zlib.crc32(body):08x}{self._settings.suffix}"
+    def put(self, name: str, body: bytes) -> str:
+        """The file in its place, once; what was done. Raises one of the four errors, with the bytes."""
         part, mark = self._sending / name, self._sending / (name + SENT)
         try:
             self._prepare()
             if mark.exists():
                 if not part.exists():
-                    return Delivered(sent=body, detail="was there before")
+                    return "was there before"
             else:
                 _write(part, body)
                 _write(mark, b"")
@@ -92,20 +88,16 @@ class FolderTarget:
             raise _with(_named(error), body) from None
         except HubError as error:
             raise _with(error, body) from None
-        return self._place(part, self._folder / name, body)
+        self._place(part, self._folder / name, body)
+        return "written"
 
-    def _place(self, part: Path, target: Path, body: bytes) -> Delivered:
+    def _place(self, part: Path, target: Path, body: bytes) -> None:
         try:
             os.rename(part, target)
             _sync(self._folder)
             _sync(self._sending)
         except OSError as error:
             raise _with(OutcomeUnknown(f"the file may be in its place ({_said(error)})", code="rename"), body) from None
-        return Delivered(sent=body, detail="written")
-
-    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
-        """Never asked: `resend_is_safe`, as the mark tells a repetition."""
-        return None
 
     def ping(self) -> str:
         """Looks at the folder; writes nothing."""
@@ -116,9 +108,6 @@ class FolderTarget:
         except OSError as error:
             raise _named(error) from None
         return "the folder is there and writable"
-
-    def close(self) -> None:
-        """Nothing is kept open."""
 
     def _there(self) -> None:
         """A share that is not mounted is no empty folder: nothing is made in its place."""
@@ -137,6 +126,31 @@ class FolderTarget:
             with suppress(FileNotFoundError):
                 if mark.stat().st_mtime < before:
                     mark.unlink()
+
+
+class FolderTarget:
+    """A file a message."""
+
+    resend_is_safe = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._box = Box(settings.folder)
+
+    def send(self, message: Outbound) -> Delivered:
+        body = recode.in_charset(message, self._settings.charset)
+        name = f"{message.message_id:012d}-{zlib.crc32(body):08x}{self._settings.suffix}"
+        return Delivered(sent=body, detail=self._box.put(name, body))
+
+    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
+        """Never asked: `resend_is_safe`, as the mark tells a repetition."""
+        return None
+
+    def ping(self) -> str:
+        return self._box.ping()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import servers
-from tests.e2e.doors import SYSTEM, Hospital
+from tests.e2e.doors import Hospital
 from tests.e2e.guests import Guest, guests
+from tests.e2e.truths import (
+    at,
+    etag,
+    fhir_booking,
+    fhir_mobile,
+    fhir_versions,
+    kinds,
+    nothing_is_stuck,
+    webhooks_in_order,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 TOLD = Counter(("Encounter", "Appointment", "ServiceRequest", "DiagnosticReport", "MedicationRequest", "Procedure", "Payment"))
@@ -96,11 +106,11 @@ def tell(house: Hospital, people: list[Guest], seed: int) -> None:
     """Everything that is said of them, by everybody at once, in no order."""
     sayings = [saying for guest in people for saying in guest.sayings()]
     random.Random(seed).shuffle(sayings)
-    for at, saying in enumerate(sayings):
+    for told, saying in enumerate(sayings):
         saying(house)
-        if at == len(sayings) // 3:
+        if told == len(sayings) // 3:
             house.drop("lab", [guest.result() for guest in people[::2]])
-        if at == len(sayings) // 2:
+        if told == len(sayings) // 2:
             house.drop("lab", [guest.result() for guest in people])  # the whole day again, as laboratories write it
             house.drop("cashier", [guest.payment() for guest in people])
 
@@ -114,17 +124,7 @@ def merged(house: Hospital, guest: Guest) -> bool:
     return kinds(house.timeline(guest.number)) == TOLD + TOLD
 
 
-def kinds(items: list[dict[str, Any]]) -> Counter[str]:
-    return Counter(one["kind"] for one in items)
-
-
 # -- what must be true ----------------------------------------------------------------------------------------------------
-
-
-def nothing_is_stuck(house: Hospital) -> None:
-    for name, counts in house.hub.status()["channels"].items():
-        stuck = {state: counts[state] for state in ("dead", "uncertain", "refused", "ignored") if counts[state]}
-        assert not stuck, (name, stuck)
 
 
 def one_patient_one_timeline(house: Hospital, guest: Guest) -> None:
@@ -172,21 +172,6 @@ def one_patient_by_fhir(house: Hospital, guest: Guest) -> None:
     assert found["AllergyIntolerance"]["code"]["text"] == "페니실린"
     assert found["Coverage"]["subscriberId"] == f"S{guest.number}"
     assert found["RelatedPerson"]["name"][0]["text"] == f"{guest.person.family}영자"
-
-
-def webhooks_in_order(house: Hospital, guest: Guest) -> None:
-    """The CRM that follows webhooks has seen each thing be created, then each version in turn, and knows what stands."""
-    envelope = house.patient(guest.number)
-    assert envelope is not None
-    seen: dict[str, int] = {}
-    for event in [one for one in house.crm.received if one.data.get("patientId") == envelope["id"]]:
-        id_, version = event.data["id"], event.data["version"]
-        assert event.type.endswith(".created") == (id_ not in seen), event.type
-        assert version == seen.get(id_, 0) + 1, event.type
-        seen[id_] = version
-    for one in [envelope, *house.timeline(guest.number)]:
-        assert house.crm.latest[one["id"]]["version"] == one["version"]
-        assert house.crm.latest[one["id"]]["resource"] == one["resource"]
 
 
 def the_front_office_changes(house: Hospital, guest: Guest) -> None:
@@ -241,32 +226,3 @@ def rows_written(house: Hospital) -> list[list[tuple[Any, ...]]]:
         house.pg("SELECT pt_no, pt_name, mobile FROM emr_if_contact"),
         house.pg("SELECT booking_no, pt_no, starts_at FROM emr_if_booking"),
     ]
-
-
-def etag(house: Hospital, kind: str, id_: str) -> str:
-    return house.api.versioned(f"/api/v1/{kind}/{id_}").etag
-
-
-def at(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def fhir_mobile(house: Hospital, guest: Guest) -> str:
-    [patient] = house.emr_patients(guest.number)
-    return str(next(one["value"] for one in patient["telecom"] if one.get("use") == "mobile"))
-
-
-def fhir_booking(house: Hospital, guest: Guest) -> dict[str, Any]:
-    """The EMR's one document of his booking, no version of which was written twice."""
-    found = house.emr(f"Appointment?identifier={SYSTEM}|{guest.booking}")
-    [booking] = [entry["resource"] for entry in found["entry"]]
-    versions = [entry["resource"] for entry in house.emr(f"Appointment/{booking['id']}/_history")["entry"]]
-    said = [{name: value for name, value in one.items() if name != "meta"} for one in versions]
-    assert all(one not in said[:n] for n, one in enumerate(said))
-    return dict(booking)
-
-
-def fhir_versions(house: Hospital, guest: Guest) -> int:
-    """How often the EMR's document of him was written."""
-    [patient] = house.emr_patients(guest.number)
-    return len(house.emr(f"Patient/{patient['id']}/_history")["entry"])

@@ -69,6 +69,8 @@ def condition(when: When) -> Callable[[Group, Reader], bool]:
             return bool(text) == when.present
         if when.among is not None:
             return text in when.among
+        if when.codes is not None:
+            return when.codes.get(text) is not None
         return text not in (when.not_among or ())
 
     return holds

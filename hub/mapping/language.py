@@ -24,6 +24,7 @@ from typing import Any, NoReturn, cast
 from hub.domain.errors import Misconfigured
 from hub.domain.model import DOCUMENTS, REFERENCES, Kind
 from hub.mapping import fhir_paths, toml_lines
+from hub.mapping.codes import CodeMap
 from hub.mapping.functions import Function, functions
 from hub.mapping.layers import Document
 from hub.mapping.paths import paths_of
@@ -46,10 +47,10 @@ _BLOCK_KEYS = {
 }  # fmt: skip
 _SEGMENTS = re.compile(r"[A-Z][A-Z0-9]{2}(,[A-Z][A-Z0-9]{2})*\Z")
 _EVENT_KEYS = {"title", "blocks", "after", "each", "set", "default"}
-_WHEN_KEYS = {"path", "in", "not_in", "present"}
+_WHEN_KEYS = {"path", "in", "not_in", "present", "codes"}
 
 
-def read_maps(layers: Iterable[Mapping[str, str]], code_names: Iterable[str]) -> list[Maps]:
+def read_maps(layers: Iterable[Mapping[str, str]], codes: Mapping[str, CodeMap]) -> list[Maps]:
     """Compile layers of files (name -> text; the shipped first, then overlays) into one Maps per source.
 
     Raises Misconfigured: file, line, what is wrong, what to write instead.
@@ -65,11 +66,11 @@ def read_maps(layers: Iterable[Mapping[str, str]], code_names: Iterable[str]) ->
                 at = lines.get(("source",), 1)
                 raise Misconfigured(f'{name}:{at}: a map file begins with `source = "hl7v2"`, "row" or "fhir"')
             documents.setdefault(source, Document()).lay(name, data, lines)
-    return [_Checker(source, document, frozenset(code_names)).check() for source, document in documents.items()]
+    return [_Checker(source, document, codes).check() for source, document in documents.items()]
 
 
 class _Checker:
-    def __init__(self, source: Source, document: Document, codes: frozenset[str]) -> None:
+    def __init__(self, source: Source, document: Document, codes: Mapping[str, CodeMap]) -> None:
         self.source = source
         self.document = document
         self.codes = codes
@@ -169,14 +170,20 @@ class _Checker:
         data = cast("dict[str, Any]", data)
         self.only(data, _WHEN_KEYS, path)
         if len(data) != 2:
-            self.fail(path, "`when` needs a path and one of `in`, `not_in`, `present`")
+            self.fail(path, "`when` needs a path and one of `in`, `not_in`, `present`, `codes`")
         among, not_among = data.get("in"), data.get("not_in")
         return When(
             tuple(self.path(part, path) for part in self.text(data["path"], path).split(",")),
             None if among is None else frozenset(self.texts(among, path)),
             None if not_among is None else frozenset(self.texts(not_among, path)),
             data.get("present"),
+            self.codes[self.value_map(data["codes"], path)] if "codes" in data else None,
         )
+
+    def value_map(self, name: object, path: toml_lines.Path) -> str:
+        if not isinstance(name, str) or name not in self.codes:
+            self.fail(path, f"no value map `{name}`{_meant(str(name), self.codes)}; a value map is a file codes/{name}.csv")
+        return name
 
     def key(self, spec: object, path: toml_lines.Path) -> KeySpec:
         if isinstance(spec, str) and spec in self.named:
@@ -316,9 +323,7 @@ class _Checker:
                 at,
                 f"`{path}` gives several parts, and function `{function.name}` takes one; use one that takes parts, like `join`",
             )
-        codes = spec.get("codes")
-        if codes is not None and codes not in self.codes:
-            self.fail(at, f"no value map `{codes}`{_meant(str(codes), self.codes)}; a value map is a file codes/{codes}.csv")
+        codes = self.value_map(spec["codes"], at) if "codes" in spec else None
         if "default" in spec and codes is None:
             self.fail(at, "`default` is what an unknown code becomes; it needs `codes`")
         return Rule(

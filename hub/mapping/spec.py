@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hub.domain.model import Kind
+from hub.mapping.codes import CodeMap
 from hub.mapping.functions import Function
 
 Source = Literal["hl7v2", "row", "fhir"]
@@ -37,6 +38,7 @@ class When:
     among: frozenset[str] | None = None
     not_among: frozenset[str] | None = None
     present: bool | None = None
+    codes: CodeMap | None = None  # a code that this value map has
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a document names by its number (a doctor, a visit, an order) gets the id of the resource that the number stands for.
 
 A study, and the report of one, carry the study's UID and the order's accession number. Either may be what the order (or the
-study) is known by, so both are looked up, the UID first: it is unique, an accession number may number several (docs/adr/0143).
+study) is known by, so both are looked up, the UID first: an accession number may number several (docs/adr/0143).
 """
 
 from __future__ import annotations
@@ -68,14 +68,12 @@ def _names(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Kind]]
 
 
 def _numbers(kind: str, name: str, document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What the named thing may be known by, the surest first."""
-    by_own = name in BY_OWN_NUMBERS.get(kind, ())
-    if by_own:
-        yield from numbers_of(document, UID)
-    if document.get(name):
-        yield document[name]["identifier"]
-    if by_own:
-        yield from numbers_of(document, ACSN)
+    """What the named thing may be known by, the surest first. (What a study says of its order is an accession number.)"""
+    said = [document[name]["identifier"]] if document.get(name) else []
+    if name not in BY_OWN_NUMBERS.get(kind, ()):
+        return iter(said)
+    uids, accessions = numbers_of(document, UID), numbers_of(document, ACSN)
+    return iter([*uids, *said, *accessions] if kind == "ImagingStudy" else [*said, *uids, *accessions])
 
 
 def key_of(identifier: Mapping[str, Any]) -> Key:

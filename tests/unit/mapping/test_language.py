@@ -9,9 +9,10 @@ import pytest
 from hub.codecs.hl7v2 import parse
 from hub.domain.errors import Misconfigured
 from hub.mapping import Context, MapSet, load_maps
+from hub.mapping.codes import CodeMap
 from hub.mapping.language import read_maps
 
-CODES = ["administrative-sex", "encounter-class"]
+CODES = {name: CodeMap(name, {}) for name in ("administrative-sex", "encounter-class")}
 CONTEXT = Context("HOSP", "ocs", received_at=1)
 
 

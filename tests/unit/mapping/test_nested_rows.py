@@ -61,7 +61,7 @@ blocks = ["partner"]
 
 @cache
 def engine(text: str) -> RowEngine:
-    return RowEngine(read_maps([{"in.toml": text}], ())[0], {}, "v")
+    return RowEngine(read_maps([{"in.toml": text}], {})[0], {}, "v")
 
 
 def facts(row: dict[str, Any], text: str = MAP) -> list[Any]:

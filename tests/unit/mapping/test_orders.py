@@ -168,3 +168,25 @@ def test_what_was_given_is_told_of_the_prescription() -> None:
     assert fact.values["participant"][0]["identifier"]["value"] == "N1"
     [to_give] = made("RGV^O15", PID, "ORC|RE|P7", "RXG|1|||D7|100||mg")["MedicationRequest"]
     assert (to_give.values["dose"], to_give.values["code"]["code"]) == ("100", "D7")
+
+
+def test_an_imaging_order_has_its_accession_number_its_study_and_where_it_is_scheduled() -> None:
+    ipc = "IPC|A1^RIS|RP1|1.2.840.1|SPS1|MR^Magnetic resonance||MR01||MR01AE"
+    [order] = made("OMI^O23", PID, "ORC|NW|P1", "TQ1|||||||20261122093000", "OBR|1|P1||X1^뇌 MRI", ipc)["ServiceRequest"]
+    assert set(order.other_keys) == {("HOSP:accession", "A1"), ("DICOM", "1.2.840.1")}
+    assert {name: order.values[name] for name in ("category", "modality", "station", "occurrence")} == {
+        "category": "imaging", "modality": "MR", "station": "MR01AE", "occurrence": "2026-11-22T09:30:00+09:00",
+    }  # fmt: skip
+    assert [(one["type"], one["value"]) for one in order.values["identifier"]] == [
+        ("PLAC", "P1"), ("ACSN", "A1"), ("UID", "1.2.840.1"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "found"), [("CT", {"A1"}), ("RAD", {"A1"}), ("NMR", {"A1"}), ("CH", set()), ("", set()), ("PT", set())]
+)
+def test_obr_18_is_an_accession_number_only_of_imaging(section: str, found: set[str]) -> None:
+    [order] = made("ORM^O01", PID, "ORC|NW|P1", "OBR|1|P1||X1" + "|" * 14 + f"A1||||||{section}")["ServiceRequest"]
+    assert {key.value for key in order.other_keys} == found
+    assert (order.values.get("category") == "imaging") == bool(found)
+    assert order.values.get("modality") == {"CT": "CT", "NMR": "MR"}.get(section)

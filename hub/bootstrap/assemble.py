@@ -23,6 +23,7 @@ from hub.sync.deliver import Courier, OutboundChannel
 from hub.sync.front_office import FrontOfficeService
 from hub.sync.intake import IntakeService
 from hub.sync.lanes import buckets_for
+from hub.sync.memory import ChannelMemory
 from hub.sync.operations import OperationsService
 from hub.sync.routes import Route
 
@@ -99,6 +100,10 @@ class Hub:
 
     def intake(self) -> IntakeService:
         return IntakeService(self.store, self.keys, _Live(lambda: self._policies), self.buckets, lambda: self._passages)
+
+    def memory(self, channel: str) -> ChannelMemory:
+        """What a listener remembers of the things that it is told of step by step."""
+        return ChannelMemory(channel, self.store, self.keys)
 
     def applier(self) -> Applier:
         return Applier(

@@ -23,7 +23,7 @@ from hub.bootstrap.sweeper import Sweeper
 from hub.bootstrap.watchdog import Beat, Watched
 from hub.config import Channel
 from hub.domain.errors import HubError
-from hub.domain.ports import Answering, Listener
+from hub.domain.ports import Answering, Listener, Remembering
 from hub.sync.intake import IntakeService
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop, Stepper
 
@@ -96,6 +96,8 @@ class Listeners:
             listener = channels.build_listener(channel)
             if isinstance(listener, Answering):
                 listener.look_up_in(self._hub.lookup)
+            if isinstance(listener, Remembering):
+                listener.remember_in(self._hub.memory(name))
             await listener.start(_Waking(self.intake, self._stored))
         except (HubError, OSError) as error:
             reason = error.reason if isinstance(error, HubError) else f"cannot listen ({error.strerror or type(error).__name__})"

@@ -151,6 +151,8 @@ class Lines(Protocol):
 class ManyAtOnce(Protocol):
     """A target that needs no thread a message."""
 
+    at_once: int  # how many messages may be on their way
+
     def lines(self, most: int) -> Lines:
         """Up to `most` messages on their way at once."""
         ...
@@ -269,6 +271,30 @@ class Answering(Protocol):
     def look_up_in(self, lookup: Lookup) -> None: ...
 
 
+class Recalled(NamedTuple):
+    """What a channel remembers of a thing; n: how often that changed, 0: it knows nothing of it."""
+
+    n: int
+    what: Mapping[str, Any]
+
+
+class Memory(Protocol):
+    """What a channel must still know of things after a restart, or on another hub process. Blocking; TryAgain: no store."""
+
+    def recall(self, name: str) -> Recalled: ...
+
+    def mark(self, name: str, n: int, what: Mapping[str, Any]) -> MarkRow:
+        """For `Received.mark`, beside `mark_before = n - 1`: remembered with the commit of that message."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A listener whose messages are steps of one thing. Given before `start`."""
+
+    def remember_in(self, memory: Memory) -> None: ...
+
+
 class Found(NamedTuple):
     """A row that a source holds: the columns that tell it from all others, and all of it."""
 
@@ -354,6 +380,26 @@ class Pinged(Protocol):
 
     def ping(self) -> str:
         """A line for people. Raises HubError."""
+        ...
+
+
+class Difference(NamedTuple):
+    """What a channel reads or writes there, and its peer describes otherwise, or not at all."""
+
+    where: str  # "A_BusinessPartner/BusinessPartnerDeathDate"
+    works: bool  # False: the channel cannot work so; True: something is not carried
+    text: str  # what is missing or different, what comes of it, and what instead
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A target or polled source whose peer describes itself, so that it can be compared before anything runs ($metadata)."""
+
+    def differences(self, *, ask: bool) -> Sequence[Difference] | None:
+        """By the peer's own word, where it may be asked; else by a description that the settings name (None: they name none).
+
+        Raises HubError.
+        """
         ...
 
 

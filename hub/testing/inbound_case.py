@@ -82,6 +82,7 @@ class ListenedCase:
     tls: Mapping[str, str] = field(default_factory=lambda: {"certificate": "tls_cert", "key": "tls_key"})  # the settings' names
     garbage: bytes = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"
     patience: float = 5.0  # seconds that a sender waits
+    greeting: bytes = b""  # what a sender says first, once a connection; its answer counts as none
 
     def channel(self, **more: Any) -> dict[str, Any]:
         return {"adapter": self.module.MANIFEST.name, "system": self.system, **self.table, **more}

@@ -21,7 +21,7 @@ import pytest
 
 from hub.bootstrap import channels
 from hub.domain.errors import Misconfigured
-from hub.domain.ports import Listener, Manifest
+from hub.domain.ports import Listener, Manifest, Remembering
 from hub.simulator.certificates import Authority
 from hub.testing.home import Home
 from hub.testing.inbound_case import ListenedCase
@@ -38,6 +38,8 @@ class Office:
         self.home = Home(folder, case.channel(**more), case.maps)
         self.intake = self.home.hub.intake()
         self.listener: Listener = channels.build_listener(self.home.channel)
+        if isinstance(self.listener, Remembering):
+            self.listener.remember_in(self.home.hub.memory(self.home.channel.name))
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
@@ -65,7 +67,10 @@ class Office:
 
     def connect(self, tls: ssl.SSLContext | None = None) -> socket.socket:
         sock = socket.create_connection(self.address, self.case.patience)
-        return sock if tls is None else tls.wrap_socket(sock, server_hostname=self.address[0])
+        if tls is not None:
+            sock = tls.wrap_socket(sock, server_hostname=self.address[0])
+        sock.sendall(self.case.greeting)
+        return sock
 
     def answer(self, sock: socket.socket, count: int = 1) -> bytes:
         """What comes back, until there are `count` answers, the other end closes, or patience ends."""

@@ -10,8 +10,10 @@ from hub.adapters.erp import idoc_in
 from hub.adapters.files import csv_in, fixed_in
 from hub.adapters.files import hl7_in as hl7_files
 from hub.adapters.ocs import hl7_in
+from hub.adapters.pacs import dicom_in
 from hub.codecs.sap import idoc_flat
 from hub.domain.errors import Misconfigured
+from hub.simulator import dicom_wire
 from hub.simulator.faults import Fault
 from hub.simulator.idoc import customer
 from hub.simulator.receiver import FolderPeer
@@ -45,7 +47,18 @@ LISTENED = [
         number=number,
         answers=lambda received: received.count(b"\x1c\r"),
         positive=positive,
-    )
+    ),
+    ListenedCase(
+        name="pacs.dicom_in",
+        module=dicom_in,
+        system="pacs",
+        table={"port": 0, "peers": {"MODALITY": "127.0.0.1"}},
+        greeting=dicom_wire.associate(),
+        frame=lambda n: dicom_wire.store(dicom_wire.header(number(n), f"1.2.410.200001.9.{n + 1}"), n + 1, b"\0" * 64),
+        number=number,
+        answers=lambda received: len(dicom_wire.statuses(received)),
+        positive=lambda received: dicom_wire.statuses(received)[:1] == [0],
+    ),
 ]
 
 

@@ -78,6 +78,12 @@ def series() -> Columns:
 
 
 @cache
+def instance() -> Columns:
+    """Of a series, and which instance it is that tells it."""
+    return columns((*SERIES, "SOPClassUID", "SOPInstanceUID"))
+
+
+@cache
 def mpps() -> Columns:
     """Of a performed procedure step."""
     return columns(MPPS, MPPS_ITEMS)

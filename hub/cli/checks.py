@@ -20,6 +20,8 @@ from hub.mapping import MapSet, load_maps
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from hub.domain.ports import Described
+
 WARNING = "warning: "  # begins the text of a finding that does not keep the hub from starting
 
 
@@ -274,6 +276,40 @@ def targets(config: Config) -> list[Finding]:
         except ConfigError:
             continue  # told by `offline`
     return found
+
+
+def descriptions(config: Config, *, ask: bool) -> list[Finding]:
+    """What each channel needs of its peer, held against how the peer describes itself ($metadata): by a file that the channel
+    names, or, where it may be asked, by its own word."""
+    from hub.bootstrap import channels
+    from hub.domain.ports import Described
+
+    found: list[Finding] = []
+    for channel in config.channels.values():
+        try:
+            manifest = channels.manifest_of(channel)
+            if not channel.enabled or not (manifest.direction == "out" or manifest.polled):
+                continue
+            peer = channels.build_target(channel) if manifest.direction == "out" else channels.build_source(channel)
+            try:
+                found += _differences(channel.name, peer, ask) if isinstance(peer, Described) else []
+            finally:
+                peer.close()
+        except HubError as error:
+            found.append(Finding(f"channel {channel.name}", False, error.reason))
+        except ConfigError:
+            continue  # told by `offline`
+    return found
+
+
+def _differences(name: str, peer: Described, ask: bool) -> Iterator[Finding]:
+    differences = peer.differences(ask=ask)
+    if differences is None:
+        return
+    for one in differences:
+        yield Finding(f"channel {name}", one.works, f"{WARNING if one.works else ''}{one.where}: {one.text}")
+    if not differences:
+        yield Finding(f"channel {name}", True, "its peer describes all that it needs")
 
 
 def fields_of(manifest: Manifest) -> list[tuple[str, str, str]]:

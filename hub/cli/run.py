@@ -159,6 +159,7 @@ def check(
     """
     settings = load(config)
     findings = [*checks.offline(settings), *checks.stores(settings), *(checks.targets(settings) if ping else ())]
+    findings += checks.descriptions(settings, ask=ping)
     if as_json:
         print_json({"good": all(f.good for f in findings), "findings": [f._asdict() for f in findings]})
     else:

@@ -25,6 +25,8 @@ STEPS = {
     Step.DENY: "a person found out that it did not",
     Step.REPLAY: "a person puts it back into its place in its lane",
     Step.DISCARD: "a person gives it up",
+    Step.DECLINE: "the target took it, and said later that it will not act (SAP: 51, 56 …)",
+    Step.ACCEPT: "the target that had said so acted after all (SAP: 53 after 51)",
 }
 
 

@@ -12,11 +12,12 @@ from hub.bootstrap import kinds, routing
 from hub.codecs import fhir_incoming
 from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import parse
+from hub.codecs.sap import idoc_status
 from hub.config import Channel, Config, ConfigError, did_you_mean
 from hub.config.model import FhirSection
 from hub.domain.errors import HubError, Misconfigured
 from hub.domain.facts import Mapped
-from hub.domain.ports import Listener, Manifest, OfFiles, Pinged, Source, Target
+from hub.domain.ports import Listener, Manifest, ManyAtOnce, OfFiles, Pinged, Source, Target
 from hub.mapping import Context, MapSet
 from hub.mapping.fhir_keys import Names
 from hub.sync.apply import InboundChannel
@@ -28,7 +29,6 @@ from hub.sync.polled import read_row
 from hub.sync.retry import RetryPolicy
 from hub.sync.routes import Route
 
-WEBHOOK_THREADS = 16
 RECORD_THREADS = 4
 
 
@@ -140,11 +140,15 @@ class RowMapper:
         self._channel = channel
 
     def __call__(self, body: bytes, event: str, received_at: int) -> Mapped | None:
-        if not self._maps.handles_row(event):
+        status = event in idoc_status.EVENTS
+        if not status and not self._maps.handles_row(event):
             return None
         name, row = read_row(body)
         channel = self._channel
-        return self._maps.map_row(name, row, Context(channel.assigner, channel.system, channel.timezone, received_at))
+        at = idoc_status.made_at(row, channel.timezone) or received_at
+        if status:
+            return Mapped([], event, at, self._maps.version, settled=idoc_status.settled(event, row))
+        return self._maps.map_row(name, row, Context(channel.assigner, channel.system, channel.timezone, at))
 
 
 class FhirMapper:
@@ -211,8 +215,16 @@ def inbound(config: Config, maps: MapSet) -> dict[str, InboundChannel]:
     found = {}
     for name, channel in config.channels.items():
         if manifest_of(channel).direction == "in":
-            found[name] = InboundChannel(name, channel.system, mapper(channel, maps, config.fhir), channel.on_dead)
+            made = mapper(channel, maps, config.fhir)
+            found[name] = InboundChannel(name, channel.system, made, channel.on_dead, _answers_for(config, channel))
     return found
+
+
+def _answers_for(config: Config, channel: Channel) -> tuple[str, ...]:
+    """The channels to the same system: what it says of messages that it was sent, it may say by any door."""
+    return tuple(
+        name for name, one in config.channels.items() if one.system == channel.system and manifest_of(one).direction == "out"
+    )
 
 
 def policies(config: Config) -> dict[str, IntakePolicy]:
@@ -247,8 +259,9 @@ def outbound(config: Config, known: Mapping[str, tuple[Channel, OutboundChannel]
         webhook = manifest_of(channel).system == "crm"
         retry = RetryPolicy(channel.retry.base_seconds, channel.retry.max_seconds, channel.max_attempts)
         breaker = Breaker(channel.breaker_failures, channel.breaker_seconds)
-        threads = WEBHOOK_THREADS if webhook else RECORD_THREADS
-        built = OutboundChannel(name, channel.system, build_target(channel), webhook, channel.on_dead, retry, threads, breaker)
+        target = build_target(channel)
+        threads = target.at_once if isinstance(target, ManyAtOnce) else RECORD_THREADS
+        built = OutboundChannel(name, channel.system, target, webhook, channel.on_dead, retry, threads, breaker)
         found[name] = (channel, built)
     return found
 

@@ -91,6 +91,15 @@ class Link:
     linked: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a target says later of a message that it took: no fact of a patient, but the end of that message."""
+
+    message_id: int  # of ours, as the target had it; 0: none that we could have sent
+    acted: bool | None  # None: still on its way there
+    detail: str  # free of patient data: "SAP 51 VG 204"
+
+
 AnyFact = Fact | Snapshot | Merge | Move | ChangeIdentifier | Link
 
 
@@ -118,3 +127,4 @@ class Mapped:
     map_version: str  # content hash of the compiled map
     warnings: list[str] = field(default_factory=list)  # codes and paths, never values
     part: Part | None = None  # what is not among `facts`
+    settled: list[Settled] = field(default_factory=list)

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a message stands. DONE, DISCARDED and REFUSED are final."""
+    """Where a message stands. DONE, DISCARDED and REFUSED are final; but a target that took a message may turn it down later."""
 
     QUEUED = "queued"
     IN_FLIGHT = "in_flight"
@@ -33,6 +33,8 @@ class Step(StrEnum):
     DENY = "deny"
     REPLAY = "replay"
     DISCARD = "discard"
+    DECLINE = "decline"
+    ACCEPT = "accept"
 
 
 class Outcome(StrEnum):
@@ -69,6 +71,8 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.UNCERTAIN, Step.DISCARD): State.DISCARDED,
     (State.DEAD, Step.REPLAY): State.QUEUED,
     (State.DEAD, Step.DISCARD): State.DISCARDED,
+    (State.DONE, Step.DECLINE): State.DEAD,
+    (State.DEAD, Step.ACCEPT): State.DONE,
 }
 FINAL = frozenset({State.DONE, State.DISCARDED, State.REFUSED})
 

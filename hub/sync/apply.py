@@ -30,6 +30,7 @@ from hub.sync.lanes import CHANNEL_LANE
 from hub.sync.record import reason_text, record, summary
 from hub.sync.repeats import Repeats, Said, Standing, Told, Who, told_by
 from hub.sync.routes import Route
+from hub.sync.settle import settle
 from hub.sync.shared import SHARED, Shared
 from hub.sync.structure import Structure, is_structural
 from hub.sync.turns import Turns, sort_out
@@ -60,6 +61,7 @@ class InboundChannel:
     system: str
     mapper: Mapper
     on_dead: Literal["block", "skip"] = "block"
+    answers_for: tuple[str, ...] = ()  # outbound channels of whose messages it may say what became of them
 
 
 @dataclass(slots=True)
@@ -350,12 +352,22 @@ class Plan:
         later = {ready.work.message_id for ready, _ in self._results if ready.work.bucket >= BEHIND}
         rows, ids = record(tx, changes, self._applier._routes(), self._applier._buckets, later)
         for ready, applied in self._results:
+            self._settle(tx, ready, applied)
             self._finish(ready, applied, ids)
         self._rows += [TallyRow(c, s, self._applier._shard, n) for (c, s), n in self._tally.items()]
         tx.write([*self._canonical, *rows, *self._history, *self._rows])
         for changed in changes:
             if changed.resource.kind == "Appointment":
                 _confirm(tx, changed)
+
+    def _settle(self, tx: Tx, ready: Ready, applied: Applied) -> None:
+        """What a target says of messages that it was sent."""
+        if ready.mapped is None or not ready.mapped.settled:
+            return
+        channel = self._applier._channels()[ready.work.channel]
+        found = settle(tx, ready.mapped.settled, channel.answers_for, channel.name, self._applier._shard)
+        applied.notes += found.notes
+        self._rows += found.rows
 
     def _apply(self, canon: Canon, ready: Ready, history: list[Row]) -> Applied:
         mapped, work = ready.mapped, ready.work

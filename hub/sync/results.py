@@ -43,6 +43,7 @@ from hub.domain.rows import (
 from hub.domain.store import OutboundWork, Tx
 from hub.sync.breaker import BreakerState, Signal
 from hub.sync.record import reason_text
+from hub.sync.settle import meanwhile
 
 if TYPE_CHECKING:
     from hub.sync.crews import OutboundChannel
@@ -123,7 +124,11 @@ class _Batch:
 
     def _delivered(self, result: Result, delivered: Delivered, channel: OutboundChannel) -> None:
         work, now = result.work, self._tx.now
-        reason = "" if delivered.confirms else UNCONFIRMED
+        said = None if delivered.confirms else meanwhile(self._tx, work.message_id)
+        if said is not None and not said[0]:
+            self._refused(result, Refused(said[1]), channel)  # it was quicker than we were
+            return
+        reason = "" if delivered.confirms or said else UNCONFIRMED
         self.rows += [WorkDone(work.message_id), OutcomeRow(work.message_id, State.DONE, Outcome.DELIVERED, reason, now)]
         self.tally[work.channel, "delivered"] += 1
         text = _said(delivered.detail)

@@ -138,6 +138,8 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "verdict_outcome_unknown": ("결과 모름", "Outcome unknown"),
     "verdict_refused": ("거절", "Refused"),
     "verdict_misconfigured": ("설정 오류", "Misconfigured"),
+    "verdict_confirmed": ("확정", "Confirmed later"),
+    "verdict_taken": ("접수됨", "Taken, on its way"),
     "carries": ("담은 변경", "Carries the change"),
     "caused_by": ("원인 메시지", "Caused by"),
     "replay": ("다시 처리", "Replay"),

@@ -1,0 +1,245 @@
+"""A whole hub between SAP and the CRM by IDoc: patients out as customers, SAP's word of each back, bills in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.bootstrap import open_hub
+from hub.bootstrap.poll import Poller
+from hub.codecs.sap import idoc_flat, idoc_xml
+from hub.codecs.sap.idoc import Idoc
+from hub.config import load
+from hub.db.crypt import KeyRing
+from hub.db.views import messages
+from hub.domain.lifecycle import UNCONFIRMED
+from hub.domain.store import Lease
+from hub.simulator.idoc import bill, customer, status
+from hub.testing.home import _empty
+
+CONFIG = """[hub]
+name = "test hub"
+assigner = "HOSP"
+[database]
+url = "sqlite:///hub.db"
+[channels.sap-in]
+adapter = "erp.idoc_in"
+system = "erp"
+folder = "from-sap"
+ready = "rename"
+charset = "cp949"
+number_digits = 8
+[channels.sap-out]
+adapter = "erp.idoc_out"
+system = "erp"
+folder = "to-sap"
+receiver = "LS/SAPCLNT100"
+charset = "cp949"
+[channels.sap-in2]
+adapter = "erp.idoc_in"
+system = "pacs"
+folder = "from-other"
+ready = "rename"
+"""
+
+
+class House:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("from-sap", "to-sap", "from-other"):
+            (folder / name).mkdir()
+        (folder / "hub.toml").write_text(CONFIG, encoding="utf-8")
+        KeyRing.create(folder / "secrets")
+        (folder / "hub.db").write_bytes(_empty())
+        self.hub = open_hub(load(folder / "hub.toml"))
+        self._applier, self._courier = self.hub.applier(), self.hub.courier()
+        self._in, self._out = self._lease("in"), self._lease("out")
+        self._n = 0
+
+    def _lease(self, direction: str) -> Lease:
+        with self.hub.store.transaction() as tx:
+            lease = tx.take("test", direction, range(self.hub.buckets), 99, 600)
+        assert lease is not None
+        return lease
+
+    def drop(self, *idocs: Idoc, where: str = "from-sap", xml: bool = False) -> None:
+        self._n += 1
+        body = idoc_xml.write(list(idocs)) if xml else b"".join(idoc_flat.write(i, idoc_flat.Format.of("cp949")) for i in idocs)
+        (self.folder / where / f"{self._n:04d}.txt").write_bytes(body)
+
+    def poll(self, channel: str = "sap-in") -> None:
+        Poller(self.hub, self.hub.config.channels[channel], lambda: None).round()
+        while self._applier.step(self._in):
+            continue
+
+    def deliver(self) -> None:
+        while self._courier.step(self._out, wait=0.05) or self._courier.busy:
+            continue
+
+    def sent(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "to-sap").glob("*.txt"))
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self.hub.store.snapshot() as tx:
+            return tx.many(sql, *parameters)
+
+    def message(self, message_id: int) -> Any:
+        with self.hub.engine.connect() as connection:
+            return messages.get(connection, message_id)
+
+    def new_patient(self, number: str) -> int:
+        """By SAP's own word, and so not told back; then changed by the front office. The message that carries the change."""
+        self.drop(customer(number, f"{int(number):016d}", NAME1="홍길동", TELF2="010-1111-2222"))
+        self.poll()
+        return self.change(number, "+821099998888")
+
+    def change(self, number: str, phone: str) -> int:
+        ((id_, version),) = self.rows(
+            "SELECT r.id, r.version FROM resource r JOIN identifier i ON i.resource_id = r.id WHERE i.value = ?", number
+        )
+        values = {"telecom": [{"system": "phone", "value": phone, "use": "mobile"}]}
+        self.hub.front_office.change_patient(id_, values, expected=version, actor="token:test")
+        self.deliver()
+        ((message_id,),) = self.rows("SELECT max(id) FROM message WHERE direction = 'out' AND resource_id = ?", id_)
+        return int(message_id)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.hub.close()
+
+
+def about(message_id: int) -> str:
+    return f"{message_id:016d}"
+
+
+def test_what_sap_took_is_not_confirmed_until_it_says_53(house: House) -> None:
+    message_id = house.new_patient("00012345")
+    assert house.sent() == [f"DEBMAS-{about(message_id)}.txt"]
+    written = (house.folder / "to-sap" / house.sent()[0]).read_bytes()
+    assert idoc_flat.read(written, idoc_flat.Format.of("cp949"))["DOCNUM"] == about(message_id)
+    assert house.message(message_id).reason == UNCONFIRMED
+    house.drop(status("900", about(message_id), "64"))
+    house.poll()
+    assert house.message(message_id).reason == UNCONFIRMED
+    house.drop(status("901", about(message_id), "53"), xml=True)
+    house.poll()
+    one = house.message(message_id)
+    assert (one.state, one.outcome, one.reason) == ("done", "delivered", "")
+    said = [(v, d) for v, d in house.rows("SELECT verdict, detail FROM attempt WHERE message_id = ? ORDER BY n", message_id)]
+    assert [v for v, _ in said] == ["delivered", "taken", "confirmed"]
+    assert [d for _, d in said[1:]] == ["SAP 64", "SAP 53"]
+    assert house.rows("SELECT count(*) FROM alert") == [(0,)]
+
+
+def test_what_sap_turns_down_is_a_dead_letter_with_its_reason_and_holds_up_nobody(house: House) -> None:
+    message_id = house.new_patient("00012345")
+    house.drop(status("900", about(message_id), "51", "F2 163", "환자 홍길동 없음"))
+    house.poll()
+    one = house.message(message_id)
+    assert (one.state, one.outcome, one.reason) == ("dead", "", "SAP 51 F2 163")
+    everywhere = house.rows("SELECT reason FROM work UNION ALL SELECT detail FROM attempt UNION ALL SELECT detail FROM entry")
+    assert not any("홍길동" in str(text) for (text,) in everywhere)
+    second = house.change("00012345", "+821077776666")  # the same patient: his lane goes on
+    assert len(house.sent()) == 2
+    house.hub.operations.replay(message_id, reason="customer was locked", actor="token:test")
+    house.deliver()
+    assert len(house.sent()) == 3  # a person wanted it: it goes out once more, under its number
+    assert house.message(message_id).reason == house.message(second).reason == UNCONFIRMED
+    house.drop(status("901", about(message_id), "53"))
+    house.poll()
+    assert house.message(message_id).reason == ""
+
+
+def test_53_after_51_is_done(house: House) -> None:
+    """Somebody at SAP saw to it and processed the IDoc again."""
+    message_id = house.new_patient("00012345")
+    for number, code in enumerate(("51", "64", "53", "53", "51"), 900):
+        house.drop(status(str(number), about(message_id), code))
+        house.poll()
+    one = house.message(message_id)
+    assert (one.state, one.outcome, one.reason) == ("done", "delivered", "")
+    assert house.rows("SELECT sum(n) FROM tally WHERE channel = 'sap-out' AND state = 'delivered'") == [(1,)]
+    assert house.rows("SELECT count(*) FROM work") == [(0,)]
+
+
+@pytest.mark.parametrize(("code", "end"), [("53", ("done", "")), ("51", ("dead", "SAP 51 F2 163"))])
+def test_an_answer_that_is_quicker_than_our_own_writing(house: House, code: str, end: tuple[str, str]) -> None:
+    """SAP posts while the delivery's result is still in the worker's hands."""
+    write = house._courier._write
+
+    def late(lease: Any, results: Any, claimed: Any, channels: Any) -> None:
+        for result in results:
+            house.drop(
+                status(f"9{result.work.message_id}", about(result.work.message_id), code, "F2 163" if code == "51" else "")
+            )
+            house.poll()
+        write(lease, results, claimed, channels)
+
+    house._courier._write = late  # type: ignore[method-assign]
+    one = house.message(house.new_patient("00012345"))
+    assert (one.state, one.reason) == end
+
+
+def test_a_status_of_nobody_is_kept_and_told(house: House) -> None:
+    message_id = house.new_patient("00012345")
+    house.drop(status("900", about(999), "53"), status("901", "", "53"), status("902", "NOT-A-NUMBER", "53"))
+    house.poll()
+    assert house.message(message_id).reason == UNCONFIRMED
+    alerts = house.rows("SELECT kind, channel FROM alert WHERE cleared_at IS NULL")
+    assert alerts == [("status_unknown", "sap-in")] * 3
+    reasons = house.rows("SELECT o.reason FROM outcome o JOIN message m ON m.id = o.message_id WHERE m.type = 'idoc.ALEAUD'")
+    assert reasons == [("status_unknown",)] * 3
+
+
+def test_another_system_settles_nothing_of_sap_s(house: House) -> None:
+    message_id = house.new_patient("00012345")
+    house.drop(status("900", about(message_id), "53"), where="from-other")
+    house.poll("sap-in2")
+    assert house.message(message_id).reason == UNCONFIRMED
+
+
+def test_the_same_number_again_is_one_message_and_with_other_content_an_alert(house: House) -> None:
+    first = bill("90001", "0000000000000777", "0000012345", "12000")
+    house.drop(customer("0000012345", "1", NAME1="홍길동"), first)
+    house.drop(first)
+    house.poll()
+    assert house.rows("SELECT count(*) FROM message WHERE type = 'idoc.INVOIC'") == [(1,)]
+    house.drop(bill("90001", "0000000000000777", "0000012345", "13000"))
+    house.poll()
+    assert house.rows("SELECT kind FROM alert") == [("control_id_reused",)]
+    (total,) = house.rows("SELECT data FROM resource WHERE kind = 'Invoice'")
+    assert '"value":"13000"' in total[0].replace(" ", "")
+
+
+def test_what_is_refused_is_kept_with_its_place_and_its_neighbours_are_taken(house: House) -> None:
+    wrong = customer("0000000001", "2", NAME1="뷁")
+    wrong.control["DIRECT"] = "2"
+    house.drop(customer("0000000002", "3", NAME1="펲시콜라"), wrong, customer("0000000003", "4", NAME1="똠방각하"))
+    house.poll()
+    refused = house.rows("SELECT reason FROM outcome WHERE state = 'refused'")
+    assert len(refused) == 1
+    assert "IDoc 2 at byte" in refused[0][0]
+    assert "EDI_DC40-DIRECT" in refused[0][0]
+    names = {name for (name,) in house.rows("SELECT data FROM resource WHERE kind = 'Patient'")}
+    assert sum("펲시콜라" in n or "똠방각하" in n for n in names) == 2
+    assert list((house.folder / "from-sap" / "done").glob("*.reason"))
+
+
+def test_an_older_customer_record_is_stale(house: House) -> None:
+    newer = customer("0000012345", "5", NAME1="남궁민수")
+    newer.control |= {"CREDAT": "20261122", "CRETIM": "120000"}
+    older = customer("0000012345", "6", NAME1="홍길동")
+    older.control |= {"SERIAL": "20261122110000000001"}
+    house.drop(newer)
+    house.poll()
+    house.drop(older)
+    house.poll()
+    assert house.rows("SELECT outcome FROM outcome ORDER BY message_id") == [("applied",), ("stale",)]
+    (data,) = house.rows("SELECT data FROM resource WHERE kind = 'Patient'")
+    assert "남궁민수" in data[0]

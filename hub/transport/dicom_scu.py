@@ -73,12 +73,17 @@ class ScuSettings:
 
     def __post_init__(self) -> None:
         for name in ("called_ae", "calling_ae"):
-            if not _TITLE.match(getattr(self, name)):
+            if not is_title(getattr(self, name)):
                 raise wrong(f'"{name}" is no AE title', 'write 1 to 16 ASCII characters without backslash, "ORTHANC"')
         if (self.ca_file or self.cert_file) and not self.tls:
             raise wrong("ca_file and cert_file stand without tls", "write tls = true beside them")
         if self.key_file and not self.cert_file:
             raise wrong("key_file stands alone", "write cert_file = … beside it")
+
+
+def is_title(text: str) -> bool:
+    """Whether it is an AE title (PS3.5 6.2, VR AE)."""
+    return _TITLE.match(text) is not None
 
 
 class Match(NamedTuple):

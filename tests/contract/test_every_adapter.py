@@ -7,6 +7,7 @@ from typing import Any
 
 from hub.bootstrap.kinds import manifests
 from tests.contract.asking_cases import ASKING
+from tests.contract.erp_in_cases import CASE as ERP_IN
 from tests.contract.inbound_cases import LISTENED, POLLED
 from tests.contract.pacs_cases import ASKING as PACS
 from tests.contract.registry import CASES
@@ -17,6 +18,7 @@ ELSEWHERE = {
     "emr.fhir_in": "tests/integration/test_fhir_in.py",  # a door of the hub's own web server: no port of the channel's
     "ocs.hl7_query": "tests/integration/test_look_ups.py",  # answers questions and stores no message
     "pacs.hl7_in": "tests/contract/test_pacs_hl7.py",  # the listener of ocs.hl7_in by another name
+    "pacs.worklist": "tests/integration/test_worklist.py",  # answers questions and stores no message
     "emr.fhir_pull": "tests/contract/test_fhir_pull_suite.py",  # the same suite, with a second peer of its own
 }
 
@@ -24,7 +26,7 @@ ELSEWHERE = {
 def test_every_adapter_has_its_cases() -> None:
     shipped, broken = manifests()
     assert broken == {}
-    every: list[Any] = [*CASES, *LISTENED, *POLLED, *ASKING, *PACS]
+    every: list[Any] = [*CASES, *LISTENED, *POLLED, *ASKING, *PACS, ERP_IN]
     cased = {case.module.MANIFEST.name for case in every}
     names = {manifest.name for manifest in shipped}
     assert names - cased - ELSEWHERE.keys() == set(), "write a case: docs/adapters.md, The contract"
@@ -45,5 +47,5 @@ def test_each_direction_has_its_own_suite() -> None:
         assert case.module.MANIFEST.direction == "out"
     for listened in LISTENED:
         assert (listened.module.MANIFEST.direction, listened.module.MANIFEST.polled) == ("in", False)
-    for polled in (*POLLED, *ASKING, *PACS):
+    for polled in (*POLLED, *ASKING, *PACS, ERP_IN):
         assert (polled.module.MANIFEST.direction, polled.module.MANIFEST.polled) == ("in", True)

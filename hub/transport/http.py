@@ -146,9 +146,11 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         form: Mapping[str, str | list[str]] | None = None,
+        body: bytes | None = None,
     ) -> Answer:
-        """A request without effect (GET, or POST _search): tried up to three times; failures are NotDelivered."""
-        return self._within_attempt(_Call(method, path, headers, params=params, form=form), writing=False)
+        """A request without effect (GET, POST _search, a $batch that only asks): tried up to three times; failures are
+        NotDelivered."""
+        return self._within_attempt(_Call(method, path, headers, params=params, form=form, body=body), writing=False)
 
     def write(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """A request that changes something: only its connect is tried again; a lost answer is OutcomeUnknown."""

@@ -19,6 +19,7 @@ from hub.simulator.idoc import customer
 from hub.simulator.receiver import FolderPeer
 from hub.testing.case import FAMILY, GIVEN, NAME, NUMBER, RAW_PHONE
 from hub.testing.inbound_case import ListenedCase, PolledCase
+from tests.contract import tryton_polled
 from tests.hub_kit import row_map
 
 MAP = row_map('"SNAME" = { to = "name", as = "name_text", each = true }')
@@ -114,4 +115,5 @@ POLLED = [
     _folder("hl7", hl7_files),
     _folder("csv", csv_in, **ROWS),
     _folder("fixed", fixed_in, **ROWS, columns={"PANO": [1, 20], "SNAME": [21, 10]}, short_lines="blank"),
+    tryton_polled.CASE,
 ]

@@ -17,10 +17,12 @@ service API_BUSINESS_PARTNER {
         BusinessPartnerType      : String(4);
         CorrespondenceLanguage   : String(2);
         CreationDate             : Date @cds.on.insert: $now;
+        CreationTime             : Time @cds.on.insert: $now;
         LastChangeDate           : Date;
         LastChangeTime           : Time;
         FirstName                : String(40);
         LastName                 : String(40);
+        MiddleName               : String(40);
         FormOfAddress            : String(4);
         IsFemale                 : Boolean default false;
         IsMale                   : Boolean default false;
@@ -160,6 +162,7 @@ service API_BILLING_DOCUMENT_SRV {
         CancelledBillingDocument    : String(10);
         TotalNetAmount              : Decimal(16, 3);
         TaxAmount                   : Decimal(16, 3);
+        TotalGrossAmount            : Decimal(17, 3);
         TransactionCurrency         : String(5);
         SoldToParty                 : String(10);
         PayerParty                  : String(10);
@@ -171,6 +174,7 @@ service API_BILLING_DOCUMENT_SRV {
         AssignmentReference         : String(18);
         AccountingPostingStatus     : String(1);
         OverallBillingStatus        : String(1);
+        InvoiceClearingStatus       : String(1);
         to_Item                     : Composition of many A_BillingDocumentItem on to_Item.BillingDocument = BillingDocument;
   }
 
@@ -182,6 +186,7 @@ service API_BILLING_DOCUMENT_SRV {
         Material                : String(40);
         BillingQuantity         : Decimal(13, 3);
         BillingQuantityUnit     : String(3);
+        ServicesRenderedDate    : Date;
         NetAmount               : Decimal(16, 3);
         GrossAmount             : Decimal(16, 3);
         TaxAmount               : Decimal(16, 3);
@@ -214,6 +219,7 @@ service API_OPLACCTGDOCITEMCUBE_SRV {
         ClearingAccountingDocument   : String(10);
         ClearingDocFiscalYear        : String(4);
         ClearingDate                 : Date;
+        ClearingCreationDate         : Date;
         ClearingItem                 : String(3);
         IsCleared                    : String(1);
         InvoiceReference             : String(10);
@@ -224,6 +230,8 @@ service API_OPLACCTGDOCITEMCUBE_SRV {
         DocumentItemText             : String(50);
         PaymentMethod                : String(1);
         ReverseDocument              : String(10);
+        IsReversal                   : Boolean;
+        IsReversed                   : Boolean;
         LastChangeDate               : Date;
         AccountingDocumentCreationDate : Date;
   }

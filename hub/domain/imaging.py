@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 DICOM = "DICOM"  # assigner of Study Instance UIDs
 SERIES = "DICOM:series"  # of Series Instance UIDs
@@ -23,6 +24,11 @@ def accession_of(assigner: str) -> str:
     return f"{assigner}:accession"
 
 
+def is_shared_by_orders(assigner: str) -> bool:
+    """Whether it gives out numbers that several orders can have together: accession numbers and UIDs of studies."""
+    return assigner == DICOM or assigner.endswith(accession_of(""))
+
+
 def is_uid(text: str) -> bool:
     """PS3.5 section 9.1: at most 64 characters, components of digits without leading zeros."""
     return len(text) <= 64 and _UID.match(text) is not None
@@ -32,3 +38,13 @@ def numbers_of(document: Mapping[str, Any], *types: str) -> list[Mapping[str, An
     """The identifiers of these types that a document has, in the order of the types."""
     found = document.get("identifier") or ()
     return [one for type_ in types for one in found if one.get("type") == type_]
+
+
+def is_imaging(order: Mapping[str, Any]) -> bool:
+    """Whether an order is one for the PACS."""
+    return order.get("category") == "imaging" or bool(order.get("modality"))
+
+
+def given_study(order_id: str) -> str:
+    """The Study Instance UID that the hub gives an order that came without one: its id's UUID as DICOM writes one (PS3.5 B.2)."""
+    return f"2.25.{UUID(order_id).int}"

@@ -16,7 +16,7 @@ import orjson
 from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
-from hub.domain.imaging import PARTS, UID, numbers_of
+from hub.domain.imaging import DICOM, PARTS, UID, given_study, is_imaging, is_shared_by_orders, numbers_of
 from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
 from hub.sync.authority import Authority
@@ -197,9 +197,17 @@ class Canon:
     def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
             found = self.work.find(fact.kind, key)
-            if found is not None and (key == fact.key or fact.kind not in SHARING or not _has_another(found, fact)):
+            if found is not None and (key == fact.key or fact.kind not in SHARING or not self._is_another(found, fact, key)):
                 return found
         return None
+
+    def _is_another(self, resource: Resource, fact: Fact, key: Key) -> bool:
+        """Whether the thing that has this number is another one than the fact is of, which has it, too."""
+        if fact.kind == "ServiceRequest" and is_shared_by_orders(key.assigner) and fact.key.assigner.endswith(FHIR_ID[:-1]):
+            server = f"{fact.key.assigner}|"
+            if any(source.key.startswith(server) for source in self.work.sources_of(resource.id, resource.kind)):
+                return True  # one server, two ids
+        return _has_another(resource, fact)
 
     def _claim_key(self, fact: Fact, key: Key, resource: Resource, applied: Applied) -> None:
         pointer = self.work.pointers.get((fact.kind, key.assigner, key.value))
@@ -311,7 +319,19 @@ class Canon:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
         document = self.golden.document(resource, names)
         self._references.resolve(resource, document)
+        if resource.kind == "ServiceRequest" and is_imaging(document) and not is_imaging(resource.data):
+            self._give_study(resource, document)
         self.revise(resource, document, origin, applied)
+
+    def _give_study(self, order: Resource, document: Mapping[str, Any]) -> None:
+        """An imaging order that came without a study is known by the one that PACS and modalities are told (docs/adr/0175)."""
+        key = Key(DICOM, given_study(order.id))
+        if numbers_of(document, UID):
+            return
+        if order.version:
+            self.work.load_keys([(order.kind, *key)])
+        if self.work.find(order.kind, key) is None:
+            self.work.point(order.kind, key, order.id, type_=UID)
 
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""

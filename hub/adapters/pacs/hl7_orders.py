@@ -10,8 +10,9 @@ from datetime import tzinfo
 from typing import Any, Literal
 
 from hub.adapters.hl7.people import HUB, Built, Segments, coded, hl7_time, number_of, pid, xcn
-from hub.adapters.pacs.order_numbers import OrderNumbers, is_imaging, order_numbers
+from hub.adapters.pacs.order_numbers import OrderNumbers, order_numbers
 from hub.codecs.hl7v2.writer import Field, Fields, Repetition
+from hub.domain.imaging import is_imaging
 from hub.domain.ports import Outbound
 
 Document = Mapping[str, Any]

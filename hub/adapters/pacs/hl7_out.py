@@ -1,6 +1,6 @@
 """A PACS (or the broker before it) as a target of HL7 v2 over MLLP: imaging orders, patients that change or become one, bookings.
 
-How it goes out: hub/adapters/hl7/target.py. Orders that are none for a PACS are left aside (order_numbers.is_imaging).
+How it goes out: hub/adapters/hl7/target.py. Orders that are none for a PACS are left aside (hub.domain.imaging.is_imaging).
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from hub.domain.imaging import given_study
+
 ACCESSION_LENGTH = 16  # DICOM SH (PS3.5 §6.2)
 
 
@@ -21,22 +23,17 @@ class OrderNumbers(NamedTuple):
     step: str
 
 
-def is_imaging(order: Mapping[str, Any]) -> bool:
-    """Whether an order is one for the PACS."""
-    return order.get("category") == "imaging" or bool(order.get("modality"))
-
-
 def order_numbers(order: Mapping[str, Any], order_id: str) -> OrderNumbers:
     """`order`: a ServiceRequest, `order_id`: its id at the hub.
 
     Accession number: its own, else the filler's number, else the placer's, else one made of the id. Study UID: its own, else the
-    id's UUID as DICOM writes one (PS3.5 §B.2).
+    one by which the hub knows it, too (hub/sync/canon.py), so that what was imaged finds it.
     """
     numbers = [str(one["value"]) for kind in ("ACSN", "FILL", "PLAC") for one in order.get("identifier", ()) if _is(one, kind)]
     fitting = [one for one in numbers if len(one) <= ACCESSION_LENGTH]
     accession = fitting[0] if fitting else UUID(order_id).hex[-ACCESSION_LENGTH:].upper()
     uids = [str(one["value"]) for one in order.get("identifier", ()) if _is(one, "UID")]
-    return OrderNumbers(accession, uids[0] if uids else f"2.25.{UUID(order_id).int}", accession, accession)
+    return OrderNumbers(accession, uids[0] if uids else given_study(order_id), accession, accession)
 
 
 def _is(identifier: Mapping[str, Any], kind: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 # keyword -> (group, element, VR) of what is held and asked (PS3.4 C.6.2.1; PS3.6)
@@ -30,6 +32,7 @@ TAGS: Mapping[str, tuple[int, int, str]] = {
     "NumberOfStudyRelatedInstances": (0x0020, 0x1208, "IS"),
 }
 KEYWORDS = {(group, element): keyword for keyword, (group, element, _) in TAGS.items()}
+_ticks = itertools.count()
 Study = Mapping[str, str]  # keyword -> text; many values stand apart by a backslash
 
 
@@ -39,6 +42,7 @@ class Change(NamedTuple):
     seq: int
     kind: str  # NewStudy, StableStudy, Deleted
     uid: str
+    at: str  # when, as Orthanc writes it
 
 
 class Archive:
@@ -76,7 +80,7 @@ class Archive:
 
     def _log(self, kind: str, uid: str) -> None:
         self._seq += 1
-        self.changes.append(Change(self._seq, kind, uid))
+        self.changes.append(Change(self._seq, kind, uid, f"{datetime.now(UTC):%Y%m%dT%H%M%S}.{next(_ticks)}"))
 
     def matching(self, keys: Mapping[str, str]) -> Iterator[Study]:
         """Those that match all keys that have a value (PS3.4 C.2.2.2): single value, list of UID, wildcard, range of dates."""

@@ -6,15 +6,18 @@ import datetime as dt
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hub.adapters.pacs import dicom_poll
+from hub.adapters.pacs import dicom_poll, dicomweb_poll, orthanc
 from hub.domain.errors import Refused
 from hub.simulator.faults import Fault
 from hub.simulator.pacs import PacsPeer
+from hub.simulator.pacs_web import PacsWebPeer
 from hub.testing.case import FAMILY, GIVEN
 from hub.testing.inbound_case import PolledCase
 from tests.contract.inbound_cases import number
 
 TIMEOUT = 0.5
+# Of the client that all HTTP peers share, every fault is tried elsewhere: here those whose meaning is the adapter's
+HTTP_FAULTS = (Fault.CLOSED, Fault.TLS_WRONG, Fault.ANSWER_CUT, Fault.WRONG_ANSWER, Fault.GARBAGE, Fault.REFUSE, Fault.BUSY)
 MAP = """source = "row"
 [block.patient]
 kind = "Patient"
@@ -53,6 +56,38 @@ ASKING = [
         maps=MAP,
         system="pacs",
         expected={Fault.REFUSE: Refused},
+        timeout=TIMEOUT,
+    ),
+    PolledCase(
+        name="pacs.dicomweb_poll",
+        module=dicomweb_poll,
+        peer=lambda tls: PacsWebPeer(tls=tls),
+        table=lambda peer: {
+            "url": peer.dicomweb,
+            "event": "PACS_STUDY",
+            "window_days": 1,
+            "timeout_seconds": TIMEOUT,
+            "count": 2,
+        },
+        tell=lambda peer, n: peer.tell(study(n)),
+        number=number,
+        maps=MAP,
+        system="pacs",
+        expected={Fault.REFUSE: Refused},
+        faults=HTTP_FAULTS,
+        timeout=TIMEOUT,
+    ),
+    PolledCase(
+        name="pacs.orthanc",
+        module=orthanc,
+        peer=lambda tls: PacsWebPeer(tls=tls),
+        table=lambda peer: {"url": peer.url, "event": "PACS_STUDY", "timeout_seconds": TIMEOUT, "count": 2},
+        tell=lambda peer, n: peer.tell(study(n)),
+        number=number,
+        maps=MAP,
+        system="pacs",
+        expected={Fault.REFUSE: Refused},
+        faults=HTTP_FAULTS,
         timeout=TIMEOUT,
     ),
 ]

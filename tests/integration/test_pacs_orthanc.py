@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hub.adapters.pacs import dicom_poll
+from hub.adapters.pacs import dicom_poll, dicomweb_poll, orthanc
 from hub.codecs.dicom import columns, header, writer
 from hub.domain.errors import Misconfigured, Refused
 from hub.testing.home import Home
@@ -154,3 +154,101 @@ def test_what_dcmtks_worklist_does_not_offer_is_told(wlm: servers.Wlmscpfs) -> N
     settings = ScuSettings(host="127.0.0.1", port=wlm.port, called_ae=wlm.aet, timeout_seconds=10)
     with pytest.raises(Refused, match="Study Root"), Association(settings, VERIFICATION, STUDY_ROOT):
         pass
+
+
+def hub_of(folder: Path, server: servers.Orthanc, adapter: str, url: str, **more: Any) -> Home:
+    return Home(folder, {"adapter": adapter, "system": "pacs", "url": url, "poll_seconds": 0.1, **more})
+
+
+def told(home: Home) -> list[str]:
+    """What is wrong, after a poll."""
+    poller = home.poller()
+    poller.round()
+    poller._close()
+    return home.alerts()
+
+
+def test_orthancs_log_is_followed_over_restarts_and_a_new_beginning(tmp_path: Path) -> None:
+    server = servers.Orthanc(users={"hub": "secret"})
+    try:
+        server.start()
+    except servers.NotInstalledError as error:
+        pytest.skip(str(error))
+    (tmp_path / "password").touch(0o600)
+    (tmp_path / "password").write_text("secret")
+    more = {
+        "user": "hub",
+        "password": {"file": str(tmp_path / "password")},
+        "changes": ["NewStudy"],
+        "gone_event": "dicom.study_gone",
+    }
+    try:
+        client = httpx.Client(base_url=server.url, auth=("hub", "secret"), timeout=10)
+
+        def put(n: int, **elements: Any) -> str:
+            file = dicom_kit.image(
+                tmp_path / f"{n}-{len(elements)}.dcm",
+                PatientID=f"P{n}",
+                PatientName=NAMES[n % 3][1],
+                StudyInstanceUID=uid(n),
+                AccessionNumber=f"A{n}",
+                **elements,
+            )
+            return str(client.post("/instances", content=file.read_bytes()).json()["ParentStudy"])
+
+        with hub_of(tmp_path / "hub", server, "pacs.orthanc", server.url, **more | {"count": 3, "sweep_seconds": 1}) as home:
+            first = put(1)
+            put(2)
+            assert told(home) == []
+            assert [number for _, number in home.messages()] == ["P1", "P2"]
+            assert told(home) == []  # built anew: it goes on where it was
+            put(3)
+            assert told(home) == []
+            client.delete("/changes").raise_for_status()
+            put(4)
+            assert told(home) == []
+            assert [number for _, number in home.messages()] == ["P1", "P2", "P3", "P4"]
+            client.delete(f"/studies/{first}").raise_for_status()
+            home.poller()._feed.keep("swept", "1")
+            assert told(home) == []
+            assert [kind for kind, _ in home.messages()][-1] == "dicom.study_gone"
+            home.apply()
+            assert home.unapplied() == []
+            statuses = {one["identifier"][0]["value"]: one for one in home.resources("ImagingStudy")}
+            assert set(statuses) == {uid(2), uid(3), uid(4)}
+            assert statuses[uid(2)]["modality"] == ["CT"]
+            source = orthanc.build(orthanc.Settings(url=server.url, user="hub", password="secret"))
+            feed = home.poller()._feed
+            assert source.total("ImagingStudy", []) == 3
+            assert [one.told for one in source.load(feed, "ImagingStudy", [], "")] == [0]
+            assert source.request(feed, "ImagingStudy", "A3", ["AccessionNumber"]) == 1
+            assert "1.10" in source.ping()
+            feed.keep("changes", "999999 another database")
+            assert told(home) == []
+            assert len(home.messages()) == 5  # read again from the beginning: all known
+    finally:
+        server.stop()
+
+
+def test_qido_gives_what_c_find_gives(pacs: servers.Orthanc, tmp_path: Path) -> None:
+    with hub_of(tmp_path / "hub", pacs, "pacs.dicomweb_poll", pacs.dicomweb, count=2, since="2026-02-27") as home:
+        source = dicomweb_poll.build(dicomweb_poll.Settings(url=pacs.dicomweb, count=2, since="2026-02-27"))
+        assert "QIDO" in source.ping()
+        rows = {str(one.row["PatientID"]): one.row for one in source._find({"StudyDate": "20260301"})}
+        assert {key: row["PatientName"] for key, row in rows.items()} == {f"P{n}": name for n, (_, name) in enumerate(NAMES)}
+        by_find = {
+            str(one.row["PatientID"]): one.row
+            for one in dicom_poll.find(
+                dicom_poll.Settings(host="127.0.0.1", port=pacs.port, called_ae=pacs.aet), {"StudyDate": "20260301"}
+            )
+        }
+        assert rows == by_find
+        feed = home.poller()._feed
+        feed.looking()
+        assert sum(one.told for one in source.load(feed, "ImagingStudy", [], "")) == len(NAMES)
+        assert source.request(feed, "ImagingStudy", uid(1), ["StudyInstanceUID"]) == 1
+        with pytest.raises(Misconfigured, match="access logs"):
+            source.request(feed, "Patient", "P1", ["PatientID"])
+        home.apply()
+        assert home.unapplied() == []
+        assert home.known("Patient") == {f"P{n}" for n in range(len(NAMES))}

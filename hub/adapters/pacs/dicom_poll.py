@@ -2,8 +2,6 @@
 changed. What is older comes by `hub load`, a day a question (hub/adapters/pacs/studies.py).
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping

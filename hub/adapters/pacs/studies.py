@@ -4,8 +4,6 @@ No way of asking knows when a study changed (PS3.4 C.6.2.1, PS3.18 10.6), so wha
 (hub/sync/polled.py). Whoever asks gives a function from keys to studies, as many at a time as are wanted.
 """
 
-
-
 from __future__ import annotations
 
 import datetime as dt

@@ -4,7 +4,7 @@ DocumentReference."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from hub.codecs.fhir import Document
 from hub.codecs.fhir_types import (
@@ -13,6 +13,7 @@ from hub.codecs.fhir_types import (
     V2,
     V3,
     Systems,
+    code,
     coded,
     concept,
     date_time,
@@ -28,6 +29,7 @@ from hub.codecs.fhir_types import (
     strings,
     words,
 )
+from hub.domain.model import StepState
 
 PEOPLE = ("Practitioner", "Organization")
 REQUEST_STATUSES = ("draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown")
@@ -40,7 +42,10 @@ OBSERVATION_STATUSES = (
     "registered", "preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error", "unknown",
 )  # fmt: skip
 PRIORITIES = ("routine", "urgent", "asap", "stat")
-REFERRAL = {"coding": [{"system": "http://snomed.info/sct", "code": "3457005", "display": "Patient referral"}]}
+CATEGORIES = {  # servicerequest-category
+    "referral": {"coding": [{"system": "http://snomed.info/sct", "code": "3457005", "display": "Patient referral"}]},
+    "imaging": {"coding": [{"system": "http://snomed.info/sct", "code": "363679005", "display": "Imaging"}]},
+}
 DOC_STATUSES = {  # table 0271 -> composition-status
     "AU": "final", "LA": "final", "DI": "preliminary", "DO": "preliminary", "IP": "preliminary", "IN": "preliminary",
     "PA": "preliminary",
@@ -51,14 +56,20 @@ def service_request(data: Mapping[str, Any], systems: Systems, patient_id: str |
     """An order or a referral; prr-1: a code's absence is no fault here."""
     category = data.get("category")
     group = data.get("group")
+    place = words(data.get("location"))
     return present(
         {
-            "extension": department(data),
+            "extension": [
+                *department(data),
+                *state(data),
+                *station(data),
+                *extension(f"{OWN}extension:modality", valueCode=code(data.get("modality"))),
+            ],
             "identifier": every(identifier, data.get("identifier"), systems),
             "requisition": identifier(group, systems) if isinstance(group, Mapping) else None,
             "status": one_of(data.get("status"), REQUEST_STATUSES) or "unknown",
             "intent": "order",
-            "category": [REFERRAL] if category == "referral" else [made] if (made := words(category)) else None,
+            "category": [CATEGORIES[category]] if category in CATEGORIES else [made] if (made := words(category)) else None,
             "priority": one_of(data.get("priority"), PRIORITIES),
             "code": concept(data.get("code"), systems),
             "subject": subject(patient_id),
@@ -67,6 +78,7 @@ def service_request(data: Mapping[str, Any], systems: Systems, patient_id: str |
             "authoredOn": date_time(data.get("authoredOn")),
             "requester": next(iter(people(data, systems, "requester")), None),
             "performer": people(data, systems, "performer"),
+            "locationCode": [place] if place else None,
             "reasonCode": every(concept, data.get("reason"), systems),
         }
     )
@@ -98,10 +110,12 @@ def medication_request(data: Mapping[str, Any], systems: Systems, patient_id: st
 def diagnostic_report(data: Mapping[str, Any], systems: Systems, patient_id: str | None) -> Document:
     """A result as a whole. Its values are Observations that name it (extension `report`)."""
     order = party(data.get("basedOn"), systems, ("ServiceRequest",))
+    study = party(data.get("imagingStudy"), systems, ("ImagingStudy",))
     return present(
         {
             "identifier": every(identifier, data.get("identifier"), systems),
             "basedOn": [order] if order else None,
+            "imagingStudy": [study] if study else None,
             "status": one_of(data.get("status"), REPORT_STATUSES) or "unknown",
             "category": [made] if (made := coded(data.get("category"), f"{V2}0074")) else None,
             "code": concept(data.get("code"), systems) or ABSENT,
@@ -177,6 +191,16 @@ def people(data: Mapping[str, Any], systems: Systems, role: str = "") -> list[Do
 def department(data: Mapping[str, Any]) -> list[Document]:
     """The department that ordered it, as the hospital calls it."""
     return extension(f"{OWN}extension:department", valueString=string(data.get("department")))
+
+
+def state(data: Mapping[str, Any]) -> list[Document]:
+    """How far the modality is with it (MPPS), for which R4 has no element."""
+    return extension(f"{OWN}extension:imaging-state", valueCode=one_of(data.get("state"), get_args(StepState)))
+
+
+def station(data: Mapping[str, Any]) -> list[Document]:
+    """The device: an AE title, or of a series the station's name."""
+    return extension(f"{OWN}extension:station", valueString=string(data.get("station")))
 
 
 def exact(value: object) -> int | float | None:

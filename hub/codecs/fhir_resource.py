@@ -12,7 +12,7 @@ from fhir.resources.R4B import fhirtypes, get_fhir_model_class
 from fhir.resources.R4B.resource import Resource
 from pydantic import ValidationError
 
-from hub.codecs import fhir_calendars, fhir_findings, fhir_orders, fhir_people, fhir_visits
+from hub.codecs import fhir_calendars, fhir_findings, fhir_imaging, fhir_orders, fhir_people, fhir_visits
 from hub.codecs.fhir import Document, dump
 from hub.codecs.fhir_types import Systems, at
 from hub.domain.errors import Unmappable
@@ -30,6 +30,7 @@ MAKERS: dict[str, Maker] = {  # Relationship stands in its RelatedPerson; of mon
     "MedicationRequest": fhir_orders.medication_request,
     "DiagnosticReport": fhir_orders.diagnostic_report,
     "Observation": fhir_orders.observation,
+    "ImagingStudy": fhir_imaging.imaging_study,
     "DocumentReference": fhir_orders.document_reference,
     "Condition": fhir_findings.condition,
     "Procedure": fhir_findings.procedure,

@@ -24,6 +24,7 @@ from hub.codecs.fhir import (
     REPRESENTATION,
     Document,
 )
+from hub.domain.imaging import DICOM
 
 V2 = "http://terminology.hl7.org/CodeSystem/v2-"
 V3 = "http://terminology.hl7.org/CodeSystem/v3-"
@@ -31,6 +32,7 @@ ABSENT: Document = {
     "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]
 }  # extension-data-absent-reason.html: for an element that must be there and whose value nobody told us
 OWN = "urn:hospital-hub:"
+DICOM_UIDS = "urn:dicom:uid"  # identifier.system of UIDs, whose values are `urn:oid:…` (imagingstudy.html#notes)
 _ASSIGNER = f"{OWN}assigner:"
 _CODES = f"{OWN}codes:"
 _URI = re.compile(r"(https?://|urn:[A-Za-z0-9][A-Za-z0-9-]{1,31}:)\S+\Z")
@@ -72,6 +74,8 @@ class Systems:
 
     def of(self, assigner: str) -> str:
         """identifier.system of an assigner."""
+        if assigner == DICOM:
+            return DICOM_UIDS
         return self.identifiers.get(assigner) or _as_uri(assigner) or _ASSIGNER + quote(assigner, safe="")
 
     def assigners(self, system: str) -> list[str]:
@@ -79,6 +83,8 @@ class Systems:
         declared = [assigner for assigner, uri in self.identifiers.items() if uri == system]
         if system.startswith(_ASSIGNER):
             declared.append(unquote(system.removeprefix(_ASSIGNER)))
+        if system == DICOM_UIDS:
+            declared.append(DICOM)
         declared += [system.removeprefix(prefix) for prefix in ("urn:oid:", "urn:uuid:") if system.startswith(prefix)]
         return list(dict.fromkeys([*declared, system]))
 
@@ -201,7 +207,7 @@ def identifier(one: Mapping[str, Any], systems: Systems) -> Document:
             "use": one_of(one.get("use"), IDENTIFIER_USES),
             "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": kind}]} if kind else None,
             "system": systems.of(str(one.get("assigner", ""))),
-            "value": value,
+            "value": f"urn:oid:{value}" if one.get("assigner") == DICOM else value,
         }
     )
 

@@ -20,9 +20,10 @@ from hub.codecs.fhir import (
     is_id,
     objects,
 )
-from hub.codecs.fhir_types import a_date, strings
+from hub.codecs.fhir_types import OWN, a_date, strings
 from hub.codecs.korean import looks_like_rrn, scrub
 from hub.domain.facts import Key
+from hub.domain.imaging import ACSN, DICOM, UID, is_uid
 from hub.mapping.fhir_paths import at_path, steps
 from hub.mapping.fhir_paths import text_of as raw_text
 from hub.mapping.fhir_source import FhirReader
@@ -90,7 +91,7 @@ def _reference_to(kind: str) -> None:
 
 
 for _kind in (
-    "Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "Schedule", "Invoice",
+    "Patient", "Encounter", "ServiceRequest", "DiagnosticReport", "ImagingStudy", "Schedule", "Invoice",
 ):  # fmt: skip
     _reference_to(_kind)
 
@@ -116,6 +117,10 @@ def _identifier(key: Key | None, one: Node) -> Value | None:
     if key is None:
         return None
     kind, use = _in(one, f"type.coding[system={IDENTIFIER_TYPE}].code"), text_of(one.get("use"))
+    if key.assigner == DICOM:
+        kind = UID
+    elif not kind and _in(one, "type.coding.code") == ACSN:
+        kind = ACSN
     return _without_empty(
         {"assigner": key.assigner, "value": key.value, "type": kind, "use": use if use in IDENTIFIER_USES else ""}
     )
@@ -276,6 +281,26 @@ def as_money(node: object, _reader: Reader) -> Value | None:
     if len(text) > 40:
         return None
     return _without_empty({"value": text, "currency": currency})
+
+
+@function("fhir_series", "json", "object")
+def as_series(node: object, reader: Reader) -> Value | None:
+    """ImagingStudy.series -> a series; None where it has no UID."""
+    own, one = _reader(reader), _one(node)
+    uid = text_of(one.get("uid"))
+    if not is_uid(uid):
+        return None
+    counts = {"number": one.get("number"), "instances": one.get("numberOfInstances")}
+    found: Value = {"uid": uid}
+    found |= {name: count for name, count in counts.items() if isinstance(count, int) and not isinstance(count, bool)}
+    site = _one(one.get("bodySite"))
+    return found | _without_empty(
+        {
+            "modality": _in(one, "modality.code"), "description": own.words(one.get("description")),
+            "station": _in(one, f"extension[{OWN}extension:station].valueString"),
+            "bodySite": own.words(site.get("display")) or text_of(site.get("code")),
+        }
+    )  # fmt: skip
 
 
 @function("fhir_quantity", "json")

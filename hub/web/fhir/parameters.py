@@ -33,8 +33,13 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "authored": "date", "priority": "token", "category": "token", "requester": "reference", "performer": "reference",
     },
     "MedicationRequest": CLINICAL | NUMBERED | STATED | CODED | {"authoredon": "date", "requester": "reference"},
-    "DiagnosticReport": CLINICAL | NUMBERED | STATED | CODED | DATED | {"category": "token", "based-on": "reference"},
+    "DiagnosticReport": CLINICAL | NUMBERED | STATED | CODED | DATED | {
+        "category": "token", "based-on": "reference", "imaging-study": "reference",
+    },
     "Observation": CLINICAL | STATED | CODED | DATED | {"report": "reference"},  # R4 has no way from a value to its report
+    "ImagingStudy": CLINICAL | NUMBERED | STATED | {
+        "started": "date", "modality": "token", "basedon": "reference", "referrer": "reference", "interpreter": "reference",
+    },
     "DocumentReference": CLINICAL | NUMBERED | STATED | DATED | {"type": "token", "author": "reference"},
     "Condition": CLINICAL | NUMBERED | CODED | {"recorded-date": "date", "category": "token", "verification-status": "token"},
     "Procedure": CLINICAL | NUMBERED | STATED | CODED | DATED | {"performer": "reference"},
@@ -46,9 +51,17 @@ PARAMETERS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 ELEMENTS = {  # where the element is not called like its parameter
     "practitioner": "participant", "actor": "participant", "verification-status": "verificationStatus", "based-on": "basedOn",
-    "report": "extension", "service-type": "serviceType",
+    "imaging-study": "imagingStudy",
+    "basedon": "basedOn", "report": "extension", "service-type": "serviceType",
 }  # fmt: skip
-BEGINS = ("date", "start", "authored", "authoredon", "recorded-date")  # parameters of the time by which a kind is ordered
+BEGINS = (
+    "date",
+    "start",
+    "authored",
+    "authoredon",
+    "started",
+    "recorded-date",
+)  # parameters of the time by which a kind is ordered
 _WHO = ("Practitioner", "Organization")
 _CLINICAL = {
     "patient": ("subject", ("Patient",)), "subject": ("subject", ("Patient",)), "encounter": ("encounter", ("Encounter",)),
@@ -71,8 +84,13 @@ INCLUDES: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {  # kind ->
         "requester": ("requester", _WHO), "performer": ("performer", _WHO),
     },
     "MedicationRequest": _CLINICAL | {"requester": ("requester", _WHO)},
-    "DiagnosticReport": _CLINICAL | {"based-on": ("basedOn", ("ServiceRequest",))},
+    "DiagnosticReport": _CLINICAL | {
+        "based-on": ("basedOn", ("ServiceRequest",)), "imaging-study": ("imagingStudy", ("ImagingStudy",)),
+    },
     "Observation": _CLINICAL | {"report": ("extension", ("DiagnosticReport",))},
+    "ImagingStudy": _CLINICAL | {
+        "basedon": ("basedOn", ("ServiceRequest",)), "referrer": ("referrer", _WHO), "interpreter": ("interpreter", _WHO),
+    },
     "DocumentReference": _CLINICAL | {"author": ("author", _WHO)},
     "Condition": _CLINICAL,
     "Procedure": _CLINICAL | {"performer": ("performer", _WHO)},

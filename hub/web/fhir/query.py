@@ -18,6 +18,7 @@ from hub.codecs.fhir import Document
 from hub.codecs.fhir_types import Systems
 from hub.db.views import fhir as views
 from hub.db.views.fhir import Span, Wanted
+from hub.domain.imaging import DICOM
 from hub.domain.search import normal_name
 from hub.web.errors import ProblemError, error_at
 from hub.web.fhir.parameters import BEGINS, ELEMENTS, INCLUDES, OF_PATIENT, PARAMETERS, WHOSE
@@ -155,7 +156,8 @@ class _Reader:
         value = parts[-1]
         if not value:
             raise _wrong("identifier", "a value is needed: system|value")
-        return (tuple(self.systems.assigners(parts[0])) if len(parts) > 1 and parts[0] else ()), value
+        assigners = tuple(self.systems.assigners(parts[0])) if len(parts) > 1 and parts[0] else ()
+        return assigners, value.removeprefix("urn:oid:") if DICOM in assigners else value
 
     def whose(self, name: str, value: str) -> None:
         """patient, subject, beneficiary: `Patient/ID` or `ID`; actor may also be somebody else, whom no index finds."""

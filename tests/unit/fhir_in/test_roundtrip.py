@@ -174,6 +174,53 @@ SAID: list[tuple[str, dict[str, Any]]] = [
         {"identifier": [NUMBER], "status": "current", "docStatus": "AU", "title": "소견서", "type": {"display": "소견"}},
     ),
     (
+        "ServiceRequest",
+        {
+            "identifier": [
+                {**NUMBER, "type": "PLAC"},
+                {"assigner": "HOSP:accession", "value": "A1", "type": "ACSN"},
+                {"assigner": "DICOM", "value": "1.2.840.1", "type": "UID"},
+            ],
+            "status": "active",
+            "category": "imaging",
+            "state": "in-progress",
+            "modality": "CT",
+            "station": "CT01AE",
+            "location": "CT실",
+            "occurrence": "2026-11-23T09:30:00+09:00",
+        },
+    ),
+    (
+        "ImagingStudy",
+        {
+            "identifier": [
+                {"assigner": "DICOM", "value": "1.2.840.1", "type": "UID"},
+                {"assigner": "HOSP:accession", "value": "A1", "type": "ACSN"},
+            ],
+            "status": "available",
+            "state": "completed",
+            "started": "2026-11-22T09:30:00+09:00",
+            "modality": ["CT", "SR"],
+            "description": "흉부 CT(뷁)",
+            "numberOfSeries": 1,
+            "numberOfInstances": 120,
+            "procedure": {"code": "X100", "system": "EDI", "display": "흉부 CT"},
+            "station": "CT01AE",
+            "participant": [{"name": "김의사", "role": "referring"}],
+            "series": [
+                {
+                    "uid": "1.2.840.1.7",
+                    "number": 3,
+                    "modality": "CT",
+                    "description": "펲시콜라",
+                    "instances": 120,
+                    "station": "CT01",
+                    "bodySite": "CHEST",
+                }
+            ],
+        },
+    ),
+    (
         "RelatedPerson",
         {"relationship": {"code": "MTH", "system": "HL70063", "display": "어머니"}, "role": "guarantor", "gender": "female"},
     ),

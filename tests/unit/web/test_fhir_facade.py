@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from starlette.testclient import TestClient
 
 from hub.codecs.fhir import KR_CORE_PATIENT, MEDIA_TYPE
 from hub.codecs.fhir_resource import check
 from hub.codecs.fhir_types import Systems
+from hub.db import tables as t
 from hub.web.app import WebHub
 from tests import web_kit
 from tests.web_kit import BOOKING, HONG, KIN, MERGED, NAMGUNG, NOW, PROSPECT, SECOND, VISIT
@@ -324,3 +325,68 @@ def test_versions_are_kept(crm: TestClient, engine: Engine) -> None:
     first = get(crm, f"/Patient/{PROSPECT}/_history?_count=1")
     second = get(crm, (link(first, "next") or "").partition(BASE)[2])
     assert second["entry"][0]["resource"]["meta"]["versionId"] == "1"
+
+
+STUDY_ID, ORDER_ID, REPORT_ID = (f"01900000-0000-7000-8000-0000000008{n:02d}" for n in range(3))
+STUDY_UID = "1.2.840.113619.2.1"
+
+
+@pytest.fixture
+def imaged(engine: Engine) -> None:
+    """An order, its study of two series, and the report of it."""
+    numbers = [
+        {"assigner": "DICOM", "value": STUDY_UID, "type": "UID"},
+        {"assigner": "HOSP:accession", "value": "A1", "type": "ACSN"},
+    ]
+    study = {
+        "identifier": numbers, "status": "available", "state": "completed", "modality": ["CT", "SR"], "numberOfSeries": 2,
+        "started": "2026-11-22T09:30:00+09:00", "description": "흉부 CT(뷁)",
+        "basedOn": {"reference": f"ServiceRequest/{ORDER_ID}"},
+        "series": [{"uid": f"{STUDY_UID}.1", "number": 1, "modality": "CT", "station": "CT01"}, {"uid": "../no"}],
+    }  # fmt: skip
+    order = {"category": "imaging", "status": "active", "state": "completed", "modality": "CT", "station": "CT01AE"}
+    report = {"status": "final", "imagingStudy": {"reference": f"ImagingStudy/{STUDY_ID}"}, "category": "CT"}
+    with engine.begin() as conn:
+        web_kit.add_resource(conn, ORDER_ID, "ServiceRequest", HONG, order)
+        web_kit.add_resource(conn, STUDY_ID, "ImagingStudy", HONG, study, sort_at=NOW)
+        web_kit.add_resource(conn, REPORT_ID, "DiagnosticReport", HONG, report)
+        for one in numbers:
+            conn.execute(
+                insert(t.identifier).values(
+                    kind="ImagingStudy", assigner=one["assigner"], value=one["value"], resource_id=STUDY_ID, home_id=STUDY_ID,
+                    type=one["type"],
+                )
+            )  # fmt: skip
+
+
+@pytest.mark.usefixtures("imaged")
+def test_an_imaging_study_is_found_by_its_numbers_and_leads_to_order_and_report(crm: TestClient) -> None:
+    found = get(crm, f"/ImagingStudy/{STUDY_ID}")
+    assert found["identifier"][0] == {
+        "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "UID"}]},
+        "system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}",
+    }  # fmt: skip
+    assert found["modality"][0] == {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}
+    assert [one["uid"] for one in found["series"]] == [f"{STUDY_UID}.1"]  # a UID that is none is left out
+    for query in (
+        f"identifier=urn:dicom:uid|urn:oid:{STUDY_UID}", f"identifier={STUDY_UID}", "identifier=HOSP:accession|A1",
+        f"patient={HONG}&modality=CT", f"patient={HONG}&started=2026-11-22", f"patient={HONG}&status=available",
+        f"patient={HONG}&basedon=ServiceRequest/{ORDER_ID}", f"patient={HONG}&_lastUpdated=gt2020",
+    ):  # fmt: skip
+        assert ids(get(crm, f"/ImagingStudy?{query}")) == [STUDY_ID], query
+    for query in (f"patient={HONG}&modality=MR", "identifier=urn:dicom:uid|urn:oid:1.2", f"patient={HONG}&started=2026-11-25"):
+        assert ids(get(crm, f"/ImagingStudy?{query}")) == [], query
+    bundle = get(
+        crm, f"/DiagnosticReport?patient={HONG}&imaging-study=ImagingStudy/{STUDY_ID}&_include=DiagnosticReport:imaging-study"
+    )
+    assert (ids(bundle), ids(bundle, "include")) == ([REPORT_ID], [STUDY_ID])
+    everything = get(crm, f"/Patient/{HONG}/$everything?_count=200")
+    assert {STUDY_ID, ORDER_ID, REPORT_ID} <= {one["resource"]["id"] for one in everything["entry"]}
+    [order] = get(crm, f"/ServiceRequest?patient={HONG}&category=363679005")["entry"]
+    assert {one["url"].rpartition(":")[2] for one in order["resource"]["extension"]} == {"imaging-state", "station", "modality"}
+
+
+def test_a_study_without_an_image_yet_is_registered(crm: TestClient, engine: Engine) -> None:
+    with engine.begin() as conn:
+        web_kit.add_resource(conn, STUDY_ID, "ImagingStudy", HONG, {"state": "in-progress"})
+    assert get(crm, f"/ImagingStudy/{STUDY_ID}")["status"] == "registered"

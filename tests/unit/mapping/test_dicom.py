@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hub.codecs.fhir_resource import check, to_fhir
+from hub.codecs.fhir_types import Systems
 from hub.codecs.hl7v2 import DEFAULT_DELIMITERS
 from hub.domain.errors import Unmappable
 from hub.domain.facts import Fact, Key
@@ -170,3 +176,25 @@ def test_a_step_that_nobody_ordered_makes_no_order() -> None:
     )
     assert "ServiceRequest" not in found
     assert "basedOn" not in found["ImagingStudy"][0].values
+
+
+VALUE = st.one_of(
+    st.none(), st.sampled_from(["홍^길동", "펲시콜라", "1.2.840.1", "20261122", "0915", "CT", "IN PROGRESS", "M", "A1"]),
+    st.just("801301-1234567"),
+    st.text(max_size=10), st.integers(), st.floats(), st.booleans(),
+)  # fmt: skip
+ANYTHING = st.one_of(VALUE, st.lists(st.one_of(VALUE, st.dictionaries(st.sampled_from(sorted(SERIES)), VALUE)), max_size=3))
+
+
+@given(st.sampled_from([("dicom.study", STUDY), ("dicom.series", SERIES), ("dicom.mpps", STEP)]), st.data())
+def test_whatever_a_pacs_sends_is_facts_that_are_valid_r4_or_unmappable(
+    told: tuple[str, dict[str, Any]], data: st.DataObject
+) -> None:
+    event, row = told
+    changed = data.draw(st.dictionaries(st.sampled_from(sorted(row)), ANYTHING, max_size=4))
+    with contextlib.suppress(Unmappable):
+        for kind, facts in made(event, {**row, **changed}).items():
+            for fact in facts:
+                said = {name: value for name, value in fact.values.items() if value is not None}
+                assert b"801301-1" not in orjson.dumps(said)
+                check(to_fhir(kind, "x1", "p1", 1, 0, said, Systems()))

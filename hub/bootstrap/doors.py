@@ -10,7 +10,7 @@ from typing import Any
 from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.limits import why_full
-from hub.config import Config
+from hub.config import Channel, Config
 from hub.domain.ports import Receipt, Received
 from hub.sync.fhir_received import Messages
 from hub.sync.intake import IntakeService
@@ -36,13 +36,17 @@ class Doors:
             found: dict[str, tuple[str, Any]] = {}
             for name, channel in channels.served(config).items():
                 settings = channels.settings_of(channel)
-                names = channels.fhir_names(channel, config.fhir)
-                messages = Messages(name, names, self._hub.store, self._hub.keys)
-                door = channels.module_of(channel).build(settings, messages)
+                door = channels.module_of(channel).build(settings, self._given(name, channel, config))
                 found |= dict.fromkeys(settings.tokens, (name, door))
             by_token = found
             self._built = (config, by_token)
         return by_token.get(token)
+
+    def _given(self, name: str, channel: Channel, config: Config) -> Messages | str:
+        """What its door is built with: of FHIR how resources become messages, else the channel's name."""
+        if channels.manifest_of(channel).form != "fhir":
+            return name
+        return Messages(name, channels.fhir_names(channel, config.fhir), self._hub.store, self._hub.keys)
 
     # -- hub.domain.ports.Intake ----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
-from hub.web import errors, ops
+from hub.web import errors, idoc, ops
 from hub.web.api import appointments, audit, changes, channels, clinical, lists, messages, patients, tokens
 from hub.web.api import docs as api_docs
 from hub.web.auth import Denials, Throttle
@@ -30,7 +30,15 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     audit.router, tokens.router,
 )  # fmt: skip
 STATIC = Path(__file__).parent / "console" / "static"
-ROUTERS: tuple[APIRouter, ...] = (*API_ROUTERS, fhir_receive.router, fhir.router, ops.router, api_docs.router, *pages.ROUTERS)
+ROUTERS: tuple[APIRouter, ...] = (
+    *API_ROUTERS,
+    fhir_receive.router,
+    fhir.router,
+    idoc.router,
+    ops.router,
+    api_docs.router,
+    *pages.ROUTERS,
+)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (

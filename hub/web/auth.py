@@ -7,6 +7,8 @@ Forms of the console carry the session's CSRF word; cookies are HttpOnly and Sam
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import ipaddress
 import threading
@@ -113,14 +115,21 @@ class SecureRoute(APIRoute):
 class ApiRoute(SecureRoute):
     """Bearer token (RFC 6750)."""
 
+    basic = False  # True: also user and password (RFC 7617), a token's name and the token, for systems that know nothing else
+
     def admit(self, request: Request, roles: frozenset[str]) -> Response | None:
         hub = hub_of(request)
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        token = hub.access.authenticate(secret.strip(), now=hub.clock()) if scheme.lower() == "bearer" else None
-        if token is None:
+        user = ""
+        if scheme.lower() == "basic" and self.basic:
+            user, secret = _user_and_password(secret)
+        known = scheme.lower() == "bearer" or user
+        token = hub.access.authenticate(secret.strip(), now=hub.clock()) if known else None
+        if token is None or (user and token.name != user):
             if secret:
                 denied(hub, request, "token", why="unknown")
-            raise ProblemError(401, "a valid bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+            asked = 'Basic realm="hub", charset="UTF-8"' if self.basic else "Bearer"
+            raise ProblemError(401, "a valid bearer token is needed", headers={"WWW-Authenticate": asked})
         _let_in(hub, request, token, roles)
         return None
 
@@ -138,6 +147,15 @@ class ConsoleRoute(SecureRoute):
             raise ProblemError(401, "log in first")
         _let_in(hub, request, session.token, roles, session.csrf)
         return None
+
+
+def _user_and_password(text: str) -> tuple[str, str]:
+    """RFC 7617 §2; two empty texts where it is none."""
+    try:
+        user, colon, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return "", ""
+    return (user, password) if colon and user else ("", "")
 
 
 def check_csrf(request: Request, word: str) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Protocol, cast
 from sqlalchemy import Engine
 from starlette.requests import Request
 
-from hub.adapters.emr.fhir_in import Door
 from hub.codecs.fhir_types import Systems
 from hub.db.auth import AccessStore
 from hub.domain.ids import now_us
@@ -35,9 +34,9 @@ Explain = Callable[[str, bytes], list[dict[str, Any]]]
 
 
 class Doors(Protocol):
-    """Inbound channels at this address: hub.adapters.emr.fhir_in.Door by the name of a token, and the intake behind them."""
+    """Inbound channels at this address, each the Door that its adapter builds, by a token's name; and the intake behind them."""
 
-    def of_token(self, token: str) -> tuple[str, Door] | None: ...
+    def of_token(self, token: str) -> tuple[str, Any] | None: ...
 
     def store(self, batch: Sequence[Received]) -> list[Receipt]: ...
 

@@ -15,6 +15,7 @@ from tests.contract.registry import CASES
 ROOT = Path(__file__).parents[2]
 # What no case of the suite fits, and where its promises are tested
 ELSEWHERE = {
+    "erp.idoc_http_in": "tests/integration/test_idoc_http_in.py",  # a door, too
     "emr.fhir_in": "tests/integration/test_fhir_in.py",  # a door of the hub's own web server: no port of the channel's
     "ocs.hl7_query": "tests/integration/test_look_ups.py",  # answers questions and stores no message
     "pacs.hl7_in": "tests/contract/test_pacs_hl7.py",  # the listener of ocs.hl7_in by another name

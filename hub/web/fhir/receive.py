@@ -94,6 +94,8 @@ async def _take(request: Request, kind: str, resource_id: str) -> Response:
 def _door(request: Request) -> tuple[str, Door]:
     who, doors = principal_of(request), hub_of(request).doors
     found = doors.of_token(who.name) if doors is not None and who.role == "sender" else None
+    if found is not None and not isinstance(found[1], Door):
+        raise ProblemError(403, "the channel of this token takes no FHIR here", code="no_channel")
     if found is None and who.role == "sender":
         raise ProblemError(403, "no inbound channel names this token: write it into its tokens", code="no_channel")
     if found is None:

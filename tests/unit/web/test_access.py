@@ -104,7 +104,7 @@ def test_nobody_comes_in_without_a_token(stranger: TestClient, method: str, path
         if isinstance(route, ApiRoute):
             told = answer.json()
             assert (told.get("detail") or told["issue"][0]["diagnostics"]) == "a valid bearer token is needed"
-            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["www-authenticate"].startswith("Basic" if route.basic else "Bearer")
 
 
 def test_only_these_routes_are_open() -> None:

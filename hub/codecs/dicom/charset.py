@@ -7,19 +7,22 @@ nothing declared at all. KS X 1001 is read as cp949, its superset.
 
 from __future__ import annotations
 
-import codecs
 import re
 from functools import lru_cache
 
 from hub.domain.errors import Unmappable, Unreadable
 
 ESC = b"\x1b"
-_KS = ("ISOIR149", "ISO2022IR149", "KSC5601", "KSX1001", "EUCKR", "CP949", "MS949", "UHC")
+_KS = (
+    "ISOIR149", "ISO2022IR149", "KSC5601", "KSC56011987", "KSC56011992", "KSX1001", "KSX10011992", "EUCKR", "CP949", "MS949",
+    "UHC", "949",
+)  # fmt: skip
 _CODECS = {  # by term without spaces, underscores and hyphens
     "ISOIR6": "ascii", "ISOIR13": "shift_jis", "ISOIR100": "latin_1", "ISOIR101": "iso8859_2", "ISOIR109": "iso8859_3",
     "ISOIR110": "iso8859_4", "ISOIR126": "iso8859_7", "ISOIR127": "iso8859_6", "ISOIR138": "iso8859_8", "ISOIR144": "iso8859_5",
     "ISOIR148": "iso8859_9", "ISOIR166": "tis_620", "ISOIR203": "iso8859_15", "ISOIR192": "utf-8", "UTF8": "utf-8",
     "GB18030": "gb18030", "GBK": "gb18030", "ISO2022GBK": "gb18030", "ISO202258": "gb18030", "ISOIR58": "gb18030",
+    "LATIN1": "latin_1", "ISO88591": "latin_1",
     "ISOIR87": "iso2022_jp_2", "ISOIR159": "iso2022_jp_2", **dict.fromkeys(_KS, "cp949"),
 }  # fmt: skip
 # What an escape sequence calls (PS3.3 tables C.12-3 and C.12-4); True: two bytes in G0, one of which may look like a delimiter
@@ -37,21 +40,17 @@ _RESET = re.compile(rb"[\\^=\r\n\f\t]")  # PS3.5 section 6.1.2.5.3: behind these
 
 @lru_cache(maxsize=64)
 def codec_of(term: str) -> str:
-    """The Python codec of a defined term, or of a name that Python knows; "" for ASCII and what nobody knows."""
+    """The Python codec of a defined term or of a usual name; "" for ASCII and what nobody knows. Python is never asked: a data
+    set must not have it look for modules by a name that somebody sent."""
     key = "".join(c for c in term.upper() if c.isalnum())
     key = key.replace("ISO2022IR", "ISOIR")
-    known = _CODECS.get(key)
-    if known is not None:
-        return "" if known == "ascii" else known
-    try:
-        return codecs.lookup(term).name
-    except LookupError:
-        return ""
+    known = _CODECS.get(key, "")
+    return "" if known == "ascii" else known
 
 
 class Charset:
-    """How the texts of one data set are read. `declared`: the values of (0008,0005); `default`: the channel's, a Python codec or
-    a defined term, for what is declared wrongly or not at all."""
+    """How the texts of one data set are read. `declared`: the values of (0008,0005); `default`: the channel's, for what is
+    declared wrongly or not at all."""
 
     __slots__ = ("_codecs", "_first", "declared")
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from hub.domain.facts import Key
-from hub.domain.imaging import ACSN, UID, numbers_of
+from hub.domain.imaging import ACSN, DICOM, UID, numbers_of
 from hub.domain.model import REFERENCES, Kind
 from hub.sync.workspace import Resource, Workspace
 
@@ -63,7 +63,7 @@ def _names(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Kind]]
     """The references of a document: those it has, and those that its own numbers may make."""
     own = BY_OWN_NUMBERS.get(kind, ())
     for name, named in REFERENCES.items():
-        if document.get(name) or (name in own and numbers_of(document, UID, ACSN)):
+        if document.get(name) or (name in own and any(_numbers(kind, name, document))):
             yield name, named
 
 
@@ -72,7 +72,9 @@ def _numbers(kind: str, name: str, document: Mapping[str, Any]) -> Iterator[Mapp
     said = [document[name]["identifier"]] if document.get(name) else []
     if name not in BY_OWN_NUMBERS.get(kind, ()):
         return iter(said)
-    uids, accessions = numbers_of(document, UID), numbers_of(document, ACSN)
+    study = (document.get("imagingStudy") or {}).get("identifier") or {}
+    uids = [*numbers_of(document, UID), *([study] if study.get("assigner") == DICOM else ())]
+    accessions = numbers_of(document, ACSN)
     return iter([*uids, *said, *accessions] if kind == "ImagingStudy" else [*said, *uids, *accessions])
 
 

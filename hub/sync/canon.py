@@ -290,7 +290,7 @@ class Canon:
                 del said[name]  # what only the form it was sent in has (an end, of start and minutes), or what is gone by now
                 continue
             if echo is not None:
-                said[name], since = echo
+                said[name], since = echo[0], self._older(source, name, echo[1])
             lineage[name] = [
                 paths.get(name) or paths.get(name.split(".", 1)[0], ""), origin.message_id, origin.map_version, since,
             ]  # fmt: skip
@@ -301,6 +301,11 @@ class Canon:
         resource = self.work.resources.get(source.resource_id)
         data = resource.data if resource is not None else {}
         return name in (explode_period(data) if source.kind == "Encounter" else data)
+
+    def _older(self, source: Source, name: str, at: int) -> int:
+        """An echo is older than every word that it repeats: what the others said was told before we applied and sent it."""
+        others = (one for one in self.work.sources_of(source.resource_id, source.kind) if one is not source)
+        return min([at, *(int(one.lineage[name][3]) - 1 for one in others if name in one.lineage)])
 
     def _echo(self, source: Source, name: str, value: Any) -> tuple[Any, int] | None:
         """If this is what we last sent that system: what we sent, and the time of *that* change; an echo is no news."""

@@ -44,6 +44,18 @@ def test_a_phone_that_comes_back_cut_is_the_one_that_was_sent(house: House) -> N
     assert house.doc("1")["telecom"] == [phone("+821022220000")]
 
 
+def test_an_echo_in_the_peers_own_form_does_not_take_the_place_of_what_it_repeats(house: House) -> None:
+    """What a message says is as old as its event; the peer was told when it was applied, which is later."""
+    house.tell(patient("1", telecom=[phone("+821011110000")]), at=10)
+    national = phone("010-1111-0000")
+    sent(house, house.id("1"), 20, system="erp", **{"telecom.mobile": national})
+    applied = house.tell(patient("1", telecom=[national]), system="erp", at=30)
+    assert applied.changes == []
+    assert house.doc("1")["telecom"] == [phone("+821011110000")]
+    house.tell(patient("1", telecom=[phone("+821033330000")]), system="erp", at=40)
+    assert house.doc("1")["telecom"] == [phone("+821033330000")]
+
+
 def row(booking_id: str, start: str, **more: Any) -> Fact:
     """A booking as a table has it into which we wrote it."""
     values = {"start": start, **more}

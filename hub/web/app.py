@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
-from hub.web import errors, idoc, ops
+from hub.web import errors, idoc, ops, stow
 from hub.web.api import appointments, audit, changes, channels, clinical, lists, messages, patients, tokens
 from hub.web.api import docs as api_docs
 from hub.web.auth import Denials, Throttle
@@ -35,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     fhir_receive.router,
     fhir.router,
     idoc.router,
+    stow.router,
     ops.router,
     api_docs.router,
     *pages.ROUTERS,

@@ -115,7 +115,7 @@ def problem_of(error: Exception) -> ProblemError:
 
 
 def install(app: FastAPI, page: Any) -> None:
-    """Every exception becomes a problem document under /api/ and /sap/, a page elsewhere; `page(request, problem)` renders it."""
+    """Every exception becomes a problem document where machines ask, a page elsewhere; `page(request, problem)` renders it."""
 
     async def handle(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
@@ -123,7 +123,7 @@ def install(app: FastAPI, page: Any) -> None:
             _log.error(
                 "request failed", extra={"code": problem.code, "method": request.method, "status": problem.status}, exc_info=error
             )
-        if request.url.path.startswith(("/api/", "/sap/", "/metrics", "/healthz", "/readyz")):
+        if request.url.path.startswith(("/api/", "/sap/", "/dicom-web/", "/metrics", "/healthz", "/readyz")):
             return problem.response()
         response: Response = page(request, problem)
         return response

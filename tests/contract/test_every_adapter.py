@@ -19,6 +19,7 @@ ELSEWHERE = {
     "emr.fhir_in": "tests/integration/test_fhir_in.py",  # a door of the hub's own web server: no port of the channel's
     "ocs.hl7_query": "tests/integration/test_look_ups.py",  # answers questions and stores no message
     "pacs.hl7_in": "tests/contract/test_pacs_hl7.py",  # the listener of ocs.hl7_in by another name
+    "pacs.dicomweb_in": "tests/integration/test_stow.py",  # a door of the hub's own web server, too
     "pacs.worklist": "tests/integration/test_worklist.py",  # answers questions and stores no message
     "emr.fhir_pull": "tests/contract/test_fhir_pull_suite.py",  # the same suite, with a second peer of its own
 }

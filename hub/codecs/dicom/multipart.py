@@ -1,7 +1,5 @@
-"""multipart/related as it streams by (RFC 2387, RFC 2046 5.1.1; PS3.18 8.6.1.2): of each part its head and the beginning of its body.
-
-What stands behind the beginning is looked through for the next delimiter and dropped, so a study of gigabytes costs as much memory as
-one header.
+"""multipart/related as it streams by (RFC 2387, RFC 2046 5.1.1; PS3.18 8.6.1.2): of each part its head, and of its body the
+beginning. What stands behind that is looked through for the next delimiter and dropped: gigabytes cost as much as one header.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ As = Callable[[str], TestClient]
 FILL = {
     "patient_id": HONG, "appointment_id": BOOKING, "encounter_id": VISIT, "message_id": "2", "change_id": "1", "name": "crm-out",
     "token_id": "nobody", "code": "en", "kind": "Patient", "resource_id": HONG, "version": "1", "operation": "$everything",
+    "study": "1.2.410.1",
 }  # fmt: skip
 
 # What each role may reach, written down a second time: whoever opens a route must say so here too.

@@ -1,4 +1,4 @@
-"""What a channel needs of a service, held against what the service says of itself: what is missing or differs, and what follows."""
+"""What a channel needs of a service, held against what the service says of itself: what is missing or differs, and what of it."""
 
 from __future__ import annotations
 

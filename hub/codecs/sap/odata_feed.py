@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from hub.codecs.sap import odata
@@ -76,13 +77,17 @@ def changed_at(entity: Mapping[str, Any], stamp: str) -> str | None:
     return _moment(entity.get(stamp))
 
 
-def changed_on(entity: Mapping[str, Any], days: Sequence[str], clock: str = "") -> str | None:
-    """The latest of some Edm.DateTime that mean days; with `clock`, the Edm.Time beside the only one, as a moment."""
-    found = [day[:10] for name in days if (day := _moment(entity.get(name))) is not None]
-    latest = max(found, default=None)
-    if latest is None or not clock:
-        return latest
-    return f"{latest}T{time_of_day(entity.get(clock)) or '00:00:00'}"
+def changed_on(entity: Mapping[str, Any], days: Sequence[str], clocks: Sequence[str] = ()) -> str | None:
+    """The latest of some Edm.DateTime that mean days; with `clocks`, the Edm.Time beside each of them, as a moment."""
+    found = [_day(entity, day, clock) for day, clock in zip_longest(days, clocks, fillvalue="")]
+    return max((one for one in found if one is not None), default=None)
+
+
+def _day(entity: Mapping[str, Any], day: str, clock: str) -> str | None:
+    moment = _moment(entity.get(day))
+    if moment is None or not clock:
+        return moment and moment[:10]
+    return f"{moment[:10]}T{time_of_day(entity.get(clock)) or '00:00:00'}"
 
 
 def _moment(value: object) -> str | None:
@@ -109,15 +114,16 @@ def since_stamp(stamp: str, at: str) -> str:
     return f"{stamp} ge datetimeoffset'{_iso(at)}Z'"
 
 
-def since_day(days: Iterable[str], at: str, clock: str = "") -> str:
-    """`$filter`: any of some days that day or later; with `clock` the only one, to the second."""
+def since_day(days: Sequence[str], at: str, clocks: Sequence[str] = ()) -> str:
+    """`$filter`: any of some days that day or later; with the `clocks` beside them to the second."""
     day, _, time = _iso(at).partition("T")
     midnight = f"datetime'{day}T00:00:00'"
-    if clock and time:
-        [name] = days
-        hours, minutes, seconds = time.split(":")
-        return f"({name} gt {midnight} or ({name} eq {midnight} and {clock} ge time'PT{hours}H{minutes}M{seconds}S'))"
-    return either(f"{name} ge {midnight}" for name in days)
+    if not clocks or not time:
+        return either(f"{name} ge {midnight}" for name in days)
+    hours, minutes, seconds = time.split(":")
+    clock_time = f"time'PT{hours}H{minutes}M{seconds}S'"
+    pairs = zip(days, clocks, strict=True)
+    return either(f"({name} gt {midnight} or ({name} eq {midnight} and {clock} ge {clock_time}))" for name, clock in pairs)
 
 
 def _iso(at: str) -> str:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from pydicom.dataset import Dataset
@@ -19,9 +20,11 @@ from hub.codecs.dicom import uid
 from hub.domain.errors import Misconfigured, TryAgain
 from hub.domain.ports import Memory
 from hub.simulator import dicom_wire, modality
+from hub.simulator.certificates import Authority
 from hub.simulator.modality import CT_IMAGE, KOREAN, Modality, NoAssociationError, instance, step_begun, step_ended
 from hub.testing.listened import Office
-from tests import dicom_kit
+from hub.transport.tls import client_context
+from tests import dicom_kit, servers
 from tests.contract.inbound_cases import LISTENED
 from tests.servers import NotInstalledError
 
@@ -176,6 +179,43 @@ def test_a_flood_of_what_is_refused_does_not_fill_the_disk(office: Office) -> No
             sock.sendall(dicom_wire.request(1, n, dicom_wire.SECONDARY_CAPTURE, "1.2.3", b"\x08\x00\x05\x00CS\xff\xffAB"))
             assert dicom_wire.statuses(office.answer(sock)) == [0xC000]
     assert 20 <= len(refused(office)) < 40
+
+
+def test_orthanc_sends_a_study_on(orthanc: servers.Orthanc, tmp_path: Path) -> None:
+    """Its own name for what is multi-valued in (0008,0005) does not cost a syllable."""
+    names = {"\\ISO 2022 IR 149": "Hong^Gildong=洪^吉洞=홍^길동", "ISO_IR 192": "똠방^각하"}
+    with hub(tmp_path / "hub", peers={orthanc.aet: "127.0.0.1"}) as office:
+        orthanc.knows("HUB", office.address[1])
+        for charset, name in names.items():
+            path = dicom_kit.image(
+                tmp_path / "one.dcm", SpecificCharacterSet=charset.split("\\"), PatientName=name, PatientID=name[-2:]
+            )
+            sent = httpx.post(f"{orthanc.url}/instances", content=path.read_bytes())
+            told = httpx.post(f"{orthanc.url}/modalities/HUB/store", content=sent.raise_for_status().json()["ID"])
+            assert told.raise_for_status().json()["FailedInstancesCount"] == 0
+        assert [row["PatientName"] for _, row in rows(office)] == list(names.values())
+
+
+def test_only_the_modality_whose_certificate_is_bound_is_heard(tmp_path: Path) -> None:
+    """Mutual TLS, as PS3.15 annex B has it."""
+    authority = Authority()
+    files = {"tls_cert": "hub.pem", "tls_key": "hub.key", "tls_ca": "ca.pem"}
+    pairs = {name: authority.issue(name) for name in ("127.0.0.1", "ct1", "ct2")}
+    (tmp_path / "hub.pem").write_bytes(pairs["127.0.0.1"][0])
+    (tmp_path / "hub.key").write_bytes(pairs["127.0.0.1"][1])
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    settings = {name: str(tmp_path / file) for name, file in files.items()}
+    with hub(tmp_path / "hub", tls_peers=["ct1"], **settings) as office:
+        for who in ("ct1", "ct2"):
+            (tmp_path / f"{who}.pem").write_bytes(b"".join(pairs[who]))
+            context = client_context(settings["tls_ca"], str(tmp_path / f"{who}.pem"))
+            if who == "ct1":
+                with Modality(*office.address, tls=context) as ct:
+                    assert ct.store(instance(PATIENT, STUDY)) == 0
+            else:
+                with pytest.raises(NoAssociationError), Modality(*office.address, tls=context):
+                    pass
+        assert len(rows(office)) == 1
 
 
 # ---------------------------------------------------------------------------------------------------- performed steps

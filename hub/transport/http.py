@@ -240,11 +240,13 @@ def failure(answer: Answer, *, peer: str, writing: bool, codes: str = "") -> Hub
 
 
 def _is_certificate(error: BaseException) -> bool:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
+    at: BaseException | None = error
+    seen: set[int] = set()  # what raises one error twice makes a ring of them
+    while at is not None and id(at) not in seen:
+        if isinstance(at, ssl.SSLCertVerificationError):
             return True
-        seen = seen.__cause__ or seen.__context__
+        seen.add(id(at))
+        at = at.__cause__ or at.__context__
     return False
 
 

@@ -16,7 +16,7 @@ DONE = Expect(None, acted=True)
 # Faults of a new connection meet a read: tried again at once, or given up when it took all the time there is
 RETRIED = {Fault.HANG_UP: DONE, Fault.HALF_OPEN: Expect(NotDelivered, acted=False)}
 LOST = (Fault.ANSWER_LOST, Fault.ANSWER_CUT, Fault.WRONG_ANSWER, Fault.GARBAGE, Fault.SLOW)
-FOUND = dict.fromkeys(LOST, DONE)  # a create whose answer was lost is looked up by its identification number at once
+FOUND = dict.fromkeys(LOST, DONE)  # whatever lost its answer is looked up at once
 
 
 def _empty(tls: ssl.SSLContext | None) -> ErpPeer:
@@ -52,4 +52,4 @@ def _case(name: str, peer: Any, expected: dict[Fault, Expect]) -> Case:
     )
 
 
-CASES = [_case("erp.business_partner-known", _known, RETRIED), _case("erp.business_partner-new", _empty, RETRIED | FOUND)]
+CASES = [_case("erp.business_partner-known", _known, RETRIED | FOUND), _case("erp.business_partner-new", _empty, RETRIED | FOUND)]

@@ -95,6 +95,7 @@ class WebhookTarget:
     """Target of the `crm.webhook` adapter. Thread-safe; every call is bounded by connect time-out + `timeout_seconds`."""
 
     resend_is_safe = True
+    at_once = 16  # connections
 
     def __init__(self, settings: Settings) -> None:
         self._keys = [secret_bytes(secret) for secret in settings.secrets]

@@ -7,7 +7,7 @@ literals: a quote inside a text is doubled, then the whole is percent-encoded), 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, quote, urlsplit
@@ -20,6 +20,10 @@ _MOMENT = re.compile(r"/Date\((-?\d{1,17})([+-]\d{1,4})?\)/\Z", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9_/.\-]{1,64}\Z")
+_MISSING = re.compile(
+    r"\b[Pp]roperty[ :]*[\"'\u2018\u201c]?(\w{1,128})[\"'\u2019\u201d]? "
+    r"(?:is invalid|is not defined|is unknown|does not exist|not found)"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 FIRST_DAY = date(1, 1, 3)  # SAP's initial date is 0000-00-00, which it writes as 0001-01-01 of the Julian calendar
@@ -174,3 +178,17 @@ def error_code(body: bytes) -> str:
     except (orjson.JSONDecodeError, AttributeError):
         return ""
     return code if isinstance(code, str) and _CODE.match(code) else ""
+
+
+def named_property(body: bytes, known: Collection[str]) -> str:
+    """The property that an error says the service does not have, where it is one of `known` (ours, so no patient data); else "".
+
+    Only the English text names it: "Property 'DeathDate' is invalid", "Navigation property "to_X" is not defined".
+    """
+    try:
+        message = orjson.loads(body)["error"]["message"]
+        text = message["value"] if isinstance(message, dict) else message
+        found = _MISSING.search(text[:1000])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
+    return found[1] if found and found[1] in known else ""

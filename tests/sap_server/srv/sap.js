@@ -101,8 +101,8 @@ class API_BUSINESS_PARTNER extends cds.ApplicationService {
 
     this.after('CREATE', E.A_BusinessPartnerRole, async (_, req) => {
       const { BusinessPartner, BusinessPartnerRole } = req.data;
-      if (!CUSTOMER_ROLES.includes(BusinessPartnerRole) || (await SELECT.one.from(E.A_Customer, BusinessPartner))) return;
-      await INSERT.into(E.A_Customer).entries({ Customer: BusinessPartner, ETag: version() });
+      if (!CUSTOMER_ROLES.includes(BusinessPartnerRole)) return;
+      await UPSERT.into(E.A_Customer).entries({ Customer: BusinessPartner, ETag: version() }); // two roles may come in one change set
       await UPDATE(E.A_BusinessPartner, BusinessPartner).with({ Customer: BusinessPartner, ...today() });
     });
 

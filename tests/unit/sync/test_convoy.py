@@ -20,6 +20,7 @@ class Wire:
     """A target whose answers come when the test says so."""
 
     resend_is_safe = True
+    at_once = 16
 
     def __init__(self) -> None:
         self.on_way: dict[int, Outbound] = {}

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hub.domain.lifecycle import FINAL, TRANSITIONS, State, Step  # noqa: E402 - needs the line above
+from hub.domain.receivers import CODES  # noqa: E402 - as above
 
 STEPS = {
     Step.CLAIM: "a worker takes it, with all that is due of its lane",
@@ -44,6 +45,12 @@ def page() -> str:
         *arrows, *ends,
         "```", "",
         "| step | when |", "|---|---|", *rows, "",
+        "## How a receiver stands, in SAP's words", "",
+        "For a change, each system that it goes to has a state of its own, and the change one of all of them: `hub show ID`,"
+        " the message's page in the console, `GET /api/v1/changes/{id}/deliveries`. The codes are those of SAP's middleware"
+        " (BDoc, domain SMW3ISTATE); the table is `hub/domain/receivers.py`.", "",
+        "| code | SAP calls it | here |", "|---|---|---|",
+        *[f"| {one.code} | {one.name} | {one.when} |" for one in CODES], "",
     ])  # fmt: skip
 
 

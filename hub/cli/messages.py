@@ -245,13 +245,20 @@ def show(
 
       hub show 42 --raw
     """
+    from hub.db.views import changes as change_views
     from hub.db.views import messages as views
+    from hub.db.views import receivers
 
     with database(load(config)) as engine, engine.connect() as connection:
         row = views.get(connection, message_id)
         if row is None:
             raise NotFound(f"there is no message {message_id}")
         changes = views.changes_of(connection, message_id)
+        told = [(c["id"], c["type"]) for c in changes]
+        went = views.carriers(connection, [(c["id"], c["resource_id"]) for c in changes])
+        carried = change_views.get(connection, row.change_id) if row.change_id is not None else None
+        if carried is not None:
+            told, went = [(carried.id, carried.type)], views.carriers(connection, [(carried.id, carried.resource_id)])
         story: dict[str, Any] = row.as_dict() | {
             "answer": views.answer_state(connection, row),
             "attempts_made": views.attempts(connection, message_id),
@@ -263,6 +270,7 @@ def show(
                     *views.passed(connection, message_id),
                 )
             ],
+            "receivers": receivers.of_rows(connection, told, went),
             "audit": views.audit_of(connection, message_id),
         }
     if raw:
@@ -307,6 +315,11 @@ def _print_story(story: dict[str, Any]) -> None:
         say("\n" + (story["body"].replace("\r", "\n") or "no body is kept: it is built when it is sent, or was purged"))
 
 
+def _last(receiver: dict[str, Any]) -> str:
+    last = receiver["lastAnswer"]
+    return f"{last['verdict']} {last['detail']}".strip() if last else ""
+
+
 def _parts(story: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]:
     """The tables of a story: title, columns, rows."""
     return [
@@ -321,6 +334,11 @@ def _parts(story: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple
         (
             "Sent because of it", ("id", "channel", "type", "state", "reason"),
             [(o["id"], o["channel"], o["type"], o["state"], o["reason"]) for o in story["sent_because_of_it"]],
+        ),
+        (
+            "Receivers", ("change", "code", "receiver", "state", "its code", "attempts", "last answer"),
+            [(h["type"], h["code"], r["target"], r["state"], f"{r['code']} {r['codeName']}", r["attempts"], _last(r))
+             for h in story["receivers"] for r in h["receivers"]],
         ),
         (
             "Audit", ("id", "time", "action", "actor"),

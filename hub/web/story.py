@@ -10,7 +10,7 @@ import orjson
 
 from hub import log
 from hub.codecs import hl7v2
-from hub.db.views import changes, messages
+from hub.db.views import changes, messages, receivers
 from hub.db.views.messages import MessageRow
 from hub.domain.errors import HubError, NotFound, Unreadable
 from hub.web import render
@@ -31,12 +31,17 @@ def tell(hub: WebHub, message_id: int, *, with_content: bool) -> dict[str, Any]:
         made = messages.changes_of(conn, message_id)
         carriers = messages.carriers(conn, [(one["id"], one["resource_id"]) for one in made]) + messages.passed(conn, message_id)
         carried = changes.get(conn, row.change_id) if row.change_id is not None else None
+        told = [(one["id"], one["type"]) for one in made]
+        went = carriers
+        if carried is not None:  # an outbound message: who else was told of its change
+            told, went = [(carried.id, carried.type)], messages.carriers(conn, [(carried.id, carried.resource_id)])
         story = {
             **render.message(row),
             "answerState": messages.answer_state(conn, row),
             "changes": [_change(one) for one in made],
             "carries": _carried(carried),
             "deliveries": [changes.sync_state(one) for one in carriers],
+            "receivers": [_receivers(one) for one in receivers.of_rows(conn, told, went)],
             "attemptLog": [{**one, "at": render.iso(one["at"])} for one in messages.attempts(conn, message_id)],
             "audit": [render.entry(one) for one in messages.audit_of(conn, message_id)],
         }
@@ -125,6 +130,15 @@ def _readable(segment: hl7v2.Segment, number: int) -> str:
 def mask(text: str) -> str:
     """Hides the last seven digits of anything that looks like a resident registration number."""
     return REGISTRATION.sub(r"\1-*******", text)
+
+
+def _receivers(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Times as the API writes them."""
+    found = dict(header)
+    for one in found["receivers"]:
+        if one["lastAnswer"]:
+            one["lastAnswer"] = {**one["lastAnswer"], "at": render.iso(one["lastAnswer"]["at"])}
+    return found
 
 
 def _change(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from typer.testing import CliRunner
 
 from hub.bootstrap import open_hub
 from hub.bootstrap.poll import Poller
+from hub.cli import app
 from hub.codecs.sap import idoc_flat, idoc_xml
 from hub.codecs.sap.idoc import Idoc
 from hub.config import load
 from hub.db.crypt import KeyRing
-from hub.db.views import messages
+from hub.db.views import changes, messages
 from hub.domain.lifecycle import UNCONFIRMED
 from hub.domain.store import Lease
 from hub.simulator.idoc import bill, customer, status
@@ -154,6 +157,37 @@ def test_what_sap_turns_down_is_a_dead_letter_with_its_reason_and_holds_up_nobod
     house.drop(status("901", about(message_id), "53"))
     house.poll()
     assert house.message(message_id).reason == ""
+
+
+def test_the_receivers_of_a_change_are_told_in_sap_s_words(house: House) -> None:
+    message_id = house.new_patient("00012345")
+
+    def codes() -> tuple[str, str, str]:
+        with house.hub.engine.connect() as connection:
+            row = messages.get(connection, message_id)
+            assert row is not None
+            assert row.change_id is not None
+            change = changes.get(connection, row.change_id)
+            assert change is not None
+            (one,) = changes.deliveries(connection, change)
+        return one["state"], one["code"], one["lastAnswer"]["detail"].partition(" (")[0]
+
+    assert codes() == ("sent", "O01", f"DOCNUM {about(message_id)} written")
+    house.drop(status("900", about(message_id), "51", "F2 163"))
+    house.poll()
+    assert codes() == ("refused", "F01", "SAP 51 F2 163")
+    shown = CliRunner().invoke(app, ["show", str(message_id), "--config", str(house.folder / "hub.toml"), "--json"])
+    assert shown.exit_code == 0, shown.output
+    (header,) = orjson.loads(shown.stdout)["receivers"]
+    assert (header["code"], header["receivers"][0]["target"], header["receivers"][0]["codeName"]) == (
+        "F01",
+        "sap-out",
+        "rejected",
+    )
+    assert "Receivers" in CliRunner().invoke(app, ["show", str(message_id), "--config", str(house.folder / "hub.toml")]).output
+    house.drop(status("901", about(message_id), "53"))
+    house.poll()
+    assert codes() == ("confirmed", "F02", "SAP 53")
 
 
 def test_53_after_51_is_done(house: House) -> None:

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import BigInteger, Connection, Row, Text, cast, func, or_, select, tuple_
 
 from hub.db.tables import change, message, resource
-from hub.db.views import messages
+from hub.db.views import messages, receivers
 from hub.db.views.messages import MessageRow
 from hub.db.views.patients import ResourceRow, as_resource
 from hub.domain.lifecycle import UNCONFIRMED, State
@@ -94,8 +94,10 @@ def get(conn: Connection, change_id: int) -> ChangeRow | None:
 
 
 def deliveries(conn: Connection, one: ChangeRow) -> list[dict[str, Any]]:
-    """How far a change has got with each target."""
-    return [sync_state(row) for row in messages.carriers(conn, [(one.id, one.resource_id)])]
+    """How far a change has got with each target, with its code (hub/domain/receivers.py) and the last answer."""
+    rows = messages.carriers(conn, [(one.id, one.resource_id)])
+    told = {r["messageId"]: r for found in receivers.of_rows(conn, [(one.id, one.type)], rows) for r in found["receivers"]}
+    return [{**sync_state(row), **{k: told[row.id][k] for k in ("code", "codeName", "lastAnswer")}} for row in rows]
 
 
 def sync_of_patient(conn: Connection, patient_id: str) -> list[dict[str, Any]]:

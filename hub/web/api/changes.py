@@ -89,6 +89,9 @@ def deliveries(request: Request, change_id: RowId) -> Response:
     row = _change(request, change_id)
     with hub_of(request).engine.connect() as conn:
         items = changes.deliveries(conn, row)
+    for one in items:
+        if one["lastAnswer"]:
+            one["lastAnswer"] = {**one["lastAnswer"], "at": render.iso(one["lastAnswer"]["at"])}
     return render.page(items, None)
 
 

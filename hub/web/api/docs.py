@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from hub.domain.model import KINDS
+from hub.domain.receivers import CODES
 from hub.web.auth import SecureRoute, public
 from hub.web.errors import PROBLEM_JSON
 
@@ -76,6 +77,8 @@ _DELIVERY_SCHEMA: dict[str, Any] = {
     "properties": {
         "target": _TEXT, "state": {"enum": ["pending", "sent", "confirmed", "refused"]}, "type": _TEXT, "changeId": _NUMBER,
         "resourceId": _TEXT, "messageId": _NUMBER, "attempts": _NUMBER, "reason": _TEXT, "messageState": _TEXT,
+        "code": {"enum": [one.code for one in CODES]}, "codeName": _TEXT,
+        "lastAnswer": {"type": "object", "properties": {"at": _WHEN, "n": _NUMBER, "verdict": _TEXT, "detail": _TEXT}},
     },
 }  # fmt: skip
 _ONE_RESOURCE = ("/patients/{patient_id}", "/appointments/{appointment_id}", "/encounters/{encounter_id}", "/cancel")

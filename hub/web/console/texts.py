@@ -150,6 +150,8 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "act_hint": ("이 메시지는 사람의 판단을 기다립니다.", "This message waits for a person."),
     "done_note": ("처리했습니다.", "Done."),
     "no_changes": ("바뀐 것이 없습니다.", "It changed nothing."),
+    "receivers": ("수신처", "Receivers"),
+    "last_answer": ("마지막 응답", "Last answer"),
     "no_deliveries": ("나간 메시지가 없습니다.", "Nothing went out."),
     "content_hidden": ("이 역할은 내용을 볼 수 없습니다.", "Your role does not see the content."),
     "audit_entries": ("감사 기록", "Audit entries"),

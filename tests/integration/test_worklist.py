@@ -75,7 +75,7 @@ class Room:
             }
             put(self.kit, "ServiceRequest", 100 + n, order(n, **wanted), int(datetime.fromisoformat(at).timestamp() * 1e6), whose)
         settings = worklist.Settings(
-            port=0, ae_title="HUBWL", modalities={"TEST": "127.0.0.0/8", "CT1": "", "HUB": ""}, assigner="HOSP", **more
+            port=0, ae_title="HUBWL", peers={"TEST": "127.0.0.0/8", "CT1": "", "HUB": ""}, assigner="HOSP", **more
         )
         self.listener = worklist.build(settings, "worklist")
         self.listener.look_up_in(self.kit.hub.lookup)

@@ -9,8 +9,6 @@ commitment is not offered: the hub keeps no pixels and can promise none (docs/ad
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hub.adapters.pacs import peers
 from hub.adapters.pacs.dicom_desk import Desk
 from hub.adapters.pacs.mpps import Steps
 from hub.adapters.settings import read_table, wrong
@@ -42,7 +41,6 @@ DICOM_ROOT = "1.2.840.10008."
 SYNTAXES_ROOT = "1.2.840.10008.1.2"
 GE_PRIVATE = "1.2.840.113619.5.2"  # implicit VR little endian but for its pixels
 LIKED = (uid.EXPLICIT_LITTLE, uid.IMPLICIT_LITTLE)
-AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")  # PS3.5 section 6.2, VR AE
 SEEN = 20_000  # series that are known to be stored, of which no instance is looked up any more
 SERIES = "dicom.series"
 
@@ -76,13 +74,7 @@ class Settings:
     tls_peers: tuple[str, ...] = option((), doc="whose certificates are taken: a CN or SAN, or sha256:<fingerprint>")
 
     def __post_init__(self) -> None:
-        for title in (self.ae_title, *self.peers):
-            if title != "*" and AE_TITLE.fullmatch(title) is None:
-                raise wrong(f'"{title}" is no AE title', "write 1 to 16 ASCII characters without backslash")
-        if not self.peers:
-            raise wrong("peers is empty: nobody could send", 'write peers = { CT1 = "10.1.2.3" }')
-        for title, networks in self.peers.items():
-            _check_networks(title, networks)
+        peers.check(self.ae_title, self.peers)
         if not codec_of(self.charset) and self.charset not in ("", "ISO_IR 6"):
             raise wrong("charset is none that we know", "write cp949, or ISO_IR 192")
         for one in self.sop_classes:
@@ -99,14 +91,6 @@ class Settings:
     def from_table(cls, table: Mapping[str, Any]) -> Settings:
         """From a plain table, secrets already resolved. Raises Misconfigured."""
         return read_table(cls, table)
-
-
-def _check_networks(title: str, networks: str) -> None:
-    for one in networks.split(",") if networks else ():
-        try:
-            ipaddress.ip_network(one.strip(), strict=False)
-        except ValueError:
-            raise wrong(f"the address of {title} in peers is none", 'write "10.1.2.3", "10.1.2.0/24", or "" for any') from None
 
 
 class Storage:

@@ -18,8 +18,9 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hub import log
+from hub.adapters.pacs import peers
 from hub.adapters.pacs import worklist_rows as rows
-from hub.adapters.settings import read_table, wrong
+from hub.adapters.settings import read_table
 from hub.codecs.dicom import pdu, writer
 from hub.codecs.dicom.command import Operation, Status
 from hub.codecs.dicom.uid import EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -27,7 +28,7 @@ from hub.config import option
 from hub.domain.errors import Misconfigured, TryAgain, Unreadable
 from hub.domain.ports import Intake, ListenerHealth, Lookup, Manifest, Order
 from hub.transport.dicom_scp import Asked, DicomListener, Limits, Names
-from hub.transport.dicom_scu import VERIFICATION, WORKLIST, is_title
+from hub.transport.dicom_scu import VERIFICATION, WORKLIST
 from hub.transport.tls import normal_peer, server_context
 
 _log = log.get(__name__)
@@ -50,8 +51,9 @@ class Settings:
     port: int = option(doc="port to listen on; 0 picks a free one", low=0, high=65535)
     host: str = option("127.0.0.1", doc="address to listen on; 0.0.0.0 is every address of this machine")
     ae_title: str = option("HUB", doc="our AE title; whoever calls another is rejected")
-    modalities: dict[str, str] = option(
-        dict, doc='who may ask: AE title -> networks that it asks from, { CT1 = "10.1.2.0/24", MR1 = "" }; "*" = "" is everybody'
+    peers: dict[str, str] = option(
+        doc='who may ask: AE title and addresses or networks it comes from, { CT1 = "10.1.2.3", MR = "10.1.3.0/24" };'
+        ' "" is any address, "*" any title'
     )
     charset: Literal["ISO_IR 192", "ISO 2022 IR 149"] = option(
         "ISO_IR 192", doc="character set of answers to who asks in none that can say Korean names"
@@ -74,11 +76,7 @@ class Settings:
     name: str = option("", doc="the channel's name; its table in hub.toml names it")
 
     def __post_init__(self) -> None:
-        if not self.modalities:
-            raise wrong('"modalities" names none, so nobody could ask', 'write modalities = { CT1 = "10.1.2.0/24" }')
-        for title in (self.ae_title, *(one for one in self.modalities if one != "*")):
-            if not is_title(title):
-                raise wrong(f'"{title}" is no AE title', "write 1 to 16 ASCII characters without backslash")
+        peers.check(self.ae_title, self.peers)
         for peer in self.tls_peers:
             normal_peer(peer)
         if (self.tls_ca or self.tls_peers) and not self.tls_cert:
@@ -167,7 +165,7 @@ class Worklist:
         self._desk = Desk(s, self._name, self._lookup)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
         listener = DicomListener(
-            self._name, s.host, s.port, Names(s.ae_title, s.modalities), self,
+            self._name, s.host, s.port, Names(s.ae_title, s.peers), self,
             Limits(associations=s.max_associations, idle_seconds=s.idle_seconds), tls, frozenset(map(normal_peer, s.tls_peers)),
         )  # fmt: skip
         try:

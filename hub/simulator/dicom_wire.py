@@ -72,10 +72,15 @@ def pdus(received: bytes) -> Iterator[tuple[int, bytes]]:
 
 def statuses(received: bytes) -> list[int]:
     """The status of each DIMSE response among them."""
-    found = []
-    mark = struct.pack("<HHI", 0, 0x0900, 2)
-    for kind, body in pdus(received):
-        at = body.find(mark)
-        if kind == pdu.Type.P_DATA and at >= 0:
-            found.append(int.from_bytes(body[at + 8 : at + 10], "little"))
-    return found
+    return [status for kind, body in pdus(received) if kind == pdu.Type.P_DATA and (status := _status(body)) is not None]
+
+
+def _status(body: bytes) -> int | None:
+    """(0000,0900) of a P-DATA-TF that holds a whole command set."""
+    at = 6
+    while len(body) - at >= 8:
+        group, element, length = struct.unpack_from("<HHI", body, at)
+        if (group, element) == (0x0000, 0x0900):
+            return int.from_bytes(body[at + 8 : at + 8 + length], "little")
+        at += 8 + length
+    return None

@@ -113,9 +113,10 @@ def row(order: Order, zone: tzinfo, assigner: str) -> Row:
     date, time = _start(data, zone)
     issuer, number = _number(patient, assigner)
     code = data.get("code") or {}
-    what = code.get("display") or code.get("code") or ""
-    coded = [{"CodeValue": code["code"][:16], "CodingSchemeDesignator": code.get("system", "L")[:16], "CodeMeaning": what[:64]}]
-    codes = coded if code.get("code") else None
+    what = str(code.get("display") or code.get("code") or "")
+    named = str(code.get("code") or "")[:16]
+    coded = {"CodeValue": named, "CodingSchemeDesignator": str(code.get("system") or "L")[:16], "CodeMeaning": what[:64]}
+    codes = [coded] if named else None
     performer = _party(data, "performer")
     return {
         "AccessionNumber": numbers.accession,

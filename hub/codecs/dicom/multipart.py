@@ -98,7 +98,6 @@ class Parts:
             return False
         lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
-        self._buffer[:0] = b"\r\n" if self._buffer.startswith(b"--") else b""  # an empty body
         self._media = ""
         for line in lines:
             name, _, value = line.partition(":")

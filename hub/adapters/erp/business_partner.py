@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hub.adapters.batches import BatchLines
+from hub.adapters.erp import described
 from hub.adapters.erp.odata_client import ODataClient
+from hub.adapters.erp.partner_wants import wants
 from hub.adapters.erp.settings import Settings
 from hub.adapters.erp.upserts import Upserts
 from hub.domain.errors import HubError
-from hub.domain.ports import Delivered, Manifest, Outbound, Target
+from hub.domain.ports import Delivered, Difference, Manifest, Outbound, Target
 
 __all__ = ["MANIFEST", "BusinessPartner", "Settings", "build"]
 
@@ -57,6 +59,10 @@ class BusinessPartner:
         """Fetches a CSRF token: shows that address, user and session work, changes nothing."""
         self._sap.renew()
         return "OData V2, session and CSRF token given"
+
+    def differences(self, *, ask: bool) -> Sequence[Difference] | None:
+        """What of the service's $metadata is missing or different; see hub.domain.ports.Described."""
+        return described.differences(wants(self._settings), self._settings.metadata, self._sap.metadata, ask=ask)
 
     def send(self, message: Outbound) -> Delivered:
         """Brings the message's fields into SAP. See hub.domain.ports.Target.send."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from hub.adapters.settings import read_table, wrong
@@ -39,6 +40,7 @@ class Settings(HttpSettings):
     country: str = option("KR", doc="country of addresses that name none (ISO 3166, two letters)")
     sap_client: str = option("", doc="SAP client (Mandant), three digits; default: the service's own")
     update_method: Literal["PATCH", "MERGE"] = option("PATCH", doc="MERGE for gateways that do not know PATCH")
+    metadata: Path | None = option(None, doc="the service's $metadata as a file, for hub check where SAP cannot be asked")
     batch: int = option(50, doc="patients that one $batch carries at most", low=1, high=200)
     batches: int = option(2, doc="how many of them may be on their way at once", low=1, high=8)
 

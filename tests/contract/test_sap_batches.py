@@ -83,7 +83,7 @@ def kinds(came: list[Delivered | HubError]) -> list[str]:
 def test_many_are_read_in_one_batch_and_written_in_one(erp: WatchedErp, build: Any) -> None:
     knows(erp)
     target = build()
-    assert isinstance(target, ManyAtOnce)
+    assert isinstance(build(), ManyAtOnce)
     assert kinds(target.send_many(messages())) == ["Delivered"] * MANY
     assert phones(erp) == ["010-9999-8888"] * MANY
     assert erp.asked == [("GET", "/"), *[("POST", "/$batch")] * 3]  # numbers, partners, changes

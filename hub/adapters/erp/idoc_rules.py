@@ -103,7 +103,7 @@ class Rules:
         types = self._types.get(control["MESTYP"])
         checks = (
             (
-                not re.fullmatch(r"\d{1,16}", control["DOCNUM"]) or not control["DOCNUM"].strip("0"),
+                not re.fullmatch(r"[0-9]{1,16}", control["DOCNUM"]) or not control["DOCNUM"].strip("0"),
                 "DOCNUM",
                 "no number of an IDoc",
             ),
@@ -154,7 +154,7 @@ class Rules:
         for one in idoc.walk():
             for field in NUMBERS.get(one.name, ()):
                 number = one.fields.get(field, "")
-                if number.isdigit():
+                if number.isascii() and number.isdigit():
                     one.fields[field] = number.lstrip("0").zfill(digits)
 
 
@@ -184,7 +184,9 @@ def _money(idoc: Idoc, form: amount.Form) -> None:
                 text = one.fields.get(field, "")
                 if text:
                     found = amount.read(text, currency, form, where=f"{one.name}-{field}")
-                    assert found is not None, "a text that is not blank"
+                    if found is None:  # blanks of another kind
+                        del one.fields[field]
+                        continue
                     less = credit and not found.value.startswith("-")
                     one.fields |= {field: amount.negated(found).value if less else found.value, "CURCY": currency}
             go(one.children, currency)

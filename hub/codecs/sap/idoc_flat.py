@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from hub.codecs.sap.idoc import MOST_BYTES, MOST_DEPTH, MOST_SEGMENTS, RAW, Idoc, Segment, trimmed, type_of
@@ -22,7 +23,6 @@ BEGINNING = "EDI_DC40"
 HEAD = width(DATA_HEAD)
 _NOTHING = b"\0\r\n \x1a"
 _MARKS = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
-MOST_LINE = 4 * (HEAD + SDATA) + 8  # bytes of a record, in whatever Unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,46 +62,41 @@ class Piece(NamedTuple):
 
 def pieces(chunks: Iterable[bytes], form: Format, offset: int = 0, most: int = MOST_BYTES) -> Iterator[Piece]:
     """The IDocs of a file, cut at their control records. What stands before the first one is a piece, too."""
-    begin = BEGINNING.encode(form.codec)
-    body, start, end, whole = bytearray(), offset, offset, True
-    for line, at in _lines(chunks, form.newline, offset):
-        if _stripped(line, form).startswith(begin) and at > start:
+    unit, begin = len(form.newline), BEGINNING.encode(form.codec)
+    mark, keep = form.newline + begin, unit + len(begin) - 1
+    body, start, at, whole, rest = bytearray(), offset, offset, True, b""  # `at`: where `rest` begins
+
+    for chunk in chain(chunks, (b"",)):
+        data, done = rest + chunk, not chunk
+        cut = 0
+        while (found := _aligned(data, mark, cut, unit, at - offset)) >= 0:
+            end = found + unit
+            whole = _add(body, data[cut:end], most) and whole
             if body.strip(_NOTHING):
-                yield Piece(bytes(body), start, at, whole)
-            body, start, whole = bytearray(), at, True
-        whole = whole and len(body) + len(line) <= most
-        body += line[: most - len(body)]
-        end = at + len(line)
+                yield Piece(bytes(body), start, at + end, whole)
+            body, start, whole, cut = bytearray(), at + end, True, end
+        upto = len(data) if done else max(cut, len(data) - keep)
+        whole = _add(body, data[cut:upto], most) and whole
+        rest, at = data[upto:], at + upto
+        if done:
+            break
     if body.strip(_NOTHING):
-        yield Piece(bytes(body), start, end, whole)
+        yield Piece(bytes(body), start, at, whole)
 
 
-def _lines(chunks: Iterable[bytes], newline: bytes, offset: int) -> Iterator[tuple[bytes, int]]:
-    """Lines with their ends, and where each begins; a code unit of UTF-16 is not mistaken for half a newline. What is far longer
-    than a record comes in parts."""
-    rest, size, done = b"", len(newline), False
-    source = iter(chunks)
-    while not done:
-        more = next(source, b"")
-        done = not more
-        rest += more
-        at = 0
-        while True:
-            end = rest.find(newline, at)
-            while end >= 0 and (end - at) % size:
-                end = rest.find(newline, end + 1)
-            if end < 0:
-                break
-            yield rest[at : end + size], offset
-            offset += end + size - at
-            at = end + size
-        rest = rest[at:]
-        if len(rest) > MOST_LINE * 64:
-            yield rest, offset
-            offset += len(rest)
-            rest = b""
-    if rest:
-        yield rest, offset
+def _aligned(data: bytes, mark: bytes, first: int, unit: int, before: int) -> int:
+    """Where the mark stands next, at the beginning of a code unit; -1: nowhere."""
+    found = data.find(mark, first)
+    while found >= 0 and (before + found) % unit:
+        found = data.find(mark, found + 1)
+    return found
+
+
+def _add(body: bytearray, part: bytes, most: int) -> bool:
+    """Whether all of it found room."""
+    room = most - len(body)
+    body += part[:room]
+    return len(part) <= room
 
 
 def _stripped(line: bytes, form: Format) -> bytes:

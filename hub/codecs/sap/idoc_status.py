@@ -28,7 +28,7 @@ STATUSES: Mapping[str, bool | None] = {
     "34": False, "35": None, "36": False, "37": False, "38": None, "39": None, "40": False, "41": True,
 }  # fmt: skip
 MOST = 10_000  # of one IDoc; SAP itself confirms at most 500 in one
-_T100 = re.compile(r"SAP([A-Z0-9/_]{1,20}?)(\d{3})\Z")
+_T100 = re.compile(r"SAP([A-Z0-9/_]{1,20}?)([0-9]{3})\Z")
 
 
 class Told(NamedTuple):
@@ -60,7 +60,7 @@ def _of(one: Mapping[str, Any], docnum: str) -> Told:
     if not class_:
         found = _T100.match(_text(one, "STACOD"))
         class_, number = (found[1], found[2]) if found else ("", "")
-    message = f"{class_} {number}".strip() if re.fullmatch(r"[A-Z0-9/_]{1,20}", class_) and number.isdigit() else ""
+    message = f"{class_} {number}".strip() if re.fullmatch(r"[A-Z0-9/_]{1,20}", class_) and _digits(number) else ""
     return Told(docnum, _text(one, "STATUS")[:2], message)
 
 
@@ -69,8 +69,8 @@ def _archive(one: Mapping[str, Any]) -> str:
 
 
 def _settled(one: Told) -> Settled:
-    number = int(one.docnum) if one.docnum.isdigit() and len(one.docnum) <= 16 else 0
-    status = one.status if one.status.isdigit() else "??"
+    number = int(one.docnum) if _digits(one.docnum) and len(one.docnum) <= 16 else 0
+    status = one.status if _digits(one.status) else "??"
     return Settled(number, STATUSES.get(status), f"SAP {status}" + (f" {one.message}" if one.message else ""))
 
 
@@ -81,19 +81,23 @@ def made_at(row: Mapping[str, Any], timezone: str) -> int | None:
         return None
     serial, day = _text(control, "SERIAL"), _text(control, "CREDAT") + (_text(control, "CRETIM") or "000000")
     for text in (serial, day):
-        if text[:14].isdigit() and len(text) >= 14:
+        if _digits(text[:14]) and len(text) >= 14:
             try:
                 at = datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=ZoneInfo(timezone))
             except ValueError:
                 continue
             more = text[14:20]
-            return int(at.timestamp()) * 1_000_000 + (int(more.ljust(6, "0")) if more.isdigit() else 0)
+            return int(at.timestamp()) * 1_000_000 + (int(more.ljust(6, "0")) if _digits(more) else 0)
     return None
 
 
 def _rows(row: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     found = row.get(name)
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

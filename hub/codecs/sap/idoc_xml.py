@@ -18,7 +18,7 @@ from defusedxml.ElementTree import iterparse
 from hub.codecs.sap.idoc import MOST_BYTES, MOST_DEPTH, MOST_FIELDS, MOST_SEGMENTS, Idoc, Segment, trimmed
 from hub.domain.errors import Unreadable
 
-MOST_ELEMENTS = 2_000_000  # of one document
+MOST_ELEMENTS = 500_000  # of one document
 CONTROL = "EDI_DC40"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,59}\Z")
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2

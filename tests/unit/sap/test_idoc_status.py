@@ -15,7 +15,8 @@ def system_status(**fields: str) -> list[Settled]:
 
 
 @pytest.mark.parametrize(("code", "acted"), [
-    ("53", True), ("41", True), ("16", True), ("51", False), ("52", False), ("56", False), ("68", False), ("63", False), ("64", None),
+    ("53", True), ("41", True), ("16", True), ("51", False), ("52", False), ("56", False), ("68", False), ("63", False),
+    ("64", None),
     ("62", None), ("50", None), ("03", None), ("12", None), ("66", None),
 ])  # fmt: skip
 def test_the_table(code: str, acted: bool | None) -> None:
@@ -32,8 +33,8 @@ def test_class_and_number_of_t100_are_told_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("fields", "number"), [
-    ({"ARCKEY": "HUB-42"}, 42), ({"ARCKEY": "4711"}, 4711), ({"DOCNUM": "7", "ARCKEY": "HUB-42"}, 7), ({}, 0), ({"DOCNUM": "²"}, 0),
-    ({"DOCNUM": "12345678901234567"}, 0),
+    ({"ARCKEY": "HUB-42"}, 42), ({"ARCKEY": "4711"}, 4711), ({"DOCNUM": "7", "ARCKEY": "HUB-42"}, 7), ({}, 0),
+    ({"DOCNUM": "²"}, 0), ({"DOCNUM": "12345678901234567"}, 0),
 ])  # fmt: skip
 def test_whose_it_is(fields: dict[str, str], number: int) -> None:
     assert [one.message_id for one in system_status(STATUS="53", **fields)] == [number]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.slow
-TARGETS = ("crm", "ocs", "emr", "erp")
+TARGETS = ("crm", "ocs", "emr", "erp", "pacs")
 
 
 def demo(*arguments: str, folder: Path) -> subprocess.Popen[str]:
@@ -49,6 +49,10 @@ def believed(summary: dict[str, Any]) -> None:
     assert summary["outage"]["dead_letters"] == 0
     assert summary["outage"]["breaker_opened"]
     assert summary["outage"]["breaker_closed"]
+    steps = {one["step"]: one for one in summary["four_systems"]["steps"]}
+    assert [one["system"] for one in steps.values()] == ["OCS", "EMR", "OCS", *["PACS"] * 6, "ERP", "ERP"]
+    assert all(one["patients"] == summary["four_systems"]["patients"] > 0 for one in steps.values())
+    assert all(one["median"] <= 1.0 for one in steps.values())
     assert summary["audit"]["verified"]
     assert summary["audit"]["entries"] > messages["received"]
 

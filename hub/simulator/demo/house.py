@@ -2,7 +2,7 @@
 
     with House(folder) as house:          # set up, started, ready
         house.admin.get("/api/v1/channels")
-        house.ocs, house.emr, house.erp, house.crm, house.desks
+        house.ocs, house.emr, house.erp, house.crm, house.desks, house.office
 
 Everything listens on 127.0.0.1, on ports that nobody uses now, so that two demos can run at once.
 """
@@ -28,6 +28,7 @@ import orjson
 from hub.codecs.webhook import new_secret
 from hub.simulator.crm import CrmPeer
 from hub.simulator.demo.api import Api
+from hub.simulator.demo.back_office import SENDER, BackOffice
 from hub.simulator.emr import EmrPeer
 from hub.simulator.erp import ErpPeer
 from hub.simulator.hl7_peer import Hl7Sender
@@ -92,12 +93,14 @@ class House:
         self.mllp_port, self.web_port = free_port(), web_port or free_port()
         self.config = self.folder / "hub.toml"
         self.log = self.folder / "hub.log"
-        self.token = ""
+        self.token = self.sender = ""
         self.crm = CrmPeer([new_secret()], port=free_port())
         self.confirm = Hl7Sender(HOST, self.mllp_port, facility="OCS")
         self.ocs = OcsPeer(port=free_port(), confirm=self.confirm)
         self.emr = EmrPeer(port=free_port())
         self.erp = ErpPeer(port=free_port())
+        self.office = BackOffice(free_port)
+        self.office.follow(self.erp)
         self.desks = {
             "UNICODE UTF-8": Hl7Sender(HOST, self.mllp_port, charset="utf-8", facility="ADMISSION"),
             "KS X 1001": Hl7Sender(HOST, self.mllp_port, charset="cp949", facility="EMERGENCY"),
@@ -110,6 +113,7 @@ class House:
             self._start_hub()
             for peer in (self.crm, self.ocs, self.emr, self.erp):
                 peer.start()
+            self.office.start()
             self._wait_for_hub()
             self._tokens()
             for sender in (self.confirm, *self.desks.values()):
@@ -149,6 +153,7 @@ class House:
         (self.folder / "site-maps").mkdir(parents=True, exist_ok=True)
         text = self.config.read_text(encoding="utf-8")
         written = CHANNELS.format(crm=self.crm.url, ocs=self.ocs.port, emr=self.emr.url, erp=self.erp.url, system=EMR_SYSTEM)
+        written += self.office.channels(EMR_SYSTEM)
         self.config.write_text(text + written, encoding="utf-8")  # [channels.ocs-in] is the last table that hub init writes
 
     def _start_hub(self) -> None:
@@ -174,6 +179,8 @@ class House:
         self.admin = Api(self.url, self.token)
         made = {role: self._token(role) for role in ("crm", "operator", "auditor")}
         self.front_end, self.operator, self.auditor = (Api(self.url, made[role]) for role in ("crm", "operator", "auditor"))
+        given = self.command("token", "create", SENDER, "--role", "sender", "--config", str(self.config), "--json")
+        self.sender = str(json_of(given).get("token", ""))  # who may send only gets his from the command line
 
     def _token(self, role: str) -> str:
         body = {"name": f"demo-{role}-{secrets.token_hex(2)}", "role": role}
@@ -208,7 +215,7 @@ class House:
         for sender in (self.confirm, *self.desks.values()):
             sender.stop()
         self.stop_hub()
-        for peer in (self.crm, self.ocs, self.emr, self.erp):
+        for peer in (self.crm, self.ocs, self.emr, self.erp, self.office):
             peer.stop()
         if self.temporary:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from hub.simulator.demo.house import EMR_SYSTEM, House, json_of
 from hub.simulator.demo.story import Story
 from hub.simulator.demo.verdict import Verdict
 
-REGISTRATION = re.compile(rb"\d{2}13\d{2}-?[1-8]\d{6}")  # as the journeys write it: month 13
+REGISTRATION = re.compile(rb"(?<![\d.])\d{2}13\d{2}-?[1-8]\d{6}(?!\d)")  # as the journeys write it: month 13; no piece of a UID
 
 
 def reckon(story: Story) -> None:
@@ -28,6 +28,9 @@ def reckon(story: Story) -> None:
 
 
 KINDS = ("Patient", "Encounter", "Appointment")
+
+
+BACK_OFFICE = ("emr-push", "pacs-reports", "pacs-dicom", "pacs-studies", "erp-customers", "erp-bills", "erp-payments")
 
 
 def _counts(story: Story, rows: dict[str, dict[str, Any]]) -> None:
@@ -45,7 +48,7 @@ def _counts(story: Story, rows: dict[str, dict[str, Any]]) -> None:
         "refused": seen["refused"], "dead": len(story.entries_of_dead()), "dead_left": seen["dead"],
         "discarded": seen["discarded"], "duplicates": seen["duplicate"],
     }  # fmt: skip
-    delivered = {"crm": "crm-webhook", "ocs": "ocs-out", "emr": "emr", "erp": "erp"}
+    delivered = {"crm": "crm-webhook", "ocs": "ocs-out", "emr": "emr", "erp": "erp", "pacs": "pacs-out"}
     verdict.facts["delivered"] = {name: rows[channel]["counts"]["done"] for name, channel in delivered.items()}
     for name, channel in delivered.items():
         counts = rows[channel]["counts"]
@@ -53,6 +56,10 @@ def _counts(story: Story, rows: dict[str, dict[str, Any]]) -> None:
         verdict.expect(f"nothing is left undelivered to {channel}", left == 0, _reasons(house, channel))
         verdict.expect(f"{name} was delivered to", counts["done"] > 0)
     verdict.equal("the OCS acted on what was delivered to it", len(house.ocs.received), rows["ocs-out"]["counts"]["done"])
+    for name in BACK_OFFICE:
+        counts = rows[name]["counts"]
+        wrong = sum(counts[state] for state in ("queued", "in_flight", "refused", "dead"))
+        verdict.expect(f"all that came by {name} is applied", counts["done"] > 0 and wrong == 0, _reasons(house, name))
 
 
 def _reasons(house: House, channel: str) -> list[str]:

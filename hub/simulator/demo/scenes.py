@@ -31,6 +31,12 @@ NEIGHBOURS = [person(f"8000010{n}", "임", f"꺽정{'일이삼사오육'[n]}", b
 LATECOMERS = [
     person(f"8000020{n}", "안", f"중근{'일이삼사오육'[n]}", born=f"197{n}0902") for n in range(6)
 ]  # while the ERP is down
+TRAVELLERS = [  # who go through all four systems
+    person(f"8000030{n}", family, given, born=f"198{n}0315", sex="FM"[n % 2], phone=f"4444555{n}")
+    for n, (family, given) in enumerate(
+        (("홍", "길순"), ("펲시", "콜라"), ("똠방", "각하"), ("남궁", "민지"), ("서", "뷁"), ("洪", "吉洞"))
+    )
+]
 SITE_MAP = """# This OCS's booking desk puts its number into a segment of its own.
 source = "hl7v2"
 

@@ -18,6 +18,8 @@ from hub.simulator.demo.api import UnexpectedAnswer
 from hub.simulator.demo.house import House
 
 COLUMNS = ("done", "queued", "in_flight", "dead", "refused", "ignored", "stale")
+FOUR = "four_systems"
+STYLES = {"OCS": "cyan", "EMR": "green", "PACS": "magenta", "ERP": "yellow"}
 EVERY = 0.5  # seconds between two looks
 
 
@@ -62,9 +64,11 @@ class Screen:
         """The same facts as the JSON, for people."""
         table = Table(show_header=False, box=None)
         for name, value in summary.items():
-            if name not in ("failed", "ok"):
+            if name not in ("failed", "ok", FOUR):
                 table.add_row(Text(name, style="bold"), _flat(value))
         self.console.print(table)
+        if FOUR in summary:
+            self.console.print(_four_systems(summary[FOUR]))
         for one in summary["failed"]:
             self.complain(f"failed: {one}")
         self.console.print(
@@ -74,6 +78,27 @@ class Screen:
     def invite(self, house: House) -> None:
         """Where the console is and how to get in. The token opens nothing but this demo."""
         self.console.print(f"\nConsole:  {house.url}/     log in with  {house.token}\nFolder:   {house.folder}\nCtrl-C ends it.")
+
+
+def _four_systems(facts: Mapping[str, Any]) -> Table:
+    """One patient's way, a line a step: whose step, how it was said, and how soon the CRM knew."""
+    count = facts["patients"]
+    said = f"{facts['within_a_second']} within a second; half of them in {facts['median']} s, the slowest in {facts['slowest']} s"
+    table = Table(
+        title=f"{count} patients through all four systems",
+        caption=f"the CRM knew {said}",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("", "step", "system", "how it was said", "who knew"):
+        table.add_column(name)
+    for name in ("half after s", "all after s"):
+        table.add_column(name, justify="right")
+    for n, leg in enumerate(facts["steps"], 1):
+        style = STYLES.get(leg["system"], "")
+        shown = ("never" if leg[name] is None else f"{leg[name]:.2f}" for name in ("median", "slowest"))
+        table.add_row(str(n), leg["step"], Text(leg["system"], style=style), leg["protocol"], leg["who"], *shown)
+    return table
 
 
 def _table(house: House) -> Table:

@@ -12,6 +12,7 @@ from typing import Any
 
 from hub.codecs.hl7v2 import parse
 from hub.simulator.demo import scenes
+from hub.simulator.demo.four_systems import FourSystems
 from hub.simulator.demo.house import EMR_SYSTEM, HOST, House
 from hub.simulator.demo.verdict import Verdict, wait
 from hub.simulator.hl7_peer import Hl7Sender
@@ -36,6 +37,7 @@ class Story:
     def play(self) -> None:
         """All acts."""
         self.everyday()
+        self.four_systems()
         self.night_desk()
         self.bad_messages()
         self.front_office()
@@ -56,7 +58,15 @@ class Story:
         for desk in desks:
             self.verdict.equal(f"every message of the {desk.facility} desk is taken", set(desk.answers), {"AA"})
 
-    # ---- act 2: merges, late, doubled, unreadable ------------------------------------------------------------------------
+    # ---- act 2: all four systems -----------------------------------------------------------------------------------------
+
+    def four_systems(self) -> None:
+        """Registered, charted, ordered, imaged, reported, billed, paid: through OCS, EMR, PACS and ERP, against the clock."""
+        self.settled()
+        self.note("patients go through all four systems; the clock runs until the CRM knows of each step")
+        FourSystems(self.house, self.verdict).play()
+
+    # ---- act 3: merges, late, doubled, unreadable ------------------------------------------------------------------------
 
     def night_desk(self) -> None:
         """Two persons have two numbers each: one A40 with two pairs. A late message, a doubled one, one without a map."""
@@ -115,11 +125,11 @@ class Story:
         self.verdict.equal("the poison's own lane waits behind it", waiting, ["dead", "queued"])
         self.verdict.facts["poison"] = {"dead": bool(self._dead()), "neighbours_applied": applied}
 
-    # ---- act 3: the front office ----------------------------------------------------------------------------------------
+    # ---- act 4: the front office ----------------------------------------------------------------------------------------
 
     def front_office(self) -> None:
         """A front-end finds a patient by name, changes the phone, books and cancels; each target confirms."""
-        self.note("the front office changes a phone number and books an appointment; OCS, EMR and ERP confirm")
+        self.note("the front office changes a phone number and books an appointment; OCS, EMR, ERP and PACS confirm")
         hong = self.find(name="홍길동")
         if not self.verdict.expect("the front office finds a patient by name", hong) or hong is None:
             return
@@ -134,11 +144,13 @@ class Story:
         front.patch(f"/api/v1/patients/{hong['id']}", body, if_match=read.etag)
         stale = front.patch(f"/api/v1/patients/{hong['id']}", body, if_match=read.etag, expect=412)
         self.verdict.equal("a write for an older version is turned away", stale.status, 412)
-        confirmed = self._confirmations(hong["id"], "Patient", ("ocs-out", "emr", "erp", "crm-webhook"))
+        confirmed = self._confirmations(hong["id"], "Patient", ("ocs-out", "emr", "erp", "pacs-out", "crm-webhook"))
         ocs = self.house.ocs.patients.get(number, {}).get("phone", "")
         self.verdict.expect("the OCS has the new phone", _digits(ocs).endswith("77778888"))
         self.verdict.expect("the EMR has the new phone", "77778888" in _digits(str(self._in_emr(number))))
         self.verdict.expect("the ERP has the new phone", "77778888" in _digits(str(self.house.erp.partner(number))))
+        there = self.house.office.desk.patients.get(number, {}).get("phone", "")
+        self.verdict.expect("the PACS has the new phone", _digits(there).endswith("77778888"))
         self._put(self._utf8, scenes.details(scenes.HONG, phone=scenes.HONG.phone))
         self._answered()
         self.settled()
@@ -152,7 +164,7 @@ class Story:
         path = f"/api/v1/appointments/{booking['id']}"
         self.verdict.until("the OCS confirms it and it is booked", lambda: self._status(path) == "booked")
         self.verdict.equal("the booking stands in the OCS's book", self._booked_there(booking), ["Booked"])
-        return self._confirmations(hong["id"], booking["id"], ("ocs-out", "crm-webhook"))
+        return self._confirmations(hong["id"], booking["id"], ("ocs-out", "pacs-out", "crm-webhook"))
 
     def _cancel(self, hong: Mapping[str, Any]) -> dict[str, str]:
         booking = self._booking(hong, days=4)
@@ -164,7 +176,7 @@ class Story:
         self.verdict.until("the OCS hears of the cancellation", lambda: self._booked_there(booking) == ["Cancelled"])
         self.settled()
         self.verdict.equal("a cancelled booking stays cancelled", self._status(path), "cancelled")
-        return self._confirmations(hong["id"], booking["id"], ("ocs-out", "crm-webhook"))
+        return self._confirmations(hong["id"], booking["id"], ("ocs-out", "pacs-out", "crm-webhook"))
 
     def _booked_there(self, booking: Mapping[str, Any]) -> list[str]:
         """The state of what stands in the OCS's book at the booking's time."""
@@ -196,7 +208,7 @@ class Story:
         self.verdict.expect(f"the API shows that {', '.join(targets)} confirmed", wait(all_confirmed, 20), found)
         return {name: found.get(name, "missing") for name in targets}
 
-    # ---- act 4: a target is down ----------------------------------------------------------------------------------------
+    # ---- act 5: a target is down ----------------------------------------------------------------------------------------
 
     def outage(self) -> None:
         """The ERP goes down for a while: its messages wait, everybody else's go on, nothing dies."""
@@ -227,7 +239,7 @@ class Story:
             "target": "erp", "down_seconds": seconds, "dead_letters": dead, "breaker_opened": opened, "breaker_closed": closed,
         }  # fmt: skip
 
-    # ---- act 5: dead letters ---------------------------------------------------------------------------------------------
+    # ---- act 6: dead letters ---------------------------------------------------------------------------------------------
 
     def repair(self) -> None:
         """Hospital IT adds a line to a map and replays; what cannot be helped is discarded, with a reason."""
@@ -296,8 +308,9 @@ class Story:
         return list(self.house.operator.post("/api/v1/messages/search", query).data["items"])
 
     def _state_of(self, number: str) -> list[str]:
-        """Outcome, or state where there is none yet, of every message that came for this patient number."""
-        found = self.house.operator.post("/api/v1/messages/search", {"patient": number, "direction": "in"}).data["items"]
+        """Outcome, or state where there is none yet, of every message of the OCS that came for this patient number."""
+        query = {"patient": number, "direction": "in", "channel": "ocs-in"}
+        found = self.house.operator.post("/api/v1/messages/search", query).data["items"]
         return [str(one["outcome"] or one["state"]) for one in found]
 
     def _entries(self, action: str, **criteria: str) -> list[dict[str, Any]]:

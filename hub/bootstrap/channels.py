@@ -139,16 +139,23 @@ class RowMapper:
         self._maps = maps
         self._channel = channel
 
+    def context(self, received_at: int) -> Context:
+        return Context(self._channel.assigner, self._channel.system, self._channel.timezone, received_at)
+
+    def explain(self, body: bytes) -> list[dict[str, Any]]:
+        """The row with the channel's map, rule by rule (rows of MapSet.explain); none where no map has it."""
+        event, row = read_row(body)
+        return self._maps.explain_row(event, row, self.context(0)) if self._maps.handles_row(event) else []
+
     def __call__(self, body: bytes, event: str, received_at: int) -> Mapped | None:
         status = event in idoc_status.EVENTS
         if not status and not self._maps.handles_row(event):
             return None
         name, row = read_row(body)
-        channel = self._channel
-        at = idoc_status.made_at(row, channel.timezone) or received_at
+        at = idoc_status.made_at(row, self._channel.timezone) or received_at
         if status:
             return Mapped([], event, at, self._maps.version, settled=idoc_status.settled(event, row))
-        return self._maps.map_row(name, row, Context(channel.assigner, channel.system, channel.timezone, at))
+        return self._maps.map_row(name, row, self.context(at))
 
 
 class FhirMapper:

@@ -154,6 +154,8 @@ def _explain(hub: Hub, channel: str, body: bytes) -> list[dict[str, Any]]:
     mapper = known.mapper
     if isinstance(mapper, channels.FhirMapper):
         return hub.maps.explain_fhir(fhir_incoming.read(body), mapper.context(0), mapper.names)
+    if isinstance(mapper, channels.RowMapper):
+        return mapper.explain(body)
     if not isinstance(mapper, channels.Hl7Mapper):
         return []
     return hub.maps.explain(parse(body, mapper.charset), mapper.context(0))

@@ -243,3 +243,13 @@ def test_a_second_step_keeps_the_study_in_progress_until_it_ends(kit: Kit) -> No
         [(_, order)], [(_, study)] = of(kit, one.patient, "ServiceRequest"), of(kit, one.patient, "ImagingStudy")
         assert order["state"] == study["state"] == stands
         assert "status" not in order
+
+
+def test_the_story_of_a_row_says_what_the_map_made_of_it(kit: Kit) -> None:
+    mapper = kit.hub.inbound()["pacs-mpps"].mapper
+    assert isinstance(mapper, RowMapper)
+    step = {"StudyInstanceUID": "1.2.3", "AccessionNumber": "A1"}
+    body = row_body("dicom.mpps", {"SOPInstanceUID": "1.2.4", "PatientID": "1", "ScheduledStepAttributesSequence": [step]})
+    said = {(rule["fact"], rule["path"], rule["to"]) for rule in mapper.explain(body) if rule["present"]}
+    assert {("Patient", "PatientID", "key"), ("ServiceRequest 1", "*.AccessionNumber", "identifier")} <= said
+    assert mapper.explain(row_body("nobody.knows", {})) == []

@@ -1,59 +1,45 @@
 """DICOM, the asking end: one association to a PACS at a time, C-ECHO and C-FIND (PS3.7 9.1.5, 9.1.2; PS3.8 9.3).
 
-PDUs and commands are pynetdicom's, the socket is ours (docs/adr/0165): its association reads ahead without end into a queue,
-believes a PDU's length field, and waits for the rest of one without limit. Here whoever asks reads, so what is not asked for yet
-waits in TCP; every PDU has an end in size and time, and nothing runs beside the caller's thread.
+Whoever asks reads, so what is not asked for yet waits in TCP: a PACS of any size costs as much memory as a small one. Every PDU
+has an end in size and time, and nothing runs beside the caller's thread. pynetdicom reads ahead without end into a queue,
+believes a PDU's length field and waits for the rest of one without limit (docs/adr/0165); tests have it at the other end.
 """
 
 # ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
 
 from __future__ import annotations
 
-import logging
 import re
 import socket
 import ssl
-import struct
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from pynetdicom.dimse_messages import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_FIND
-from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
-from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
-from pynetdicom.presentation import build_context
-
 from hub import log
+from hub.codecs.dicom import command, pdu
+from hub.codecs.dicom.command import Operation
+from hub.codecs.dicom.pdu import Fragment, Proposed, Type
 from hub.codecs.dicom.uid import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from hub.config import option
-from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused
+from hub.domain.errors import HubError, Misconfigured, NotDelivered, Refused, Unreadable
 from hub.transport.http import wrong
 from hub.transport.tls import client_context
-
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it logs identifiers, which are patients
 
 _log = log.get(__name__)
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
 WORKLIST = "1.2.840.10008.5.1.4.31"
+KNOWN = frozenset(Type)
 SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)  # in the order in which we like them
-APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1
-IMPLEMENTATION = "2.25.270353086419350938437838271843716093391"  # a UUID of ours, as PS3.5 B.2 has it
 MOST_PDU = 65536  # bytes of P-DATA that we say we take, and take
 MOST_MATCH = 1 << 20  # bytes of one match
 CANCEL_SECONDS = 5.0  # for the peer's word that it stopped
-ASSOCIATE_AC, ASSOCIATE_RJ, DATA, RELEASE_RQ, RELEASE_RP, ABORT = 2, 3, 4, 5, 6, 7
 PENDING, PENDING_WARNING, SUCCESS, CANCELLED = 0xFF00, 0xFF01, 0x0000, 0xFE00
-COMMAND_FIND, COMMAND_ECHO = 0x8020, 0x8030  # responses (PS3.7 E.1)
-NO_DATA_SET = 0x0101
 _TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?\Z")  # PS3.5 6.2, VR AE
-# (source, reason) of A-ASSOCIATE-RJ (PS3.8 table 9-21)
-CALLING_UNKNOWN, CALLED_UNKNOWN = (1, 3), (1, 7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +122,8 @@ class Association:
 
     def echo(self) -> None:
         """C-ECHO: the PACS is there and talks to us."""
-        request = C_ECHO()
-        request.MessageID, request.AffectedSOPClassUID = self._next(), VERIFICATION
-        self._send(C_ECHO_RQ(), request, VERIFICATION)
-        answer = self._answer(COMMAND_ECHO)
+        self._ask(Operation.C_ECHO, VERIFICATION)
+        answer = self._answer(Operation.C_ECHO)
         if answer.status != SUCCESS:
             raise _failed(answer.status)
 
@@ -148,14 +132,11 @@ class Association:
 
         Whoever stops before the end (closes the iterator) has it cancelled at the peer (C-CANCEL).
         """
-        request = C_FIND()
-        request.MessageID, request.AffectedSOPClassUID = self._next(), sop_class
-        request.Priority, request.Identifier = 0, BytesIO(identifier)
-        self._send(C_FIND_RQ(), request, sop_class)
+        self._ask(Operation.C_FIND, sop_class, identifier)
         ended = warned = False
         try:
             while True:
-                answer = self._answer(COMMAND_FIND)
+                answer = self._answer(Operation.C_FIND)
                 if answer.status not in (PENDING, PENDING_WARNING):
                     ended = True
                     if answer.status != SUCCESS:
@@ -177,12 +158,10 @@ class Association:
         wire = self._wire
         if wire is None:
             return
-        request = C_CANCEL()
-        request.MessageIDBeingRespondedTo = self._number
         until = time.monotonic() + min(CANCEL_SECONDS, self._s.timeout_seconds)
         try:
-            self._send(C_CANCEL_RQ(), request, sop_class)
-            while self._answer(COMMAND_FIND).status in (PENDING, PENDING_WARNING):
+            self._send(sop_class, command.request(command.CANCEL, self._number, sop_class), b"")
+            while self._answer(Operation.C_FIND).status in (PENDING, PENDING_WARNING):
                 if time.monotonic() > until:
                     self.close()
                     return
@@ -191,35 +170,29 @@ class Association:
 
     # -- messages -------------------------------------------------------------------------------------------------
 
-    def _next(self) -> int:
+    def _ask(self, operation: Operation, sop_class: str, data: bytes = b"") -> None:
         self._number = self._number % 0xFFFF + 1
-        return self._number
+        self._send(sop_class, command.request(operation, self._number, sop_class, has_data=bool(data)), data)
 
-    def _send(self, message: DIMSEMessage, primitive: C_ECHO | C_FIND | C_CANCEL, sop_class: str) -> None:
-        message.primitive_to_message(primitive)
-        context = self._contexts[sop_class][0]
-        for part in message.encode_msg(context, self._most_sent):
-            pdu = P_DATA_TF()
-            pdu.from_primitive(part)
-            self._open.send(pdu.encode())
+    def _send(self, sop_class: str, said: bytes, data: bytes) -> None:
+        self._open.send(b"".join(pdu.p_data(self._contexts[sop_class][0], said, data, self._most_sent)))
 
-    def _answer(self, command_field: int) -> _Answer:
+    def _answer(self, operation: Operation) -> _Answer:
         """The next whole message: a command set, and where it says so a data set (PS3.7 6.3.1, PS3.8 E.2)."""
-        command, data = bytearray(), bytearray()
-        said: dict[int, int] | None = None
+        said, data = bytearray(), bytearray()
+        read: command.Command | None = None
         while True:
-            for control, fragment in _fragments(self._open.data()):
-                whole = command if control & 1 else data
-                whole += fragment
+            for fragment in self._open.data():
+                whole = said if fragment.command else data
+                whole += fragment.data
                 if len(whole) > MOST_MATCH:
                     raise NotDelivered(f"the PACS answered a match of more than {MOST_MATCH} bytes", code="too_large")
-                if control & 1 and control & 2:
-                    said = _command(bytes(command))
-                    if said.get(0x0100) != command_field or said.get(0x0120) != self._number:
+                if fragment.command and fragment.last:
+                    read = _command(bytes(said))
+                    if read.operation != operation | command.RESPONSE or read.message_id != self._number:
                         raise NotDelivered("the PACS answered something that was not asked", code="wrong_answer")
-                ended = control & 2 and said is not None and (not control & 1 or said.get(0x0800, NO_DATA_SET) == NO_DATA_SET)
-                if ended and said is not None:
-                    return _Answer(said.get(0x0900, 0xC000), bytes(data))
+                if read is not None and fragment.last and fragment.command is not read.has_data:
+                    return _Answer(read.numbers.get(0x0900, 0xC000), bytes(data))
 
     @property
     def _open(self) -> _Wire:
@@ -230,45 +203,35 @@ class Association:
     # -- association ----------------------------------------------------------------------------------------------
 
     def _negotiate(self, wire: _Wire) -> None:
-        proposed = []
-        for n, sop_class in enumerate(self._classes):
-            context = build_context(sop_class, list(SYNTAXES))
-            context.context_id = 2 * n + 1
-            proposed.append(context)
-        most, who = MaximumLengthNotification(), ImplementationClassUIDNotification()
-        most.maximum_length_received, who.implementation_class_uid = MOST_PDU, IMPLEMENTATION
-        request = A_ASSOCIATE()
-        request.application_context_name = APPLICATION_CONTEXT
-        request.calling_ae_title, request.called_ae_title = self._s.calling_ae, self._s.called_ae
-        request.user_information = [most, who]
-        request.presentation_context_definition_list = proposed
-        wire.send(A_ASSOCIATE_RQ(request).encode())
+        proposed = {2 * n + 1: Proposed(sop_class, SYNTAXES) for n, sop_class in enumerate(self._classes)}
+        wire.send(pdu.ask(self._s.called_ae, self._s.calling_ae, proposed, MOST_PDU))
         kind, body = wire.pdu()
-        if kind == ASSOCIATE_RJ:
-            raise self._rejected(body)
-        if kind != ASSOCIATE_AC:
-            raise unexpected(kind)
-        results, limit = _accepted(body)
-        for n, sop_class in enumerate(self._classes):
-            result, syntax = results.get(2 * n + 1, (None, ""))
-            if result != 0 or syntax not in SYNTAXES:
+        try:
+            if kind == Type.ASSOCIATE_RJ:
+                raise self._rejected(pdu.rejection(body))
+            if kind != Type.ASSOCIATE_AC:
+                raise unexpected(kind)
+            found = pdu.accepted(body)
+        except Unreadable:
+            raise NotDelivered("the PACS answered no readable A-ASSOCIATE-AC or -RJ", code="not_dicom") from None
+        for number, (sop_class, _) in proposed.items():
+            result, syntax = found.answers.get(number, (None, ""))
+            if result != pdu.ACCEPTED or syntax not in SYNTAXES:
                 raise _not_taken(sop_class, result)
-            self._contexts[sop_class] = (2 * n + 1, syntax)
-        if limit:
-            self._most_sent = max(1024, min(limit, MOST_PDU))
+            self._contexts[sop_class] = (number, syntax)
+        if found.longest:
+            self._most_sent = max(1024, min(found.longest, MOST_PDU))
 
-    def _rejected(self, body: bytes) -> HubError:
-        pdu = A_ASSOCIATE_RJ()
-        pdu.decode(body)
-        s, why = self._s, (pdu.source, pdu.reason_diagnostic)
-        who = f"we called it {s.called_ae} and ourselves {s.calling_ae}"
-        if pdu.result == 2 or pdu.source == 3:  # transient, or its limits (PS3.8 9.3.4)
-            return NotDelivered(f"the PACS takes no association now (A-ASSOCIATE-RJ {why[0]}/{why[1]})", code="busy")
-        if why == CALLED_UNKNOWN:
+    def _rejected(self, why: pdu.Rejection) -> HubError:
+        s = self._s
+        if why.result == 2 or why.source == 3:  # transient, or its limits (PS3.8 9.3.4)
+            return NotDelivered(f"the PACS takes no association now (A-ASSOCIATE-RJ {why.source}/{why.reason})", code="busy")
+        if why == pdu.CALLED_UNKNOWN:
             return Misconfigured(f"the PACS does not know its AE title {s.called_ae}: correct called_ae", code="called_ae")
-        if why == CALLING_UNKNOWN:
+        if why == pdu.CALLING_UNKNOWN:
             return Misconfigured(f"the PACS does not know our AE title {s.calling_ae}: enter it there", code="calling_ae")
-        return Misconfigured(f"the PACS rejected the association ({why[0]}/{why[1]}); {who}", code="rejected")
+        who = f"we called it {s.called_ae} and ourselves {s.calling_ae}"
+        return Misconfigured(f"the PACS rejected the association ({why.source}/{why.reason}); {who}", code="rejected")
 
     def _release(self) -> None:
         """A-RELEASE; a peer that does not agree is left with an abort."""
@@ -276,12 +239,12 @@ class Association:
         if wire is None:
             return
         try:
-            wire.send(A_RELEASE_RQ().encode())
+            wire.send(pdu.release())
             for _ in range(100):  # what it still had to say
                 kind, _body = wire.pdu()
-                if kind == RELEASE_RQ:  # both at once (PS3.8 7.2.2.7)
-                    wire.send(A_RELEASE_RP().encode())
-                if kind == RELEASE_RP:
+                if kind == Type.RELEASE_RQ:  # both at once (PS3.8 7.2.2.7)
+                    wire.send(pdu.release_answer())
+                if kind == Type.RELEASE_RP:
                     wire.close()
                     self._wire = None
                     return
@@ -309,22 +272,26 @@ class _Wire:
         except OSError as error:
             raise _broken(error) from None
 
-    def data(self) -> memoryview:
+    def data(self) -> list[Fragment]:
         """The presentation data values of the next P-DATA-TF."""
-        kind, pdu = self.pdu()
-        if kind != DATA:
+        kind, body = self.pdu()
+        if kind != Type.P_DATA:
             raise unexpected(kind)
-        return memoryview(pdu)[6:]
+        try:
+            return pdu.fragments(body)
+        except Unreadable as error:
+            raise NotDelivered(f"the PACS sent no DICOM: {error.reason}", code="not_dicom") from None
 
     def pdu(self) -> tuple[int, bytes]:
-        """Type and bytes of the next PDU, whole within `seconds`."""
+        """Type and body of the next PDU, whole within `seconds`."""
         until = time.monotonic() + self._seconds
-        kind, _, length = struct.unpack(">BBL", self._take(6, until, keep=True))
-        if not 1 <= kind <= ABORT or length > MOST_PDU + 4096:
+        head = self._take(pdu.HEAD, until)
+        length = int.from_bytes(head[2:], "big")
+        if head[0] not in KNOWN or length > MOST_PDU + 4096:
             raise NotDelivered("what the PACS answered is not DICOM, or longer than agreed", code="not_dicom")
-        return kind, self._take(6 + length, until)
+        return head[0], self._take(length, until)
 
-    def _take(self, count: int, until: float, *, keep: bool = False) -> bytes:
+    def _take(self, count: int, until: float) -> bytes:
         while len(self._read) < count:
             left = until - time.monotonic()
             if left <= 0:
@@ -338,29 +305,19 @@ class _Wire:
                 raise NotDelivered("the PACS closed the connection instead of answering", code="closed")
             self._read += more
         taken = bytes(self._read[:count])
-        if not keep:
-            del self._read[:count]
+        del self._read[:count]
         return taken
 
     def abort(self) -> None:
         try:
             self._sock.settimeout(0.2)
-            self._sock.sendall(A_ABORT_RQ_BYTES)
+            self._sock.sendall(pdu.abort(provider=False))
         except OSError:  # it is gone already
             pass
         self.close()
 
     def close(self) -> None:
         self._sock.close()
-
-
-def _abort_bytes() -> bytes:
-    pdu = A_ABORT_RQ()
-    pdu.source, pdu.reason_diagnostic = 0, 0  # the service user
-    return bytes(pdu.encode())
-
-
-A_ABORT_RQ_BYTES = _abort_bytes()
 
 
 def _connect(settings: ScuSettings) -> socket.socket:
@@ -400,30 +357,18 @@ def _broken(error: OSError) -> HubError:
 
 def unexpected(kind: int) -> HubError:
     """A PDU that is none of those which were to come."""
-    if kind == ABORT:
+    if kind == Type.ABORT:
         return NotDelivered("the PACS aborted the association", code="aborted")
-    if kind == RELEASE_RQ:
+    if kind == Type.RELEASE_RQ:
         return NotDelivered("the PACS released the association in the middle", code="released")
     return NotDelivered(f"the PACS sent a PDU of type {kind} out of turn", code="not_dicom")
-
-
-def _accepted(body: bytes) -> tuple[dict[int, tuple[int | None, str]], int]:
-    """Of an A-ASSOCIATE-AC: result and transfer syntax of each presentation context, and the longest PDU that the peer takes."""
-    pdu = A_ASSOCIATE_AC()
-    try:
-        pdu.decode(body)
-        results = {one.context_id: (one.result, str(one.transfer_syntax or "")) for one in pdu.presentation_context}
-        limit = pdu.user_information.maximum_length if pdu.user_information is not None else 0
-    except Exception:  # noqa: BLE001 - whatever pynetdicom makes of bytes that are no A-ASSOCIATE-AC
-        raise NotDelivered("the PACS answered no readable A-ASSOCIATE-AC", code="not_dicom") from None
-    return {number: found for number, found in results.items() if number is not None}, int(limit or 0)
 
 
 def _not_taken(sop_class: str, result: int | None) -> HubError:
     """PS3.8 table 9-18."""
     names = {VERIFICATION: "C-ECHO", STUDY_ROOT: "C-FIND (Study Root)", WORKLIST: "C-FIND (Modality Worklist)"}
     name = names.get(sop_class, sop_class)
-    if result == 4 or result == 0:
+    if result in (pdu.NO_TRANSFER, pdu.ACCEPTED):
         return Refused(f"the PACS takes none of our transfer syntaxes for {name}", code="transfer_syntax")
     return Refused(f"the PACS does not offer {name} to us: allow it there", code="sop_class")
 
@@ -440,31 +385,11 @@ def _failed(status: int) -> HubError:
     return NotDelivered(f"{text}: it could not process what was asked", code=f"status_{status:04x}")
 
 
-def _fragments(values: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(message control header, fragment) of each presentation data value (PS3.8 9.3.5.1, E.2)."""
-    at = 0
-    while at < len(values):
-        if len(values) - at < 6:
-            raise NotDelivered("the PACS sent half a presentation data value", code="not_dicom")
-        (length,) = struct.unpack_from(">L", values, at)
-        end = at + 4 + length
-        if length < 2 or end > len(values):
-            raise NotDelivered("the PACS sent a presentation data value longer than its PDU", code="not_dicom")
-        yield values[at + 5], values[at + 6 : end]
-        at = end
-
-
-def _command(data: bytes) -> dict[int, int]:
-    """The numbers of a command set by element number: group 0000, Implicit VR Little Endian (PS3.7 6.3.1)."""
-    found, at = {}, 0
-    while at + 8 <= len(data):
-        group, element, length = struct.unpack_from("<HHL", data, at)
-        if group != 0 or at + 8 + length > len(data):
-            raise NotDelivered("the PACS sent a command that cannot be read", code="not_dicom")
-        if length == 2:
-            found[element] = struct.unpack_from("<H", data, at + 8)[0]
-        at += 8 + length
-    return found
+def _command(data: bytes) -> command.Command:
+    try:
+        return command.read(data)
+    except Unreadable as error:
+        raise NotDelivered(f"the PACS sent no DICOM: {error.reason}", code="not_dicom") from None
 
 
 def ask(settings: ScuSettings, classes: Sequence[str] = ()) -> str:

@@ -100,6 +100,19 @@ def _first_uid(found: dict[int, bytes], elements: tuple[int, int]) -> str:
     return ""
 
 
+def request(operation: int, message_id: int, sop_class: str, *, has_data: bool = False) -> bytes:
+    """A request's command set; of a C-CANCEL `message_id` is that of what is cancelled (PS3.7 sections 9.3.2, 9.3.5)."""
+    about = (
+        [(0x0002, _text(sop_class)), (0x0110, _number(message_id))] if operation != CANCEL else [(0x0120, _number(message_id))]
+    )
+    priority = [(0x0700, _number(0))] if operation in (Operation.C_FIND, Operation.C_STORE) else []
+    data = (0x0800, _number(0x0001 if has_data else NO_DATA))
+    body = b"".join(
+        _element(element, value) for element, value in sorted([*about, (0x0100, _number(operation)), *priority, data])
+    )
+    return _element(0x0000, struct.pack("<I", len(body))) + body
+
+
 def answer(to: Command, status: int, *, has_data: bool = False, comment: str = "", instance: str = "") -> bytes:
     """A response's command set. `comment`: no patient data, cut to the 64 characters of its VR; `instance`: one that we named."""
     elements = [

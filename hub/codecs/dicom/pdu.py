@@ -1,4 +1,4 @@
-"""Protocol data units of the upper layer (PS3.8 section 9.3), as an association's acceptor reads and writes them."""
+"""Protocol data units of the upper layer (PS3.8 section 9.3), as both ends of an association read and write them."""
 
 from __future__ import annotations
 
@@ -152,12 +152,55 @@ def accept(called: str, calling: str, answers: Mapping[int, tuple[int, str]], lo
     body += _item(0x10, APPLICATION_CONTEXT.encode("ascii"))
     for number, (answer, transfer) in answers.items():
         body += _item(0x21, bytes((number, 0, answer, 0)) + _item(0x40, transfer.encode("ascii")))
-    user = (
-        _item(0x51, struct.pack(">I", longest))
-        + _item(0x52, IMPLEMENTATION_UID.encode("ascii"))
-        + _item(0x55, IMPLEMENTATION_NAME)
-    )
-    return _pdu(Type.ASSOCIATE_AC, body + _item(0x50, user))
+    return _pdu(Type.ASSOCIATE_AC, body + _user(longest))
+
+
+def _user(longest: int) -> bytes:
+    """User information (PS3.7 annex D.3.3)."""
+    most, who = _item(0x51, struct.pack(">I", longest)), _item(0x52, IMPLEMENTATION_UID.encode("ascii"))
+    return _item(0x50, most + who + _item(0x55, IMPLEMENTATION_NAME))
+
+
+def ask(called: str, calling: str, contexts: Mapping[int, Proposed], longest: int) -> bytes:
+    """A-ASSOCIATE-RQ. `longest`: what we take in one PDU."""
+    body = struct.pack(">HH16s16s32x", 1, 0, called.encode("ascii").ljust(16), calling.encode("ascii").ljust(16))
+    body += _item(0x10, APPLICATION_CONTEXT.encode("ascii"))
+    for number, proposed in contexts.items():
+        transfers = b"".join(_item(0x40, one.encode("ascii")) for one in proposed.transfers)
+        body += _item(0x20, bytes((number, 0, 0, 0)) + _item(0x30, proposed.abstract.encode("ascii")) + transfers)
+    return _pdu(Type.ASSOCIATE_RQ, body + _user(longest))
+
+
+class Accepted(NamedTuple):
+    """A-ASSOCIATE-AC. `answers` as of `accept`; `longest`: what the other end takes in one PDU, 0: anything."""
+
+    answers: Mapping[int, tuple[int, str]]
+    longest: int
+
+
+def accepted(body: bytes) -> Accepted:
+    """An A-ASSOCIATE-AC behind its head. Raises Unreadable."""
+    if len(body) < 68:
+        raise _wrong("A-ASSOCIATE-AC is too short", len(body))
+    answers, longest = {}, 0
+    for kind, item in _items(body, 68, len(body)):
+        if kind == 0x21:
+            if len(item) < 4:
+                raise _wrong("a presentation context is too short", 0)
+            # the transfer syntax of one that was not accepted says nothing (PS3.8 section 9.3.3.2)
+            inner = () if item[2] else _items(item, 4, len(item))
+            answers[item[0]] = (item[2], next((_uid(value) for sub, value in inner if sub == 0x40), ""))
+        elif kind == 0x50:
+            found = [value for sub, value in _items(item, 0, len(item)) if sub == 0x51 and len(value) == 4]
+            longest = int.from_bytes(found[0], "big") if found else 0
+    return Accepted(answers, longest)
+
+
+def rejection(body: bytes) -> Rejection:
+    """An A-ASSOCIATE-RJ behind its head. Raises Unreadable."""
+    if len(body) != 4:
+        raise _wrong("A-ASSOCIATE-RJ is not of four bytes", 0)
+    return Rejection(*body[1:4])
 
 
 def reject(why: Rejection) -> bytes:
@@ -167,6 +210,10 @@ def reject(why: Rejection) -> bytes:
 def abort(reason: int = 0, *, provider: bool = True) -> bytes:
     """By the service provider with its reason, or by the service's user."""
     return _pdu(Type.ABORT, bytes((0, 0, 2 if provider else 0, reason if provider else 0)))
+
+
+def release() -> bytes:
+    return _pdu(Type.RELEASE_RQ, bytes(4))
 
 
 def release_answer() -> bytes:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from hub.adapters.settings import read_table, wrong
 from hub.codecs.hl7v2 import Message, parse
 from hub.config import option
 from hub.domain.errors import HubError, NotDelivered, OutcomeUnknown, Refused, Unreadable
+from hub.domain.ports import Delivered, Outbound
 from hub.transport.mllp_client import MllpClient
 from hub.transport.mllp_pool import MllpPool
 from hub.transport.tls import client_context, normal_peer
@@ -74,6 +75,39 @@ def pool(settings: MllpSettings, peer: str) -> MllpPool:
         )  # fmt: skip
 
     return MllpPool(client, s.connections, s.timeout_seconds, peer=peer)
+
+
+class MllpTarget:
+    """What every target over MLLP does the same way. Thread-safe; threads share `connections` connections and wait for one.
+
+    `peer`: how errors call it, "the OCS".
+    """
+
+    resend_is_safe = True  # the same bytes under the same MSH-10, or whole states: sending one again does no harm
+
+    def __init__(self, settings: MllpSettings, peer: str) -> None:
+        self._peer = peer
+        self._answers = {**ANSWERS, **settings.answers}
+        self._pool = pool(settings, peer)
+
+    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
+        """HL7 v2 has no question for this; `resend_is_safe` makes it unnecessary."""
+        return None
+
+    def ping(self) -> str:
+        """Connect, with TLS where configured: MLLP has no question of its own."""
+        with self._pool.client() as client:
+            return client.ping()
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _judged(self, answer: bytes, charset: str, already: Collection[str] = ()) -> tuple[bool, str]:
+        """(whether the answer decides, its codes for people), or raises what it means. `already`: codes of a "no" that is a yes."""
+        code, error_code = read_answer(answer, charset, self._peer)
+        meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
+        detail = f"{code} {error_code}".strip()
+        return judge(DONE if error_code in already else meaning, code, detail, answer, self._peer), detail
 
 
 def check_answers(answers: Mapping[str, str]) -> None:

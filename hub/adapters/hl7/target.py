@@ -14,7 +14,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hub.adapters.hl7.people import Built, hl7_instant
-from hub.adapters.mllp import ANSWERS, DONE, MllpSettings, judge, pool, read_answer
+from hub.adapters.mllp import MllpSettings, MllpTarget
 from hub.adapters.settings import wrong
 from hub.codecs.hl7v2 import python_codec
 from hub.config import option
@@ -47,19 +47,13 @@ class Hl7Settings(MllpSettings):
             raise wrong(f'timezone "{self.timezone}" is not known', 'write one like "Asia/Seoul"') from None
 
 
-class Hl7Target:
-    """Target of one channel. Thread-safe; threads share `connections` connections and wait for one.
-
-    `say`: what a message becomes in HL7, from what stands now. `version`: MSH-12. `peer`: how errors call it, "the OCS".
-    """
-
-    resend_is_safe = True  # whole states: sending one again does no harm
+class Hl7Target(MllpTarget):
+    """Target of one channel. `say`: what a message becomes in HL7, from what stands now. `version`: MSH-12."""
 
     def __init__(self, settings: Hl7Settings, peer: str, version: str, say: Callable[[Outbound, ZoneInfo], Built]) -> None:
-        self._settings, self._peer, self._version, self._say = settings, peer, version, say
+        MllpTarget.__init__(self, settings, peer)
+        self._settings, self._version, self._say = settings, version, say
         self._zone = ZoneInfo(settings.timezone or "Asia/Seoul")
-        self._answers = {**ANSWERS, **settings.answers}
-        self._pool = pool(settings, peer)
 
     def send(self, message: Outbound) -> Delivered:
         built = self._say(message, self._zone)
@@ -73,18 +67,6 @@ class Hl7Target:
         except HubError as error:
             error.sent = body
             raise
-
-    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
-        """HL7 v2 has no question for this; `resend_is_safe` makes it unnecessary."""
-        return None
-
-    def ping(self) -> str:
-        """Connect, with TLS where configured: MLLP has no question of its own."""
-        with self._pool.client() as client:
-            return client.ping()
-
-    def close(self) -> None:
-        self._pool.close()
 
     def compose(self, message: Outbound) -> tuple[Built, bytes, str]:
         """What would be sent now: (content, bytes, MSH-10). Raises Refused where it cannot be said in HL7 or in the charset."""
@@ -114,10 +96,7 @@ class Hl7Target:
         return body, control_id
 
     def _judge(self, built: Built, body: bytes, answer: bytes) -> Delivered:
-        code, error_code = read_answer(answer, self._settings.charset, self._peer)
-        meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
-        detail = f"{code} {error_code}".strip()
-        decided = judge(DONE if error_code in built.already else meaning, code, detail, answer, self._peer)
+        decided, detail = self._judged(answer, self._settings.charset, built.already)
         return Delivered(built.peer_id, None, body, answer, detail, built.sent_fields, confirms=decided)
 
 

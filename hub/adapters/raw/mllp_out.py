@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hub.adapters.mllp import ANSWERS, MllpSettings, judge, pool, read_answer
+from hub.adapters.mllp import MllpSettings, MllpTarget
 from hub.adapters.raw import recode
 from hub.codecs.hl7v2 import peek
 from hub.config import option
@@ -37,15 +37,12 @@ class Settings(MllpSettings):
         recode.check(self.charset)
 
 
-class RawMllpTarget:
-    """Thread-safe; threads share `connections` connections."""
-
-    resend_is_safe = True
+class RawMllpTarget(MllpTarget):
+    """Target of one channel."""
 
     def __init__(self, settings: Settings) -> None:
+        MllpTarget.__init__(self, settings, PEER)
         self._charset = settings.charset
-        self._answers = {**ANSWERS, **settings.answers}
-        self._pool = pool(settings, PEER)
 
     def send(self, message: Outbound) -> Delivered:
         charset = self._charset or message.charset or "utf-8"
@@ -61,22 +58,9 @@ class RawMllpTarget:
             error.sent = body
             raise
 
-    def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature
-        """HL7 v2 has no question for this; `resend_is_safe` makes it unnecessary."""
-        return None
-
-    def ping(self) -> str:
-        with self._pool.client() as client:
-            return client.ping()
-
-    def close(self) -> None:
-        self._pool.close()
-
     def _judge(self, body: bytes, answer: bytes, charset: str) -> Delivered:
-        code, error_code = read_answer(answer, charset, PEER)
-        meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
-        detail = f"{code} {error_code}".strip()
-        return Delivered(sent=body, answer=answer, detail=detail, confirms=judge(meaning, code, detail, answer, PEER))
+        decided, detail = self._judged(answer, charset)
+        return Delivered(sent=body, answer=answer, detail=detail, confirms=decided)
 
 
 def build(settings: Settings) -> RawMllpTarget:

@@ -1,26 +1,19 @@
-"""Tryton's JSON, its settings' docs, and what becomes of a patient there."""
+"""Tryton's JSON, and what becomes of a patient there."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.adapters.erp import tryton as out
 from hub.adapters.erp import tryton_in, tryton_party
 from hub.codecs import tryton
 from hub.domain.errors import Unreadable
 from tests.contract.case import patient
 
-TEXT = (Path(__file__).parents[3] / "docs/erp-tryton.md").read_text(encoding="utf-8")
-ROWS = {name: line for line in TEXT.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split("|")[1])}
-FIELDS = {field.name: field for module in (out, tryton_in) for field in dataclasses.fields(module.Settings)}
 NAMES = st.text().filter(lambda name: name != "__class__")
 VALUES = st.recursive(
     st.none()
@@ -74,16 +67,6 @@ def test_an_address_is_whole_or_in_parts(address: dict[str, Any], street: str, c
     record = {**patient(), "address": [address]}
     ((_, (values,)),) = tryton_party.new(record, "P1", "", {"KR": 1}).values["addresses"]
     assert (values["street"], values["city"], values.get("country")) == (street, city, None)
-
-
-@pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
-def test_every_setting_is_explained_with_its_default(field: dataclasses.Field[Any]) -> None:
-    assert field.metadata["doc"]
-    said = ROWS[field.name].split("|")[2]
-    if isinstance(field.default, bool):
-        assert f"`{str(field.default).lower()}`" in said
-    elif isinstance(field.default, int | float):
-        assert f"{field.default:g}" in said
 
 
 def test_what_stands_in_a_row_is_plain() -> None:

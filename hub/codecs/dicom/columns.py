@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from hub.codecs.dicom.elements import Asked
 
@@ -45,7 +45,7 @@ class Column:
 class Columns(dict[int, Column]):
     """Columns by tag; `asked` is what a walk is to look for, the character set among it."""
 
-    @property
+    @cached_property
     def asked(self) -> Asked:
         nested: dict[int, Asked | None] = {tag: one.items.asked if one.items else None for tag, one in self.items()}
         return {CHARSET: None, **nested}

@@ -87,9 +87,11 @@ class Walk:
             if tag >= ITEM:
                 raise self._wrong(tag, "stands where an element belongs", at)
             want = tag in asked
-            at = self._value(
-                tag, vr, length, begin, end, asked.get(tag) if want else None, found if want else None, explicit, depth
-            )
+            if not want and length <= end - begin:  # nearly always, and never of undefined length
+                at = begin + length
+                continue
+            into = found if want else None
+            at = self._value(tag, vr, length, begin, end, asked[tag] if want else None, into, explicit, depth)
         if open_:
             raise Cut("an item does not end", where=Where(offset=at))
         if not depth and not self._whole:

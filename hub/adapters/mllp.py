@@ -103,7 +103,7 @@ class MllpTarget:
         self._pool.close()
 
     def _judged(self, answer: bytes, charset: str, already: Collection[str] = ()) -> tuple[bool, str]:
-        """(whether the answer decides, its codes for people), or raises what it means. `already`: codes of a "no" that is a yes."""
+        """(whether the answer decides, its codes for people); raises what it means. `already`: codes of a "no" that is none."""
         code, error_code = read_answer(answer, charset, self._peer)
         meaning = self._answers.get(f"{code}.{error_code}") or self._answers.get(code)
         detail = f"{code} {error_code}".strip()

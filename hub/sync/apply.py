@@ -365,9 +365,7 @@ class Plan:
         if ready.mapped is None or not ready.mapped.settled:
             return
         channel = self._applier._channels()[ready.work.channel]
-        found = settle(tx, ready.mapped.settled, channel.answers_for, channel.name, self._applier._shard)
-        applied.notes += found.notes
-        self._rows += found.rows
+        applied.notes += settle(tx, ready.mapped.settled, channel.answers_for, channel.name, self._applier._shard)
 
     def _apply(self, canon: Canon, ready: Ready, history: list[Row]) -> Applied:
         mapped, work = ready.mapped, ready.work

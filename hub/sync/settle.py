@@ -8,7 +8,6 @@ target turned down and then acted on after all (a person there saw to it) is don
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 
 from hub.audit.actions import Action
 from hub.audit.entry import detail_text
@@ -22,28 +21,23 @@ MEANWHILE = "the target said meanwhile: "  # reason of work that is still on its
 VERDICTS = {True: "confirmed", False: "refused", None: "taken"}
 
 
-@dataclass(slots=True)
-class Settling:
-    """Rows, and notes for the message that says so."""
+def settle(tx: Tx, told: Sequence[Settled], channels: Collection[str], source: str, shard: int) -> list[str]:
+    """Writes what follows from each before the next is looked at: several may be of one message. Notes for what says so.
 
-    rows: list[Row] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def settle(tx: Tx, told: Sequence[Settled], channels: Collection[str], source: str, shard: int) -> Settling:
-    """`channels`: whose messages may be settled; `source`: the channel that brought it; `shard`: of the tally."""
-    found, unknown = Settling(), 0
-    for number, one in enumerate(told):
+    `channels`: whose messages may be settled; `source`: the channel that brought it; `shard`: of the tally.
+    """
+    unknown = 0
+    for one in told:
         row = tx.one("SELECT channel, lane, bucket, resource_id FROM message WHERE id = ? AND direction = 'out'", one.message_id)
         if row is None or row[0] not in channels:
             unknown += 1
             continue
-        _Message(tx, one, *row).settle(found, shard, number)
-    if unknown:
-        found.notes.append("status_unknown")
-        text = f"{unknown} of {len(told)} statuses are of no message that was sent there"
-        found.rows.append(AlertRow(tx.now, UNKNOWN, source, text, None))
-    return found
+        tx.write(_Message(tx, one, *row).rows(shard))
+    if not unknown:
+        return []
+    text = f"{unknown} of {len(told)} statuses are of no message that was sent there"
+    tx.write([AlertRow(tx.now, UNKNOWN, source, text, None)])
+    return [UNKNOWN]
 
 
 def meanwhile(tx: Tx, message_id: int) -> tuple[bool, str] | None:
@@ -60,25 +54,28 @@ class _Message:
         self._tx, self._one = tx, one
         self._channel, self._lane, self._bucket, self._resource = channel, lane, int(bucket), resource_id
 
-    def settle(self, found: Settling, shard: int, number: int) -> None:
+    def rows(self, shard: int) -> list[Row]:
         tx, one, id_ = self._tx, self._one, self._one.message_id
         n = int((tx.one("SELECT coalesce(max(n), 0) FROM attempt WHERE message_id = ?", id_) or (0,))[0])
-        found.rows.append(AttemptRow(id_, n + 1, tx.now + number, VERDICTS[one.acted], one.detail, None, None))
-        if one.acted is None:
-            return
+        said = AttemptRow(id_, n + 1, tx.now, VERDICTS[one.acted], one.detail, None, None)
+        return [said, *self._follows(one.acted, shard)] if one.acted is not None else [said]
+
+    def _follows(self, acted: bool, shard: int) -> list[Row]:
+        tx, one, id_ = self._tx, self._one, self._one.message_id
         work = tx.work_of(id_)
         if work is None:
             done = tx.one("SELECT state, reason FROM outcome WHERE message_id = ?", id_)
             if done is None or done[0] != State.DONE or done[1] != UNCONFIRMED:
-                return  # confirmed before, or given up: said twice, or too late
-            found.rows += self._confirmed() if one.acted else self._dead(shard)
-        elif work[2] == State.IN_FLIGHT:
-            said = f"{MEANWHILE}{VERDICTS[one.acted]}: {one.detail}"
+                return []  # confirmed before, or given up: said twice, or too late
+            return self._confirmed() if acted else self._dead(shard)
+        if work[2] == State.IN_FLIGHT:
+            said = f"{MEANWHILE}{VERDICTS[acted]}: {one.detail}"
             tx.execute("UPDATE work SET reason = ? WHERE message_id = ? AND state = 'in_flight' AND NOT barrier", said, id_)
-        elif work[2] == State.DEAD and one.acted and self._was_delivered():
+        elif work[2] == State.DEAD and acted and self._was_delivered():
             state = after(State.DEAD, Step.ACCEPT)
-            found.rows += [WorkDone(id_), OutcomeRow(id_, state, Outcome.DELIVERED, "", tx.now), self._entry()]
-            found.rows.append(TallyRow(self._channel, "delivered", shard, 1))
+            done_now = OutcomeRow(id_, state, Outcome.DELIVERED, "", tx.now)
+            return [WorkDone(id_), done_now, self._entry(), TallyRow(self._channel, "delivered", shard, 1)]
+        return []
 
     def _confirmed(self) -> list[Row]:
         return [OutcomeRow(self._one.message_id, State.DONE, Outcome.DELIVERED, "", self._tx.now), self._entry()]

@@ -16,7 +16,9 @@ from hub.cli import app
 from hub.codecs.sap import idoc_flat, idoc_xml
 from hub.codecs.sap.idoc import Idoc
 from hub.config import load
+from hub.db import schema
 from hub.db.crypt import KeyRing
+from hub.db.engine import make_engine, parse_url
 from hub.db.views import changes, messages
 from hub.domain.lifecycle import UNCONFIRMED
 from hub.domain.store import Lease
@@ -27,7 +29,7 @@ CONFIG = """[hub]
 name = "test hub"
 assigner = "HOSP"
 [database]
-url = "sqlite:///hub.db"
+url = { file = "database" }
 [channels.sap-in]
 adapter = "erp.idoc_in"
 system = "erp"
@@ -50,13 +52,19 @@ ready = "rename"
 
 
 class House:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "sqlite:///hub.db") -> None:
         self.folder = folder
         for name in ("from-sap", "to-sap", "from-other"):
             (folder / name).mkdir()
         (folder / "hub.toml").write_text(CONFIG, encoding="utf-8")
+        (folder / "database").write_text(url, encoding="utf-8")
         KeyRing.create(folder / "secrets")
-        (folder / "hub.db").write_bytes(_empty())
+        if url.startswith("sqlite"):
+            (folder / "hub.db").write_bytes(_empty())
+        else:
+            engine = make_engine(parse_url(url))
+            schema.upgrade(engine)
+            engine.dispose()
         self.hub = open_hub(load(folder / "hub.toml"))
         self._applier, self._courier = self.hub.applier(), self.hub.courier()
         self._in, self._out = self._lease("in"), self._lease("out")
@@ -113,6 +121,13 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     made = House(tmp_path)
+    yield made
+    made.hub.close()
+
+
+@pytest.fixture
+def either(tmp_path: Path, database_url: str) -> Iterator[House]:
+    made = House(tmp_path, database_url if database_url.startswith("postgres") else "sqlite:///hub.db")
     yield made
     made.hub.close()
 
@@ -190,33 +205,38 @@ def test_the_receivers_of_a_change_are_told_in_sap_s_words(house: House) -> None
     assert codes() == ("confirmed", "F02", "SAP 53")
 
 
-def test_53_after_51_is_done(house: House) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
+def test_53_after_51_is_done(either: House, together: bool) -> None:
     """Somebody at SAP saw to it and processed the IDoc again."""
-    message_id = house.new_patient("00012345")
+    message_id = either.new_patient("00012345")
     for number, code in enumerate(("51", "64", "53", "53", "51"), 900):
-        house.drop(status(str(number), about(message_id), code))
-        house.poll()
-    one = house.message(message_id)
+        either.drop(status(str(number), about(message_id), code))
+        if not together:
+            either.poll()
+    either.poll()
+    said = either.rows("SELECT detail FROM attempt WHERE message_id = ? ORDER BY n", message_id)[1:]
+    assert said == [("SAP 51",), ("SAP 64",), ("SAP 53",), ("SAP 53",), ("SAP 51",)]
+    one = either.message(message_id)
     assert (one.state, one.outcome, one.reason) == ("done", "delivered", "")
-    assert house.rows("SELECT sum(n) FROM tally WHERE channel = 'sap-out' AND state = 'delivered'") == [(1,)]
-    assert house.rows("SELECT count(*) FROM work") == [(0,)]
+    assert either.rows("SELECT sum(n) FROM tally WHERE channel = 'sap-out' AND state = 'delivered'") == [(1,)]
+    assert either.rows("SELECT count(*) FROM work") == [(0,)]
 
 
 @pytest.mark.parametrize(("code", "end"), [("53", ("done", "")), ("51", ("dead", "SAP 51 F2 163"))])
-def test_an_answer_that_is_quicker_than_our_own_writing(house: House, code: str, end: tuple[str, str]) -> None:
+def test_an_answer_that_is_quicker_than_our_own_writing(either: House, code: str, end: tuple[str, str]) -> None:
     """SAP posts while the delivery's result is still in the worker's hands."""
-    write = house._courier._write
+    write = either._courier._write
 
     def late(lease: Any, results: Any, claimed: Any, channels: Any) -> None:
         for result in results:
-            house.drop(
+            either.drop(
                 status(f"9{result.work.message_id}", about(result.work.message_id), code, "F2 163" if code == "51" else "")
             )
-            house.poll()
+            either.poll()
         write(lease, results, claimed, channels)
 
-    house._courier._write = late  # type: ignore[method-assign]
-    one = house.message(house.new_patient("00012345"))
+    either._courier._write = late  # type: ignore[method-assign]
+    one = either.message(either.new_patient("00012345"))
     assert (one.state, one.reason) == end
 
 

@@ -4,10 +4,13 @@ Which of the two a file is, its first characters tell. A file is taken as every 
 whole, claimed by a rename, and begun again where a hub died over it.
 """
 
+# ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from hub.adapters.erp.idoc_rules import IdocSettings, Rules, tables
@@ -32,6 +35,9 @@ class Settings(IdocSettings, FolderSettings):
 
     units: Literal["", "characters", "bytes"] = option(
         "", doc="what a field's length counts in flat files; default: characters in Unicode files, bytes in code pages (cp949)"
+    )
+    segments: Path | None = option(
+        None, doc='a file of your own segments for flat files: [segments] with Z1PATIENT = "MRN 10 VIP 1"'
     )
     max_idoc: int = option(32 << 20, doc="bytes of one IDoc, and of an XML file", low=1024, high=1 << 28)
 

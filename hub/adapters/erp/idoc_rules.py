@@ -54,9 +54,6 @@ class IdocSettings:
     )
     extensions: tuple[str, ...] = option((), doc='CIMTYP that may come, ["ZDEBMAS07"]; default: none')
     test: bool = option(False, doc="true: IDocs with the TEST flag are taken as if they were real")
-    segments: Path | None = option(
-        None, doc='a file of your own segments for flat files: [segments] with Z1PATIENT = "MRN 10 VIP 1"'
-    )
     number_digits: int = option(
         0, doc="digits of a patient number: SAP fills numbers up with zeros to 10, the hub takes them off again; 0: as it comes",
         low=0, high=10,

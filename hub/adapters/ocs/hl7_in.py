@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hub import log
+from hub.adapters.listening import check_charset, check_tls
 from hub.adapters.settings import read_table
 from hub.codecs import korean
 from hub.codecs.hl7v2 import Peek, ack, batch, parse, peek, python_codec
@@ -66,16 +67,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         ack.codes(self.answer_codes)
-        for peer in self.tls_peers:
-            normal_peer(peer)
-        if (self.tls_ca or self.tls_peers) and not self.tls_cert:
-            raise Misconfigured("tls_ca and tls_peers need tls_cert and tls_key")
-        if self.tls_peers and not self.tls_ca:
-            raise Misconfigured("tls_peers needs tls_ca: only a verified certificate can be bound to the channel")
-        try:
-            python_codec(self.charset)
-        except LookupError:
-            raise Misconfigured("charset is none that we know; write utf-8 or cp949") from None
+        check_tls(self)
+        check_charset(self.charset)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:

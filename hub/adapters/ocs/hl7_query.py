@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hub import log
+from hub.adapters.listening import check_charset, check_tls
 from hub.adapters.ocs.hl7_lookup import Responder, Told
 from hub.adapters.settings import read_table
 from hub.codecs.hl7v2 import Peek, ack, peek, python_codec, query
@@ -68,18 +69,10 @@ class Settings:
     tls_peers: tuple[str, ...] = option((), doc="whose certificates are taken: a CN or SAN, or sha256:<fingerprint>")
 
     def __post_init__(self) -> None:
-        for peer in self.tls_peers:
-            normal_peer(peer)
-        if (self.tls_ca or self.tls_peers) and not self.tls_cert:
-            raise Misconfigured("tls_ca and tls_peers need tls_cert and tls_key")
-        if self.tls_peers and not self.tls_ca:
-            raise Misconfigured("tls_peers needs tls_ca: only a verified certificate can be bound to the channel")
+        check_tls(self)
         if not self.askers and not self.tls_ca:
             raise Misconfigured('askers says who may ask, by MSH-3: write askers = ["CRM"], or ask for certificates with tls_ca')
-        try:
-            python_codec(self.charset)
-        except LookupError:
-            raise Misconfigured("charset is none that we know; write utf-8 or cp949") from None
+        check_charset(self.charset)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hub.adapters.listening import check_tls
 from hub.adapters.pacs import peers
 from hub.adapters.pacs.dicom_desk import Desk
 from hub.adapters.pacs.mpps import Steps
@@ -80,12 +81,7 @@ class Settings:
         for one in self.sop_classes:
             if not uid.is_uid(one):
                 raise wrong("sop_classes has an entry that is no UID", "write the UIDs of storage classes")
-        if (self.tls_ca or self.tls_peers) and not self.tls_cert:
-            raise Misconfigured("tls_ca and tls_peers need tls_cert and tls_key")
-        if self.tls_peers and not self.tls_ca:
-            raise Misconfigured("tls_peers needs tls_ca: only a verified certificate can be bound to the channel")
-        for peer in self.tls_peers:
-            normal_peer(peer)
+        check_tls(self)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hub import log
+from hub.adapters.listening import check_tls
 from hub.adapters.pacs import peers
 from hub.adapters.pacs import worklist_rows as rows
 from hub.adapters.settings import read_table
@@ -77,10 +78,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         peers.check(self.ae_title, self.peers)
-        for peer in self.tls_peers:
-            normal_peer(peer)
-        if (self.tls_ca or self.tls_peers) and not self.tls_cert:
-            raise Misconfigured("tls_ca and tls_peers need tls_cert and tls_key")
+        check_tls(self)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:

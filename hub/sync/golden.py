@@ -12,7 +12,7 @@ from hub.domain.imaging import PARTS
 from hub.domain.model import StepState
 from hub.sync.authority import Authority, Claim
 from hub.sync.news import union
-from hub.sync.slots import TELECOM, assemble, assemble_period, explode, explode_period, slot_name
+from hub.sync.slots import TELECOM, assemble, assemble_period, explode, explode_period, same, slot_name
 from hub.sync.workspace import Resource, Source, Workspace
 
 STEPPED = ("ImagingStudy", "ServiceRequest")
@@ -34,7 +34,8 @@ class Golden:
             names = self._patient_names(resource, sources, names)
             if TELECOM in names:
                 values.pop(TELECOM, None)
-        values |= {name: self._value(resource, name, sources) for name in names}
+        stands = explode({TELECOM: resource.data.get(TELECOM)}, {}) if resource.kind == "Patient" else values
+        values |= {name: _unspelt(stands.get(name), self._value(resource, name, sources)) for name in names}
         values = {name: value for name, value in values.items() if value is not None}
         if resource.kind == "Patient":
             return assemble(values)
@@ -93,6 +94,11 @@ class Golden:
         if pointer is not None and pointer.home_id != resource.id:
             return 0
         return 1 + PARTS.index(assigner) if assigner in PARTS else 1 + len(PARTS)
+
+
+def _unspelt(stands: Any, value: Any) -> Any:
+    """A value that says what stands, spelt another way, is no change (docs/adr/0176)."""
+    return stands if stands is not None and same(stands, value) else value
 
 
 def united(name: str, sources: Iterable[Source]) -> list[Any] | None:

@@ -56,6 +56,15 @@ def test_an_echo_in_the_peers_own_form_does_not_take_the_place_of_what_it_repeat
     assert house.doc("1")["telecom"] == [phone("+821033330000")]
 
 
+def test_what_stands_spelt_another_way_is_no_change_even_before_anybody_knows_that_it_was_sent(house: House) -> None:
+    """A poll that reads what we have just written, before the delivery's outcome is committed."""
+    house.tell(patient("1", telecom=[{**phone("+821011110000"), "raw": "010-1111-0000"}]), at=10)
+    house.tell(patient("1", telecom=[phone("+821099990000")]), system="erp", at=5)
+    applied = house.tell(patient("1", telecom=[{**phone("+821011110000"), "raw": "01011110000"}]), system="erp", at=20)
+    assert applied.changes == []
+    assert house.doc("1")["telecom"] == [{**phone("+821011110000"), "raw": "010-1111-0000"}]
+
+
 def row(booking_id: str, start: str, **more: Any) -> Fact:
     """A booking as a table has it into which we wrote it."""
     values = {"start": start, **more}

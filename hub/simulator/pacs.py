@@ -1,4 +1,5 @@
-"""A simulated PACS: an SCP for C-ECHO and C-FIND (Study Root), written by hand so that no bug of a library hides behind itself.
+"""A simulated PACS: an SCP for C-ECHO, C-FIND (Study Root) and C-STORE. Its associations are written by hand, so that no bug of
+the hub's own codec hides behind itself; of what is stored it keeps the study, not the pixels.
 
 It misbehaves as the other peers do (hub/simulator/faults.py), and in the ways that only DICOM knows: `Trouble`.
 """
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, BinaryIO, NamedTuple
 
+from hub.codecs.dicom import columns, header
+from hub.domain.errors import Unreadable
 from hub.simulator.faults import Peer
 from hub.simulator.pacs_archive import KEYWORDS, TAGS, Archive, Study
 
 VERIFICATION, STUDY_ROOT = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 PENDING, PENDING_WARNING, SUCCESS, CANCELLED = 0xFF00, 0xFF01, 0x0000, 0xFE00
-ECHO_RQ, FIND_RQ, CANCEL_RQ = 0x0030, 0x0020, 0x0FFF
+STORE_RQ, ECHO_RQ, FIND_RQ, CANCEL_RQ = 0x0001, 0x0030, 0x0020, 0x0FFF
+STORAGE = "1.2.840.10008.5.1.4.1.1."  # storage SOP classes begin so (PS3.4 B.5)
 PIECE = 64  # matches that are written at once
 
 
@@ -148,7 +152,8 @@ class PacsPeer(Peer):
         for number, sop_class, syntaxes in _proposed(body[68:]):
             chosen = EXPLICIT if self.explicit and EXPLICIT in syntaxes else IMPLICIT if IMPLICIT in syntaxes else ""
             result = 0
-            if sop_class not in (VERIFICATION, STUDY_ROOT) or (trouble is Trouble.NO_SOP_CLASS and sop_class == STUDY_ROOT):
+            known = sop_class in (VERIFICATION, STUDY_ROOT) or sop_class.startswith(STORAGE)
+            if not known or (trouble is Trouble.NO_SOP_CLASS and sop_class == STUDY_ROOT):
                 result = 3
             elif not chosen or (trouble is Trouble.NO_SYNTAX and sop_class == STUDY_ROOT):
                 result = 4
@@ -185,6 +190,8 @@ class PacsPeer(Peer):
         if link.command.get(0x0100) == CANCEL_RQ:
             self.cancelled.set()
             return b""
+        if link.command.get(0x0100) == STORE_RQ:
+            return self._response(link, 0x8001, self._store(link))
         return b"".join(self._find(link)) + self._response(link, 0x8020, SUCCESS)
 
     def _find(self, link: _Link, status: int = PENDING) -> Iterator[bytes]:
@@ -194,6 +201,15 @@ class PacsPeer(Peer):
         for study in self.archive.matching(asked):
             self.sent += 1
             yield self._response(link, 0x8020, status, self._identifier(study, asked, implicit))
+
+    def _store(self, link: _Link) -> int:
+        """The status of a C-STORE; the study that it is of is held from now on."""
+        try:
+            row = header.read(bytes(link.data), link.contexts[link.context][1], columns.instance())
+        except Unreadable:
+            return 0xC000
+        self.archive.add(row)
+        return SUCCESS
 
     def _stream(self, sock: socket.socket, link: _Link) -> bool:
         """Matches go out as they are found, and a C-CANCEL is heard between them."""

@@ -54,6 +54,7 @@ class Archive:
         self.changes: list[Change] = []
         self.crowd: Callable[[], Iterator[Study]] | None = None  # instead of what is held: as many as a test wants
         self._seq = 0
+        self._stored: dict[str, dict[str, dict[str, str]]] = {}  # study -> series -> instance -> modality
 
     def put(self, study: Study) -> str:
         """A study is there from now on, or is another than before; its UID."""
@@ -64,6 +65,20 @@ class Archive:
             self.studies[uid] = dict(study)
             self._log("StableStudy", uid)
         return uid
+
+    def add(self, instance: Mapping[str, Any]) -> str:
+        """An instance was stored: its study is there, with one series or instance more. `instance`: a row of its header."""
+        uid = str(instance["StudyInstanceUID"])
+        with self.lock:
+            held = self._stored.setdefault(uid, {})
+            held.setdefault(str(instance.get("SeriesInstanceUID", "")), {})[str(instance.get("SOPInstanceUID", ""))] = str(
+                instance.get("Modality", "")
+            )
+            study = {key: str(value) for key, value in instance.items() if key in TAGS}
+            modalities = {modality for one in held.values() for modality in one.values() if modality}
+            counted = {"NumberOfStudyRelatedSeries": len(held), "NumberOfStudyRelatedInstances": sum(map(len, held.values()))}
+            more = {"ModalitiesInStudy": "\\".join(sorted(modalities)), **{key: str(value) for key, value in counted.items()}}
+            return self.put({**self.studies.get(uid, {}), **study, **more})
 
     def delete(self, uid: str) -> None:
         with self.lock:

@@ -54,7 +54,9 @@ class Asked:
         """Of rows: where their map reads the number of this kind from."""
         if channels.form_of(self.channel) != "row":
             return ()
-        found = self._hub.maps.row_keys(getattr(channels.settings_of(self.channel), "event", ""))
+        settings = channels.settings_of(self.channel)
+        names = getattr(settings, "row_events", (getattr(settings, "event", ""),))  # a channel may have rows of several events
+        found = {kind: columns for name in names for kind, columns in self._hub.maps.row_keys(name).items()}
         if self.kind not in found:
             known = ", ".join(kind.lower() for kind in found)
             raise Misconfigured(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from hub.adapters.erp import tryton, tryton_in
+from hub.bootstrap.load import asked
 from hub.config import Secret
 from hub.domain.errors import Misconfigured, Refused
-from hub.domain.ports import Target
+from hub.domain.ports import Condition, Target
 from hub.simulator.http_peer import Request
 from hub.simulator.tryton import DATABASE, TrytonPeer
 from hub.testing.home import Home
@@ -216,3 +217,23 @@ def test_a_party_without_a_patient_number_makes_no_invoice(peer: TrytonPeer, hom
     home.apply()
     assert home.resources("Invoice") == []
     assert home.resources("Patient") == []
+
+
+def test_all_is_loaded_and_one_is_asked_for(peer: TrytonPeer, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tryton_in, "PAGE", 3)
+    for n in range(7):
+        invoice = peer.bill(peer.add_party(f"P{n:04}", "홍길동"), 1000 * n)
+    with asked(home.hub, "channel", "invoice") as one:
+        assert one.source.total("Invoice", []) == 7
+        assert one.source.total("Invoice", [Condition("total_amount", ">=", "5000")]) == 2
+        blocks = list(one.source.load(one.feed, "Invoice", [], ""))
+        assert [(block.read, block.told) for block in blocks] == [(3, 3), (3, 3), (1, 1)]
+        assert sum(block.told for block in one.source.load(one.feed, "Invoice", [], blocks[0].place)) == 0  # all are known
+        peer.pay(invoice)
+        assert one.source.request(one.feed, "Invoice", f"account.invoice,{invoice}", ["record"]) == 1
+        assert one.source.request(one.feed, "Invoice", "999", ["record"]) == 0
+        for wrong in ([Condition("nonsense", "=", "1")], [Condition("invoice_date", "=", "yesterday")]):
+            with pytest.raises(Misconfigured):
+                one.source.total("Invoice", wrong)
+    home.apply()
+    assert sorted(bill["status"] for bill in home.resources("Invoice")) == ["balanced", *["issued"] * 6]

@@ -8,9 +8,9 @@ what is known as it stands makes no message (hub/sync/polled.py). A row names a 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from hub.adapters.erp.tryton_rpc import PEER, TrytonRpc, TrytonSettings
@@ -18,7 +18,7 @@ from hub.adapters.settings import read_table, wrong
 from hub.codecs.tryton import Record
 from hub.config import option
 from hub.domain.errors import Misconfigured
-from hub.domain.ports import Feed, Found, Manifest
+from hub.domain.ports import Condition, Feed, Found, Loaded, Manifest
 
 MANIFEST = Manifest(
     name="erp.tryton_in", title="ERP: Tryton's invoices and payments", direction="in", system="erp", protocol="Tryton JSON-RPC",
@@ -26,6 +26,7 @@ MANIFEST = Manifest(
 )  # fmt: skip
 PAGE = 200  # records of one question
 BEGINNING = "1970-01-01"
+_AMOUNTS = ("total_amount", "amount_to_pay", "debit", "credit")
 _PARTY = ("party.identifiers.code", "party.identifiers.type")
 Row = dict[str, Any]
 
@@ -45,6 +46,11 @@ class Settings(TrytonSettings):
         except ValueError:
             raise wrong('"since" is no date', 'write one, "2026-01-01"') from None
 
+    @property
+    def row_events(self) -> tuple[str, ...]:
+        """The map's events of its rows."""
+        return INVOICE.event, PAYMENT.event
+
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:
         """From a plain table, secrets already resolved. Raises Misconfigured."""
@@ -61,6 +67,7 @@ class Kind:
     """One of Tryton's models, and the rows that its records become."""
 
     event: str
+    kind: str  # canonical
     model: str
     domain: list[Any]
     fields: tuple[str, ...]
@@ -68,7 +75,7 @@ class Kind:
 
 
 class TrytonSource:
-    """The Source of one channel; driven by one thread."""
+    """The Source of one channel, which can load and be asked, too; driven by one thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._s = settings
@@ -94,13 +101,10 @@ class TrytonSource:
         here: list[Any] = [["write_date", ">=", begin]]
         told = 0
         while True:
-            feed.looking()
-            order = [["write_date", "ASC"], ["id", "ASC"]]
-            fields = (*kind.fields, *_PARTY, "write_date")
-            page = self._rpc.search_read(kind.model, [*kind.domain, *here], fields, order=order, limit=PAGE)
+            page, news = self._page(kind, feed, here, [["write_date", "ASC"], ["id", "ASC"]])
+            told += news
             if not page:
                 return told
-            told += feed.rows(kind.event, [self._found(kind, one) for one in page])
             at, last = _written(page[-1]), page[-1]["id"]
             if at > since:
                 since = at
@@ -108,6 +112,38 @@ class TrytonSource:
             if len(page) < PAGE or feed.ending():
                 return told
             here = [["OR", ["write_date", ">", at], [["write_date", "=", at], ["id", ">", last]]]]
+
+    def _page(self, kind: Kind, feed: Feed, domain: Sequence[Any], order: Sequence[Any]) -> tuple[list[Record], int]:
+        """Records, handed on; how many of them are news."""
+        feed.looking()
+        fields = (*kind.fields, *_PARTY, "write_date")
+        page = self._rpc.search_read(kind.model, [*kind.domain, *domain], fields, order=order, limit=PAGE)
+        return page, feed.rows(kind.event, [self._found(kind, one) for one in page])
+
+    # -- hub.domain.ports.Loadable --------------------------------------------------------------------------------
+
+    def total(self, kind: str, where: Sequence[Condition]) -> int:
+        one = _kind(kind)
+        return int(self._rpc.ask(f"model.{one.model}.search_count", [*one.domain, *_domain(one, where)], {}))
+
+    def load(self, feed: Feed, kind: str, where: Sequence[Condition], place: str) -> Iterator[Loaded]:
+        """In the order of ids; a place is the last one."""
+        one, last = _kind(kind), int(place or 0)
+        while True:
+            page, told = self._page(one, feed, [*_domain(one, where), ["id", ">", last]], [["id", "ASC"]])
+            if not page:
+                return
+            last = int(page[-1]["id"])
+            yield Loaded(str(last), len(page), told)
+
+    def request(self, feed: Feed, kind: str, number: str, columns: Sequence[str]) -> int:  # noqa: ARG002 - one key: `record`
+        """`account.invoice,7`, or 7 alone."""
+        one, id_ = _kind(kind), number.removeprefix(f"{_kind(kind).model},")
+        if not (id_.isascii() and id_.isdigit()):
+            raise Misconfigured(f"Tryton's records have ids: write 7 or {one.model},7")
+        return len(self._page(one, feed, [["id", "=", int(id_)]], [["id", "ASC"]])[0])
+
+    # -- rows -----------------------------------------------------------------------------------------------------
 
     def _found(self, kind: Kind, record: Record) -> Found:
         """What is empty there is not said, but for texts, which can be emptied."""
@@ -119,6 +155,35 @@ class TrytonSource:
         wanted = self._s.identifier_type or None
         numbers = (record.get("party.") or {}).get("identifiers.") or ()
         return next((str(one["code"]) for one in numbers if (one.get("type") or None) == wanted), None)
+
+
+def _kind(name: str) -> Kind:
+    for one in (INVOICE, PAYMENT):
+        if one.kind == name:
+            return one
+    raise Misconfigured(f"{PEER} is asked for invoices and payments, not for {name.lower()}s")
+
+
+def _domain(kind: Kind, where: Sequence[Condition]) -> list[Any]:
+    """Conditions of a command line: on a field of the record itself; days as ISO 8601 writes them."""
+    known = {name for name in (*kind.fields, "write_date") if "." not in name}
+    for one in where:
+        if one.column not in known:
+            raise Misconfigured(
+                f'"{one.column}" is no field that is read; there are: {", ".join(sorted(known))}', code="no_column"
+            )
+    return [[one.column, one.operator, _typed(one.column, one.value)] for one in where]
+
+
+def _typed(name: str, text: str) -> Any:
+    try:
+        if name == "write_date":
+            return dt.datetime.fromisoformat(text)
+        if name.endswith("date"):
+            return dt.date.fromisoformat(text)
+        return Decimal(text) if name in _AMOUNTS else text
+    except (ValueError, InvalidOperation):
+        raise Misconfigured(f'"{name}" is compared with a date or an amount: 2026-11-22, 45000') from None
 
 
 def _invoice(record: Record) -> Row:
@@ -161,10 +226,10 @@ def _written(record: Record) -> dt.datetime:
 
 
 INVOICE = Kind(
-    "tryton.invoice", "account.invoice", [["type", "=", "out"]],
+    "tryton.invoice", "Invoice", "account.invoice", [["type", "=", "out"]],
     ("number", "reference", "state", "invoice_date", "total_amount", "amount_to_pay", "currency.code"), _invoice,
 )  # fmt: skip
 PAYMENT = Kind(
-    "tryton.payment", "account.move.line", [["invoice_payment", "!=", None]],
+    "tryton.payment", "Payment", "account.move.line", [["invoice_payment", "!=", None]],
     ("move.number", "invoice_payment", "date", "debit", "credit", "currency.code"), _payment,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from tests import servers
@@ -78,9 +78,14 @@ def dump2dcm(lines: Iterable[str], path: Path, encoding: str = "utf-8") -> Path:
 
 
 def image(path: Path, *, pixels: int = 16, **elements: Any) -> Path:
-    """A CT image of `pixels` by `pixels`, in ISO_IR 192 where `elements` (by keyword) say no other; its path."""
-    meta = FileMetaDataset()
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    """A file of `image_set`; its path."""
+    image_set(pixels=pixels, **elements).save_as(path, enforce_file_format=True)
+    return path
+
+
+def image_set(*, pixels: int = 16, **elements: Any) -> Dataset:
+    """A CT image of `pixels` by `pixels`, in ISO_IR 192 where `elements` (by keyword) say no other."""
+    data = Dataset()
     said = {
         "SpecificCharacterSet": "ISO_IR 192", "SOPClassUID": CTImageStorage, "SOPInstanceUID": generate_uid(),
         "StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), "Modality": "CT", "PatientName": "Hong^Gildong",
@@ -91,7 +96,7 @@ def image(path: Path, *, pixels: int = 16, **elements: Any) -> Path:
     } | elements  # fmt: skip
     for keyword, value in said.items():
         setattr(data, keyword, value)
+    data.file_meta = meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.save_as(path, enforce_file_format=True)
-    return path
+    return data

@@ -135,8 +135,8 @@ class Hospital:
 
     def __enter__(self) -> Self:
         try:
-            checked = self.hub.command("check")
-            assert checked.returncode == 0, checked.stdout + checked.stderr
+            code, checked = self.hub.ask("check")
+            assert code == 0, [one for one in checked.get("findings", [checked]) if not one.get("good")]
             self.hub.start()
             self.until(self.ready, "the hub is ready")
             secret = self.admin.post("/api/v1/tokens", {"name": "reception", "role": "crm"}, expect=201).data["secret"]

@@ -6,7 +6,6 @@ What they have in common is one table; each line of it makes the same three call
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -14,48 +13,15 @@ from starlette.responses import Response
 
 from hub.audit.actions import Action
 from hub.db.views import patients
-from hub.domain.model import Kind
 from hub.web import render
 from hub.web.access import record
 from hub.web.api.common import IfNoneMatch, as_pair, must_exist, next_by_start, the
+from hub.web.api.resources import RESOURCES, Resource
 from hub.web.auth import ApiRoute, allow
 from hub.web.context import hub_of
 from hub.web.params import CursorText, Limit, etag, read_cursor
 
 router = APIRouter(prefix="/api/v1", tags=["Clinical and financial"], route_class=ApiRoute)
-
-
-class Resource(NamedTuple):
-    """How a kind is called in paths, and in words."""
-
-    path: str
-    kind: Kind
-    one: str
-    owned: bool = True  # False: master data, of no patient
-
-
-RESOURCES = (
-    Resource("orders", "ServiceRequest", "an order or a referral"),
-    Resource("results", "DiagnosticReport", "a result"),
-    Resource("observations", "Observation", "one value of a result, with its flag"),
-    Resource("medications", "MedicationRequest", "a prescription"),
-    Resource("conditions", "Condition", "a diagnosis"),
-    Resource("procedures", "Procedure", "a procedure"),
-    Resource("allergies", "AllergyIntolerance", "an allergy"),
-    Resource("documents", "DocumentReference", "a document"),
-    Resource("imaging-studies", "ImagingStudy", "an imaging study"),
-    Resource("charges", "ChargeItem", "a line of a bill"),
-    Resource("invoices", "Invoice", "a bill"),
-    Resource("payments", "Payment", "a payment"),
-    Resource("accounts", "Account", "an account"),
-    Resource("practitioners", "Practitioner", "a practitioner", owned=False),
-    Resource("organizations", "Organization", "an insurer or a department", owned=False),
-    Resource("catalogue", "ChargeItemDefinition", "a line of the catalogue of charges", owned=False),
-    Resource("schedules", "Schedule", "a calendar that slots are in", owned=False),
-    Resource("slots", "Slot", "a time that can be booked or is closed", owned=False),
-    Resource("locations", "Location", "a ward, a room or a bed", owned=False),
-    Resource("tests", "ObservationDefinition", "what a laboratory can be asked for", owned=False),
-)
 
 
 def _list_of(resource: Resource) -> Callable[..., Response]:

@@ -7,7 +7,7 @@ lead on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -16,12 +16,12 @@ from starlette.responses import Response
 from hub.audit.actions import Action
 from hub.db.views import lists
 from hub.db.views.patients import ResourceRow
-from hub.domain.model import Kind
 from hub.domain.referral import referral, same_as
 from hub.domain.search import normal_name
 from hub.web import render
 from hub.web.access import record, record_many
 from hub.web.api.common import as_pair
+from hub.web.api.resources import RESOURCES, Resource
 from hub.web.auth import ApiRoute, allow
 from hub.web.context import hub_of
 from hub.web.errors import ProblemError
@@ -35,25 +35,11 @@ Flag = Annotated[bool | None, Query(description="true or false; without it both"
 PAGES = 250  # that one summary looks through: about half a million visits
 
 
-class Listed(NamedTuple):
-    """Master data that is listed by its numbers."""
-
-    path: str
-    kind: Kind
-    summary: str
+SLOTS = next(one for one in RESOURCES if one.kind == "Slot")
+BY_NUMBER = [one for one in RESOURCES if one.listed and one is not SLOTS]
 
 
-MASTER = (
-    Listed("practitioners", "Practitioner", "Practitioners, by number"),
-    Listed("organizations", "Organization", "Departments (type `dept`) and insurers, by number"),
-    Listed("catalogue", "ChargeItemDefinition", "The catalogue of charges, by code"),
-    Listed("schedules", "Schedule", "Calendars, by number"),
-    Listed("locations", "Location", "Wards, rooms and beds, by number"),
-    Listed("tests", "ObservationDefinition", "What laboratories can be asked for, by code"),
-)
-
-
-def _list_of(listed: Listed) -> Callable[..., Response]:
+def _list_of(listed: Resource) -> Callable[..., Response]:
     @allow("crm", "operator")
     def answer(
         request: Request,
@@ -83,7 +69,7 @@ def _list_of(listed: Listed) -> Callable[..., Response]:
     return answer
 
 
-@router.get("/slots", summary="Times that can be booked or are closed, the earliest first")
+@router.get("/slots", summary=SLOTS.listed)
 @allow("crm", "operator")
 def slots(
     request: Request, start: TimeText = "", end: TimeText = "", status: Text = "", department: Text = "", participant: Who = "",
@@ -188,7 +174,7 @@ def _code(value: object) -> object:
     return value.get("code") if isinstance(value, Mapping) else value
 
 
-for _listed in MASTER:
+for _listed in BY_NUMBER:
     router.add_api_route(
-        f"/{_listed.path}", _list_of(_listed), methods=["GET"], name=f"list_{_listed.path}", summary=_listed.summary
+        f"/{_listed.path}", _list_of(_listed), methods=["GET"], name=f"list_{_listed.path}", summary=_listed.listed
     )

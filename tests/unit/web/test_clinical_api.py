@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from hub.domain.model import KINDS, VISITS
-from hub.web.api.clinical import RESOURCES
+from hub.web.api.resources import RESOURCES, Resource
 from hub.web.app import WebHub
 from tests import web_kit
 from tests.web_kit import HONG, NOW, add_resource
@@ -36,10 +36,10 @@ def test_every_kind_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: one.path)
-def test_lists_one_and_lineage(as_role: As, hub: WebHub, resource: tuple[str, str, str, bool]) -> None:
-    path, kind, _, owned = resource
+def test_lists_one_and_lineage(as_role: As, hub: WebHub, resource: Resource) -> None:
+    path, kind = resource.path, resource.kind
     client = as_role("crm")
-    if owned:
+    if resource.owned:
         [item] = client.get(f"/api/v1/patients/{HONG}/{path}").json()["items"]
         assert (item["id"], item["kind"]) == (IDS[path], kind)
     answer = client.get(f"/api/v1/{path}/{IDS[path]}")

@@ -1,4 +1,7 @@
-"""EMR and ERP against their simulated peers, beyond what every target must do: sessions, other writers, URLs."""
+"""EMR and ERPs against their simulated peers, beyond what every target must do: sessions, other writers, URLs.
+
+What an ERP is to the hub stands at the end: SAP and Tryton share nothing but that.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from typing import Any
 import pytest
 
 from hub.adapters.emr import fhir_patient
-from hub.adapters.erp import business_partner
-from hub.domain.errors import NotDelivered
+from hub.adapters.erp import business_partner, tryton
+from hub.domain.errors import NotDelivered, Refused
 from hub.domain.ports import Target
 from hub.simulator.emr import EmrPeer
 from hub.simulator.erp import ErpPeer
 from hub.simulator.http_peer import Request
+from hub.simulator.tryton import TrytonPeer
+from tests.contract import tryton_case
 from tests.contract.case import CANARIES, NUMBER, patient_updated
 
 SYSTEM = "urn:oid:1.2.410.99999.1"
@@ -191,3 +196,102 @@ def test_a_dripping_answer_ends_in_time() -> None:
     assert time.monotonic() - began < 2
     listener.close()
     thread.join(5)
+
+
+# ---- what an ERP is to the hub -----------------------------------------------------------------------------------------
+
+
+class Sap:
+    """A SAP system, and what somebody sees who looks at it."""
+
+    def __init__(self) -> None:
+        self.peer: Any = ErpPeer()
+
+    def target(self, **more: Any) -> Target:
+        return erp_target(self.peer, **more)
+
+    def add(self, number: str) -> None:
+        self.peer.data.unique_types = frozenset()  # nobody told this SAP to keep its numbers unique
+        self.peer.add_partner(number, LastName="홍", FirstName="길동")
+
+    def said(self, number: str) -> str:
+        return str(self.peer.partner(number))
+
+
+class Tryton(Sap):
+    """A Tryton."""
+
+    def __init__(self) -> None:
+        self.peer = TrytonPeer()
+
+    def target(self, **more: Any) -> Target:
+        table = {**tryton_case.table(self.peer), "create": True, "timeout_seconds": 2.0, **more}
+        return tryton.build(tryton.Settings.from_table(table))
+
+    def add(self, number: str) -> None:
+        self.peer.add_party(number, "홍길동")
+
+    def said(self, number: str) -> str:
+        return str(self.peer.party(number))
+
+
+@pytest.fixture(params=[Sap, Tryton], ids=["sap", "tryton"])
+def any_erp(request: pytest.FixtureRequest) -> Iterator[Sap]:
+    one: Sap = request.param()
+    with one.peer:
+        yield one
+
+
+def test_an_erp_gets_to_know_a_patient_and_his_changes(any_erp: Sap) -> None:
+    out = any_erp.target()
+    done = out.send(patient_updated(1))
+    assert done.peer_id
+    assert "010-9999-8888" in any_erp.said(f"{NUMBER}-1")
+    record = patient_updated(1).resource | {"telecom": [{"system": "phone", "value": "+821077776666", "use": "mobile"}]}
+    changed = out.send(patient_updated(1, peer_id=done.peer_id, peer_etag=done.peer_etag, resource=record))
+    assert changed.peer_id == done.peer_id
+    assert changed.sent_fields["telecom.mobile"]["value"] == "010-7777-6666"
+    assert "010-7777-6666" in any_erp.said(f"{NUMBER}-1")
+    assert "010-9999-8888" not in any_erp.said(f"{NUMBER}-1")
+
+
+def test_what_an_erp_has_already_is_not_written_again(any_erp: Sap) -> None:
+    out = any_erp.target()
+    out.send(patient_updated(1))
+    writes = len(any_erp.peer.received)
+    assert out.send(patient_updated(1, message_id=7000)).detail == "unchanged"
+    found = out.find(patient_updated(1))
+    assert found is not None
+    assert found.sent_fields
+    assert len(any_erp.peer.received) == writes
+    assert out.find(patient_updated(2)) is None
+
+
+def test_an_erp_that_creates_nobody_says_whom_it_does_not_know(any_erp: Sap) -> None:
+    with pytest.raises(Refused) as caught:
+        any_erp.target(create=False).send(patient_updated(1))
+    assert caught.value.code == "unknown_there"
+    assert any_erp.peer.received == []
+
+
+def test_two_with_one_number_are_nobodys_to_choose_between(any_erp: Sap) -> None:
+    for _ in range(2):
+        any_erp.add(f"{NUMBER}-1")
+    with pytest.raises(Refused) as caught:
+        any_erp.target().send(patient_updated(1))
+    assert caught.value.code == "ambiguous"
+
+
+def test_an_erp_hears_of_no_prospect_without_a_number(any_erp: Sap) -> None:
+    message = patient_updated(1)
+    message.resource |= {"identifier": [{"assigner": "HUB", "value": "p"}], "prospect": True}
+    assert any_erp.target().send(message).sent == b""
+    assert any_erp.peer.received == []
+
+
+def test_another_session_is_had_where_one_ended(any_erp: Sap) -> None:
+    out = any_erp.target()
+    out.send(patient_updated(1))
+    any_erp.peer.expire_sessions()
+    out.send(patient_updated(2))
+    assert "010-9999-8888" in any_erp.said(f"{NUMBER}-2")

@@ -110,13 +110,6 @@ def test_somebody_writes_in_tryton_at_the_same_time(peer: TrytonPeer, model: str
     assert peer.received.count(("write", "party.party")) == 1
 
 
-def test_an_expired_session_costs_nothing(peer: TrytonPeer) -> None:
-    out = target(peer)
-    out.send(patient_updated(1))
-    peer.expire_sessions()
-    assert out.send(patient_updated(2)).detail == "created"
-
-
 def test_two_hubs_create_one_party(peer: TrytonPeer) -> None:
     """Two targets that never heard of each other: whoever comes second finds it. At the very same moment Tryton makes two, as it
     keeps no number unique; then every later write is refused as ambiguous."""

@@ -14,9 +14,10 @@ import pytest
 
 from hub.codecs.dicom import columns, header, uid
 from hub.codecs.dicom.writer import data_set
-from hub.domain.errors import Unreadable
+from hub.domain.errors import Unmappable, Unreadable
 from hub.domain.ports import Recalled, Receipt, Verdict
 from hub.domain.rows import MarkRow
+from hub.mapping import Context, load_maps
 from hub.simulator import dicom_wire
 from hub.transport.dicom_scp import Association, DicomListener
 from tests.contract.inbound_cases import LISTENED
@@ -75,7 +76,8 @@ def data_sets() -> list[tuple[bytes, str]]:
 def test_10_000_data_sets_are_read_or_refused() -> None:
     by, before, slowest = random.Random(160), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
     good = data_sets()
-    read, refused, reasons = 0, 0, set[str]()
+    read, refused, mapped, reasons = 0, 0, 0, set[str]()
+    maps, at = load_maps(), Context("HOSP", "pacs", "Asia/Seoul", 0)
     for n in range(MOST):
         data, syntax = good[n % len(good)]
         data = spoilt(data, by)
@@ -87,13 +89,17 @@ def test_10_000_data_sets_are_read_or_refused() -> None:
                 if n % 5 == 0
                 else header.read(data, syntax, wanted, default="cp949")
             )
-            assert isinstance(row, dict)
             read += 1
+            mapped += n % 3 == 0 and maps.map_row("dicom.mpps", {**row, "SOPInstanceUID": "1.2"}, at) is not None
+            mapped += n % 3 == 1 and maps.map_row("dicom.series", row, at) is not None
+        except Unmappable as error:  # said to a person, without a value
+            reasons.add(str(error))
         except Unreadable as error:
             refused += 1
             reasons.add(str(error))
         slowest = max(slowest, time.perf_counter() - begun)
     assert read > 1000
+    assert mapped > 500
     assert refused > 1000
     assert "" not in reasons
     assert not any("가" <= c <= "힣" for c in "".join(reasons)), "a name in a reason"

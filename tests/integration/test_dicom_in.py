@@ -230,8 +230,12 @@ def test_a_step_outlives_the_hub_and_is_final_once(tmp_path: Path) -> None:
         assert ct.create_step(step_begun(PATIENT, STUDY, "A-2", charset=KOREAN), step) == 0x0111
     with hub(tmp_path / "hub") as office, Modality(*office.address) as ct:
         assert ct.set_step(step_ended(STUDY, "PAUSED"), step) == 0x0106
+        memory = office.home.hub.memory(office.home.channel.name)
+        assert memory.recall(step).what["row"]["PatientID"] == PATIENT["PatientID"]
         assert ct.set_step(step_ended(STUDY), step) == 0
         assert ct.set_step(step_ended(STUDY), step) == 0
+        assert memory.recall(step).n == 2
+        assert memory.recall(step).what.keys() == {"last"}  # nothing of the patient any more
     with hub(tmp_path / "hub") as office, Modality(*office.address) as ct:
         assert ct.set_step(step_ended(STUDY, "DISCONTINUED"), step) == 0x0110
         told = rows(office)

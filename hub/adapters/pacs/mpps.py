@@ -2,11 +2,13 @@
 
 IN PROGRESS -> COMPLETED | DISCONTINUED; a final one is not changed again (PS3.4 section F.7.2.2). What a step has said so far is
 remembered with the commit of its messages, so that an N-SET finds its N-CREATE after a restart and on any process of the hub; and
-since an N-SET says nothing of patient and order, each message carries all that is known of the step.
+since an N-SET says nothing of patient and order, each message carries all that is known of the step. Once it has ended,
+nothing of the patient is remembered any more: only that it has, and what was said last.
 """
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +28,7 @@ FINAL = frozenset({"COMPLETED", "DISCONTINUED"})
 FIXED = frozenset(
     {*columns.PATIENT, "SOPInstanceUID", "ScheduledStepAttributesSequence", "Modality"}
 )  # an N-SET may not set these
+LAST, ROW = "last", "row"  # of what is remembered: a digest of the last request; all that is known, while it is in progress
 TRIES = 3  # where another process is told of the same step at the same time
 NO_CHANGE = "Performed Procedure Step Object may no longer be updated"  # the standard's own words
 
@@ -74,33 +77,41 @@ class Steps:
         )  # ours to name where it is not named (PS3.7 10.1.5.1.4)
         row = {"SOPInstanceUID": instance, **said}
         before = self._memory.recall(instance)
-        if before.n == 1 and before.what == row:  # it did not hear our answer
+        if before.n == 1 and before.what[LAST] == _digest(said):  # it did not hear our answer
             request.answer(Status.SUCCESS, instance=instance)
             return
         if before.n:
             raise _WrongStepError("this step was created before", Status.DUPLICATE_INSTANCE)
-        self._take(request, instance, 1, row, tries)
+        self._take(request, instance, 1, row, said, tries)
 
     def _set(self, request: Asked, said: dict[str, Any], tries: int) -> None:
         instance = request.command.sop_instance
         before = self._memory.recall(instance)
         if not before.n:
             raise _WrongStepError("no N-CREATE of this step was heard", Status.NO_SUCH_INSTANCE)
-        row = {**before.what, **{name: value for name, value in said.items() if name not in FIXED}}
-        if row == before.what:  # it did not hear our answer, or has nothing new to say
+        if before.what[LAST] == _digest(said):  # it did not hear our answer
             request.answer(Status.SUCCESS)
             return
-        if before.what.get(STATUS) in FINAL:
+        if ROW not in before.what:
             raise _WrongStepError(NO_CHANGE, Status.PROCESSING_FAILURE)
+        row = {**before.what[ROW], **{name: value for name, value in said.items() if name not in FIXED}}
         if row.get(STATUS) != BEGUN and row.get(STATUS) not in FINAL:
             raise _WrongStepError(f"{STATUS} is none of its three", Status.INVALID_ATTRIBUTE)
-        self._take(request, instance, before.n + 1, row, tries)
+        self._take(request, instance, before.n + 1, row, said, tries)
 
-    def _take(self, request: Asked, instance: str, n: int, row: Mapping[str, Any], tries: int) -> None:
+    def _take(
+        self, request: Asked, instance: str, n: int, row: Mapping[str, Any], said: Mapping[str, Any], tries: int
+    ) -> None:  # fmt: skip
         received = self._desk.received(request, EVENT, row, row_body(EVENT, row), f"{instance}.{n}")
-        received.mark, received.mark_before = self._memory.mark(instance, n, row), n - 1
+        kept = {LAST: _digest(said)} if row[STATUS] in FINAL else {LAST: _digest(said), ROW: row}
+        received.mark, received.mark_before = self._memory.mark(instance, n, kept), n - 1
         again = (lambda: self.asked(request, tries - 1)) if tries > 1 else None
         self._desk.add(request, received, lambda: None, overtaken=again)
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    """Of what one request said, to know it when it comes again. It stands in what is sealed."""
+    return hashlib.sha256(row_body(EVENT, said)).hexdigest()
 
 
 class _WrongStepError(Unreadable):

@@ -30,6 +30,7 @@ MPPS_ITEMS = {
     "PerformedSeriesSequence": ("SeriesInstanceUID", "SeriesDescription"),
 }
 LISTS = frozenset({"ModalitiesInStudy"})  # columns that are a list however many values there are
+NAMING = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "PatientID", "IssuerOfPatientID"})
 CHARSET = 0x00080005
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hub.codecs.dicom import uid
 from hub.codecs.dicom.charset import Charset
-from hub.codecs.dicom.columns import CHARSET, LISTS, Columns
+from hub.codecs.dicom.columns import CHARSET, LISTS, NAMING, Columns
 from hub.codecs.dicom.elements import UNDEFINED, Cut, Element, Walk, looks_explicit, name_of, plain
 from hub.domain.errors import Unreadable, Where
 
@@ -142,8 +142,19 @@ def row(
         except Unreadable as error:
             raise Unreadable(f"{name_of(tag)} {column.keyword}: {error.reason}", where=error.where, code=error.code) from None
         if value not in ("", [], None):
-            made[column.keyword] = value if column.keyword not in LISTS or isinstance(value, list) else [value]
+            made[column.keyword] = _counted(tag, column.keyword, value)
     return made
+
+
+def _counted(tag: int, keyword: str, value: Any) -> Any:
+    """A list where a list belongs. What names something is one value; another text that comes twice stays as it came."""
+    if keyword in LISTS:
+        return value if isinstance(value, list) else [value]
+    if not isinstance(value, list):
+        return value
+    if keyword in NAMING:
+        raise Unreadable(f"{name_of(tag)} {keyword}: more than one value", code="not_dicom")
+    return "\\".join(map(str, value))
 
 
 def _value(vr: str, one: Element, charset: Charset, little: bool) -> Any:

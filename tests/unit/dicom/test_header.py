@@ -122,6 +122,12 @@ def test_lists_stay_lists() -> None:
     assert header.of_dataset(one, columns.study()) == {"ModalitiesInStudy": ["CT", "SR"]}
 
 
+def test_two_numbers_are_no_number() -> None:
+    with pytest.raises(Unreadable, match=r"\(0010,0020\) PatientID: more than one value"):
+        header.of_dataset(instance(PatientID=["1", "2"]), columns.series())
+    assert header.of_dataset(instance(StationName=["A", "B"]), columns.series())["StationName"] == "A\\B"
+
+
 def test_a_uid_that_is_a_path_is_none() -> None:
     one = instance()
     data = encoded(one, uid.EXPLICIT_LITTLE).replace(

@@ -5,16 +5,14 @@ SAP can log on by user and password only (SM59, type G): the token's name and th
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from hub.adapters.erp.idoc_http_in import Answer, Door
-from hub.audit.actions import Action
-from hub.web.auth import ApiRoute, allow, principal_of
+from hub.web import sent
+from hub.web.auth import ApiRoute, allow
 from hub.web.context import hub_of
 from hub.web.errors import ProblemError
 
@@ -52,29 +50,17 @@ def look(request: Request) -> Response:
 async def take(request: Request) -> Response:
     """One IDoc or a packet of them."""
     channel, door = _door(request)
-    try:
-        body = await asyncio.wait_for(request.body(), door.settings.body_seconds)
-    except TimeoutError:
-        late = "the body did not come in time; nothing was taken"
-        raise ProblemError(408, late, code="timeout", headers={"Connection": "close"}) from None
-    except ClientDisconnect:
-        raise ProblemError(400, "the connection ended in the middle of the body; nothing was taken", code="cut") from None
+    body = await sent.within(door.settings.body_seconds, request.body())
     return await run_in_threadpool(_stored, request, channel, door, body)
 
 
 def _door(request: Request) -> tuple[str, Door]:
-    who, doors = principal_of(request), hub_of(request).doors
-    found = doors.of_token(who.name) if doors is not None else None
-    if found is None or not isinstance(found[1], Door):
-        raise ProblemError(403, "no channel of IDocs names this token: write it into its tokens", code="no_channel")
-    return found
+    return sent.door_of(request, Door, "IDocs")
 
 
 def _stored(request: Request, channel: str, door: Door, body: bytes) -> Response:
-    hub, who = hub_of(request), principal_of(request)
-    assert hub.doors is not None
-    found: Answer = door.take(body, hub.doors)
-    if found.stored:
-        detail = {"ip": who.ip, "count": len(found.stored), "first": min(found.stored), "last": max(found.stored)}
-        hub.audit.append(Action.MESSAGE_RECEIVED, actor=who.actor, channel=channel, detail=detail)
+    doors = hub_of(request).doors
+    assert doors is not None
+    found: Answer = door.take(body, doors)
+    sent.record(request, channel, found.stored)
     return PlainTextResponse(f"{found.text}\n", found.status, headers={"Cache-Control": "no-store", **found.headers})

@@ -5,18 +5,16 @@ The body is read as it comes and never held: see hub/adapters/pacs/dicomweb_in.p
 
 from __future__ import annotations
 
-import asyncio
-
 import orjson
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from hub.adapters.pacs.dicomweb_in import DICOM_JSON, Answer, Door, Taking
-from hub.audit.actions import Action
 from hub.codecs.dicom.uid import is_uid
 from hub.domain.errors import Unreadable
+from hub.web import sent
 from hub.web.auth import ApiRoute, allow, principal_of
 from hub.web.context import hub_of
 from hub.web.errors import ProblemError
@@ -65,12 +63,7 @@ async def _take(request: Request, study: str) -> Response:
     channel, door = _door(request)
     taking = door.begin(request.headers.get("content-type", ""), study, principal_of(request).name)
     try:
-        await asyncio.wait_for(_read(request, taking), door.settings.body_seconds)
-    except TimeoutError:
-        late = "the body did not come in time; nothing was taken"
-        raise ProblemError(408, late, code="timeout", headers={"Connection": "close"}) from None
-    except ClientDisconnect:
-        raise ProblemError(400, "the connection ended in the middle of the body; nothing was taken", code="cut") from None
+        await sent.within(door.settings.body_seconds, _read(request, taking))
     except Unreadable as error:
         raise ProblemError(400, f"{error.reason}; nothing was taken", code=error.code) from None
     return await run_in_threadpool(_stored, request, channel, door, taking)
@@ -83,20 +76,14 @@ async def _read(request: Request, taking: Taking) -> None:
 
 
 def _door(request: Request) -> tuple[str, Door]:
-    who, doors = principal_of(request), hub_of(request).doors
-    found = doors.of_token(who.name) if doors is not None else None
-    if found is None or not isinstance(found[1], Door):
-        raise ProblemError(403, "no channel of STOW-RS names this token: write it into its tokens", code="no_channel")
-    return found
+    return sent.door_of(request, Door, "STOW-RS")
 
 
 def _stored(request: Request, channel: str, door: Door, taking: Taking) -> Response:
-    hub, who = hub_of(request), principal_of(request)
-    assert hub.doors is not None
-    found: Answer = door.take(taking, hub.doors)
-    if found.stored:
-        detail = {"ip": who.ip, "count": len(found.stored), "first": min(found.stored), "last": max(found.stored)}
-        hub.audit.append(Action.MESSAGE_RECEIVED, actor=who.actor, channel=channel, detail=detail)
+    doors = hub_of(request).doors
+    assert doors is not None
+    found: Answer = door.take(taking, doors)
+    sent.record(request, channel, found.stored)
     headers = {"Cache-Control": "no-store", **found.headers}
     if found.document is None:
         return PlainTextResponse(f"{found.text}\n", found.status, headers=headers)

@@ -6,20 +6,18 @@ token is told that the façade is read only. Media type, size and time of a body
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.adapters.emr.fhir_in import Answer, Door, Sent
-from hub.audit.actions import Action
 from hub.codecs.fhir import MEDIA_TYPE, is_id
 from hub.web.auth import ApiRoute, allow, principal_of
 from hub.web.context import hub_of
 from hub.web.errors import ProblemError
 from hub.web.fhir.answers import PREFIX, answer, base_of, negotiate
+from hub.web.sent import record, within
 
 MEDIA_TYPES = (MEDIA_TYPE, "application/json", "application/json+fhir")
 READ_ONLY = "this façade is read only for this token; write by /api/v1, or send with a token of the role sender"
@@ -79,13 +77,7 @@ async def _take(request: Request, kind: str, resource_id: str) -> Response:
     negotiate(request)
     if resource_id and not is_id(resource_id):
         raise ProblemError(400, "an id has 1 to 64 letters, digits, - and .")
-    try:
-        body = await asyncio.wait_for(request.body(), door.settings.body_seconds)
-    except TimeoutError:
-        late = "the body did not come in time; nothing was taken"
-        raise ProblemError(408, late, code="timeout", headers={"Connection": "close"}) from None
-    except ClientDisconnect:
-        raise ProblemError(400, "the connection ended in the middle of the body; nothing was taken", code="cut") from None
+    body = await within(door.settings.body_seconds, request.body())
     who = principal_of(request)
     sent = Sent(request.method, body, who.name, kind, resource_id, request.headers.get("if-none-exist", ""))
     return await run_in_threadpool(_stored, request, channel, door, sent)
@@ -104,12 +96,10 @@ def _door(request: Request) -> tuple[str, Door]:
 
 
 def _stored(request: Request, channel: str, door: Door, sent: Sent) -> Response:
-    hub, who = hub_of(request), principal_of(request)
-    assert hub.doors is not None
-    found: Answer = door.take(sent, hub.doors)
-    if found.stored:
-        detail = {"ip": who.ip, "count": len(found.stored), "first": min(found.stored), "last": max(found.stored)}
-        hub.audit.append(Action.MESSAGE_RECEIVED, actor=who.actor, channel=channel, detail=detail)
+    doors = hub_of(request).doors
+    assert doors is not None
+    found: Answer = door.take(sent, doors)
+    record(request, channel, found.stored)
     headers = dict(found.headers)
     if "Location" in headers:
         headers["Location"] = f"{base_of(request)}/{headers['Location']}"

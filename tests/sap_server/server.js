@@ -3,6 +3,7 @@
 // POST /test/expire forgets every session, so that the next change is answered 403 `x-csrf-token: Required`.
 const { randomBytes } = require('node:crypto');
 const { Agent } = require('node:http');
+require('node:v8').setFlagsFromString('--min-semi-space-size=32'); // MB: much is made for a request and thrown away
 const cds = require('@sap/cds');
 const express = require('express');
 

@@ -4,22 +4,34 @@ const cds = require('@sap/cds');
 
 const VALID = '9999-12-31T23:59:59.000Z';
 const numbers = { partner: 1000000, address: 20000, version: 0 };
-const version = () => `${new Date().toISOString()}-${++numbers.version}`;
+const version = () => `${Date.now()}-${++numbers.version}`;
 const today = () => ({ LastChangeDate: new Date().toISOString().slice(0, 10), LastChangeTime: new Date().toISOString().slice(11, 19) });
 const asked = (one, name) => one[name] ?? [];
 const CUSTOMER_ROLES = ['FLCU00', 'FLCU01'];
 
+const compositions = new Map(); // entity -> [[name, target]]: CAP works them out anew each time they are asked for
+
 function versioned(entity, data) {
   if (!data || typeof data !== 'object') return;
+  if (!compositions.has(entity)) {
+    compositions.set(entity, Object.entries(entity.compositions ?? {}).map(([name, element]) => [name, element._target]));
+  }
   if (entity.elements.ETag) data.ETag = version();
-  for (const [name, element] of Object.entries(entity.compositions ?? {})) {
-    for (const child of [data[name] ?? []].flat()) versioned(element._target, child);
+  for (const [name, target] of compositions.get(entity)) {
+    if (data[name]) for (const child of [data[name]].flat()) versioned(target, child);
   }
 }
 
 function renew(req, next) {
   versioned(req.target, req.data);
   return next();
+}
+
+// As SAP answers: a change with 204 and nothing, a create with what was made; neither is read once more
+async function renewAndTell(req, next) {
+  await renew(req, next);
+  req._.readAfterWrite = false;
+  return req.event === 'CREATE' ? req.data : null;
 }
 
 function contacts(list, address, type) {
@@ -106,26 +118,35 @@ class API_BUSINESS_PARTNER extends cds.ApplicationService {
       await UPDATE(E.A_BusinessPartner, BusinessPartner).with({ Customer: BusinessPartner, ...today() });
     });
 
-    this.on(['CREATE', 'UPDATE'], '*', renew); // after all that is done `before`
+    this.on(['CREATE', 'UPDATE'], '*', renewAndTell); // after all that is done `before`
     return super.init();
   }
 
   // ZMRN: an identification type whose numbers customizing keeps unique
   async unique(req, { BPIdentificationType, BPIdentificationNumber }) {
     if (BPIdentificationType !== 'ZMRN') return;
-    const { A_BuPaIdentification } = this.entities;
-    if (await SELECT.one.from(A_BuPaIdentification).where({ BPIdentificationType, BPIdentificationNumber })) {
+    const there = 'SELECT 1 FROM API_BUSINESS_PARTNER_A_BuPaIdentification WHERE BPIdentificationType = ? AND BPIdentificationNumber = ?';
+    if ((await cds.run(there, [BPIdentificationType, BPIdentificationNumber])).length) {
       req.reject({ status: 400, code: 'R11/401', message: `Identification number ${BPIdentificationNumber} exists already` });
     }
   }
 
   // A changed address or phone is a change of its partner, as SAP's change date sees it
   async touch(AddressID) {
-    const { A_BusinessPartner, A_BusinessPartnerAddress } = this.entities;
-    const one = AddressID && (await SELECT.one.from(A_BusinessPartnerAddress).columns('BusinessPartner').where({ AddressID }));
-    if (one) await UPDATE(A_BusinessPartner, one.BusinessPartner).with(today());
+    if (!AddressID) return;
+    const partner = 'SELECT BusinessPartner FROM API_BUSINESS_PARTNER_A_BusinessPartnerAddress WHERE AddressID = ?';
+    const { LastChangeDate, LastChangeTime } = today();
+    const sql = `UPDATE API_BUSINESS_PARTNER_A_BusinessPartner SET LastChangeDate = ?, LastChangeTime = ? WHERE BusinessPartner = (${partner})`;
+    await cds.run(sql, [LastChangeDate, LastChangeTime, AddressID]);
   }
 }
+
+// What is looked for by something else than the beginning of its key
+const INDEXES = [
+  'CREATE INDEX numbers ON API_BUSINESS_PARTNER_A_BuPaIdentification (BPIdentificationType, BPIdentificationNumber)',
+  'CREATE INDEX addresses ON API_BUSINESS_PARTNER_A_BusinessPartnerAddress (AddressID)',
+];
+cds.on('served', async () => { for (const sql of INDEXES) await cds.run(sql); });
 
 class Documents extends cds.ApplicationService {
   init() {

@@ -9,11 +9,11 @@ import pytest
 
 from hub.adapters.erp import idoc_in
 from hub.adapters.erp.idoc_rules import Rules, tables
-from hub.codecs.sap.idoc import Idoc
+from hub.codecs.sap.idoc import Idoc, Segment
 from hub.domain.errors import Misconfigured
 from hub.domain.facts import Fact, Key
 from hub.mapping import Context, load_maps
-from hub.simulator.idoc import bill, customer
+from hub.simulator.idoc import bill, control, customer
 from hub.sync.polled import read_row
 
 MAPS = load_maps()
@@ -86,6 +86,24 @@ def test_money_that_nobody_can_tell_is_refused_with_its_place(total: str, curren
     received = rules().received(bill("90001", "7", "12345", total, currency), b"")
     assert received.refused is not None
     assert received.refused.startswith("E1EDP26-BETRG: ")
+
+
+def test_a_business_partner_is_a_patient() -> None:
+    person = Segment("E101_EI_STRUC_CENTRAL_PERSON", {"FIRSTNAME": "길동", "LASTNAME": "홍", "BIRTHDATE": "19870504", "SEX": "2"})
+    data = Segment("E101US_EI_BUPA_CENTRAL_DATA", {}, [person])
+    central = Segment("E101BUS_EI_CENTRAL_DATA", {}, [Segment("E101BUS_EI_BUPA_CENTRAL", {}, [data])])
+    head = Segment(
+        "E101BUS_EI_HEADER", {}, [Segment("E101BUS_EI_INSTANCE", {"BPARTNER": "0000012345", "BPARTNERGUID": "A" * 32})]
+    )
+    idoc = Idoc(
+        control("BUPA_INBOUND_MAIN_SAVE_M", "BUPA_INBOUND_MAIN_SAVE_M03", "9"),
+        [Segment("E101BUS_EI_EXTERN", {}, [head, central])],
+    )
+    assert rules().received(idoc, b"").patient == Key("HOSP", "00012345")
+    (fact,) = facts(idoc)
+    assert fact.key == Key("HOSP", "00012345")
+    assert fact.values["name"][0]["text"] == "홍길동"
+    assert (fact.values["birthDate"], fact.values["gender"]) == ("1987-05-04", "male")
 
 
 def test_an_order_of_a_patient_is_to_be_billed_and_of_somebody_else_nothing() -> None:

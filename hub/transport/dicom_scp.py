@@ -36,9 +36,11 @@ def _within(address: str, networks: str) -> bool:
     if not networks:
         return True
     try:
-        here = ipaddress.ip_address(address)
+        here: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if isinstance(here, ipaddress.IPv6Address):
+        here = here.ipv4_mapped or here  # an IPv4 peer at an address of both families
     return any(here in ipaddress.ip_network(one.strip(), strict=False) for one in networks.split(","))
 
 

@@ -15,9 +15,9 @@ from hub.testing.case import FAMILY, GIVEN
 from hub.testing.inbound_case import PolledCase
 from tests.contract.inbound_cases import number
 
-TIMEOUT = 0.5
+TIMEOUT = 0.3
 # Of the client that all HTTP peers share, every fault is tried elsewhere: here those whose meaning is the adapter's
-HTTP_FAULTS = (Fault.CLOSED, Fault.TLS_WRONG, Fault.ANSWER_CUT, Fault.WRONG_ANSWER, Fault.GARBAGE, Fault.REFUSE, Fault.BUSY)
+HTTP_FAULTS = (Fault.CLOSED, Fault.TLS_WRONG, Fault.WRONG_ANSWER, Fault.REFUSE, Fault.BUSY)
 MAP = """source = "row"
 [block.patient]
 kind = "Patient"

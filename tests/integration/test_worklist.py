@@ -22,6 +22,9 @@ from hub.adapters.pacs import worklist
 from hub.codecs.dicom import columns, header, writer
 from hub.db.tables import resource
 from hub.domain.errors import Misconfigured, NotDelivered
+from hub.domain.facts import Key
+from hub.domain.ports import Received
+from hub.sync.polled import row_body
 from hub.transport.dicom_scu import WORKLIST, Association, ScuSettings, ask
 from tests import dicom_kit, servers
 from tests.hub_kit import Kit, make_kit
@@ -40,6 +43,13 @@ NAMES: list[list[dict[str, Any]]] = [
 ]
 PN = ["홍^길동", "Hong^Gildong=洪^吉洞=홍^길동", "남궁^민수", "똠방각하"]
 STEP = "ScheduledProcedureStepSequence[0]"
+MODALITIES = """
+[channels.modalities]
+adapter = "pacs.dicom_in"
+system = "pacs"
+port = 0
+peers = { CT1 = "" }
+"""
 
 
 def today(days: int = 0, hour: int = 9) -> str:
@@ -55,7 +65,7 @@ class Room:
     """A hub with orders and a worklist: four patients, an order each, on today and the days behind it."""
 
     def __init__(self, folder: Path, url: str, **more: Any) -> None:
-        self.kit: Kit = make_kit(folder, url)
+        self.kit: Kit = make_kit(folder, url, more=MODALITIES)
         for n, names in enumerate(NAMES):
             patient = {
                 "identifier": [{"assigner": "HOSP", "value": f"P{n}", "type": "MR"}],
@@ -289,3 +299,42 @@ def test_an_order_of_the_ocs_stands_in_the_worklist_until_it_is_cancelled(tmp_pa
         assert room.find(PatientID="77") == []
     finally:
         room.close()
+
+
+def test_an_order_without_numbers_gets_them_and_is_found_by_them_when_it_was_performed(tmp_path: Path) -> None:
+    """The worklist gives study UID and accession number; MPPS brings them back, and the order is off the list."""
+    room = Room(tmp_path, f"sqlite:///{tmp_path}/hub.db")
+    try:
+        at = datetime.now(SEOUL).strftime("%Y%m%d1030")
+        modality = OMI.replace("IPC|ACC77|RP77|1.2.410.99.77|SPS77|CT||||CT1", "IPC|||||CT")
+        room.kit.tell(modality.format(control="2", order="NW", status="SC", at=at).replace("\n", "\r").encode())
+        (row,) = room.find(PatientID="77")
+        study, accession = row["StudyInstanceUID"], row["AccessionNumber"]
+        assert study.startswith("2.25.")
+        (again,) = room.find(PatientID="77", StudyInstanceUID=study)
+        assert again["StudyInstanceUID"] == study
+        step = {
+            "SOPInstanceUID": "1.2.9.1",
+            "PerformedProcedureStepStatus": "IN PROGRESS",
+            "PatientID": "77",
+            "Modality": "CT",
+            "ScheduledStepAttributesSequence": [{"StudyInstanceUID": study, "AccessionNumber": accession}],
+        }
+        perform(room.kit, step, 1)
+        (started,) = room.find({"ScheduledProcedureStepStatus": "STARTED"}, PatientID="77")
+        assert started["StudyInstanceUID"] == study
+        perform(room.kit, step | {"PerformedProcedureStepStatus": "COMPLETED"}, 2)
+        assert room.find(PatientID="77") == []
+        (order_,) = room.kit.owned("77", "ServiceRequest")
+        assert order_["state"] == "completed"
+        assert study in {one["value"] for one in order_["identifier"]}
+    finally:
+        room.close()
+
+
+def perform(kit: Kit, step: dict[str, Any], n: int) -> None:
+    """What a modality says by MPPS, as its listener stores it."""
+    body = row_body("dicom.mpps", step)
+    told = Received("modalities", body, "CT1", str(n), "dicom.mpps", Key("HOSP", "77"), charset="utf-8")
+    kit.intake.store([told])
+    kit.apply()

@@ -66,7 +66,7 @@ class Settings:
     most: int = option(
         1000, doc="answers to one question; with more of them it is told to ask for less (0xA700)", low=1, high=10_000
     )
-    assigner: str = option("", doc="whose patient numbers modalities know; default: the first that a patient has")
+    assigner: str = option("", doc="whose patient numbers modalities know; default: that of [hub]; another's where there is none")
     timezone: str = option("Asia/Seoul", doc="time zone of dates and times")
     max_associations: int = option(64, doc="associations at a time", low=1, high=10000)
     idle_seconds: float = option(600.0, doc="an association without a question for so long is ended", low=0.1)

@@ -356,7 +356,7 @@ def _guarded(key: KeyPath) -> FindKeys:
     if key.when is None:
         return find
     holds = condition(key.when)
-    return lambda group, reader: find(group, reader) if holds(group, reader) else []
+    return lambda group, reader: found if (found := find(group, reader)) and holds(group, reader) else []
 
 
 def _all_paths(key: KeyPath) -> FindKeys:

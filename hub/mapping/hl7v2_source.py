@@ -106,8 +106,9 @@ def items_of(block: Block, group: Group, segments: Segments, local: bool, reader
             elif not any(name in group for name in path.segment.split(",")):
                 continue
             elif block.within is None:
+                common = [one for one in segments if one[0] in block.common] if block.common & group.keys() else []
                 for header, own in _following(path.segment, [], segments):
-                    yield _grouped(header + own), ""
+                    yield _grouped([*header, *(one for one in own if one not in common), *common]), ""
             else:
                 names = block.within.segment.split(",")
                 for header, own in _following(block.within.segment, [], segments):

@@ -44,6 +44,7 @@ _RULE_KEYS = {"to", "as", "codes", "default", "each", "when", "value", "with", "
 _BLOCK_KEYS = {
     "kind", "snapshot", "fact", "scope", "include", "key", "keys", "other_keys", "patient", "each", "when", "unique", "required",
     "fields", "default", "within", "refs", "create", "gone", "like",
+    "common",
 }  # fmt: skip
 _SEGMENTS = re.compile(r"[A-Z][A-Z0-9]{2}(,[A-Z][A-Z0-9]{2})*\Z")
 _EVENT_KEYS = {"title", "blocks", "after", "each", "set", "default"}
@@ -246,6 +247,7 @@ class _Checker:
             refs=self.refs(spec, kind, at),
             create=bool(spec.get("create", True)),
             gone=bool(spec.get("gone", False)),
+            common=frozenset(self.texts(spec.get("common", []), (*at, "common"))),
         )
         if self.source == "row" and not made.each:
             for found in paths_of(made):

@@ -96,6 +96,7 @@ class Block:
     refs: Mapping[str, KeySpec] = field(default_factory=dict)  # field -> the number of the thing that it names
     create: bool = True  # False: only of what is known
     gone: bool = False  # the source has deleted it
+    common: frozenset[str] = frozenset()  # segments that belong to every item, wherever they stand
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,3 +190,11 @@ def test_obr_18_is_an_accession_number_only_of_imaging(section: str, found: set[
     assert {key.value for key in order.other_keys} == found
     assert (order.values.get("category") == "imaging") == bool(found)
     assert order.values.get("modality") == {"CT": "CT", "NMR": "MR"}.get(section)
+
+
+def test_the_one_zds_of_a_message_is_that_of_all_its_orders() -> None:
+    """RAD TF-2 4.4: one ORC and OBR for each scheduled step, and one ZDS behind them all."""
+    steps = [segment for n in ("1", "2") for segment in (f"ORC|NW|P{n}", f"OBR|1|P{n}||X1" + "|" * 14 + "A1")]
+    orders = made("ORM^O01", PID, *steps, "ZDS|1.2.840.1^HOSP^Application^DICOM")["ServiceRequest"]
+    assert [order.key.value for order in orders] == ["P1", "P2"]
+    assert all(set(order.other_keys) == {("HOSP:accession", "A1"), ("DICOM", "1.2.840.1")} for order in orders)

@@ -102,7 +102,8 @@ def test_texts_are_whole_in_both_languages() -> None:
 def test_the_story_shows_segments_facts_changes_deliveries_and_audit(browser: Callable[..., TestClient]) -> None:
     html = browser("operator").get("/messages/1").text
     for expected in ("PID-5", "홍길동", "PID-7", "1980-02-03", "patient.updated", "encounter.created", "crm-out", "erp-out",
-                     "422 from the target", "message.applied", "메모|기타"):  # fmt: skip
+                     "422 from the target", "message.applied", "메모|기타",
+                     "partially sent, receivers have errors", '<code title="rejected">F01'):  # fmt: skip
         assert expected in html, expected
     assert "8013011234567" not in html  # the registration number in ZZZ
     assert "801301-*******" in html

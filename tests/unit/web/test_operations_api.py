@@ -110,6 +110,9 @@ def test_the_story_of_a_message(as_role: As) -> None:
         "erp-out": "refused",
         "ocs-out": "sent",
     }
+    (told,) = story["receivers"]
+    assert (told["type"], told["code"]) == ("patient.updated", "E02")
+    assert {one["target"]: one["code"] for one in told["receivers"]} == {"crm-out": "F02", "erp-out": "F01", "ocs-out": "E01"}
     assert [entry["action"] for entry in story["audit"]] == ["message.stored", "message.applied"]
     assert {"path": "PID-5", "value": "홍길동^^^^^^L^SYL~洪吉洞^^^^^^L^IDE"} in story["content"]["segments"][2]["fields"]
     assert "8013011234567" not in str(story)

@@ -38,6 +38,7 @@ SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)  # in the order in which we like t
 MOST_PDU = 65536  # bytes of P-DATA that we say we take, and take
 MOST_MATCH = 1 << 20  # bytes of one match
 CANCEL_SECONDS = 5.0  # for the peer's word that it stopped
+CLOSING_SECONDS = 5.0  # and that it releases the association
 PENDING, PENDING_WARNING, SUCCESS, CANCELLED = 0xFF00, 0xFF01, 0x0000, 0xFE00
 _TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?\Z")  # PS3.5 6.2, VR AE
 
@@ -241,7 +242,7 @@ class Association:
         try:
             wire.send(pdu.release())
             for _ in range(100):  # what it still had to say
-                kind, _body = wire.pdu()
+                kind, _body = wire.pdu(min(CLOSING_SECONDS, self._s.timeout_seconds))
                 if kind == Type.RELEASE_RQ:  # both at once (PS3.8 7.2.2.7)
                     wire.send(pdu.release_answer())
                 if kind == Type.RELEASE_RP:
@@ -282,9 +283,9 @@ class _Wire:
         except Unreadable as error:
             raise NotDelivered(f"the PACS sent no DICOM: {error.reason}", code="not_dicom") from None
 
-    def pdu(self) -> tuple[int, bytes]:
-        """Type and body of the next PDU, whole within `seconds`."""
-        until = time.monotonic() + self._seconds
+    def pdu(self, seconds: float = 0.0) -> tuple[int, bytes]:
+        """Type and body of the next PDU, whole within `seconds`, else within those of the wire."""
+        until = time.monotonic() + (seconds or self._seconds)
         head = self._take(pdu.HEAD, until)
         length = int.from_bytes(head[2:], "big")
         if head[0] not in KNOWN or length > MOST_PDU + 4096:

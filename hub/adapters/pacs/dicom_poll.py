@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.adapters.pacs.studies import ByDay, WindowSettings, found
-from hub.adapters.settings import read_table
+from hub.adapters.settings import read_table, wrong
 from hub.codecs.dicom import columns, header, writer
+from hub.codecs.dicom.charset import codec_of
 from hub.config import option
 from hub.domain.errors import Unreadable
 from hub.domain.ports import Found, Manifest
@@ -26,11 +27,13 @@ MANIFEST = Manifest(
 class Settings(ScuSettings, WindowSettings):
     """A channel's own keys; see docs/pacs-query.md."""
 
-    charset: str = option("", doc="character set of a PACS that declares none or a wrong one: cp949, ISO_IR 192 …")
+    charset: str = option("cp949", doc="character set of a PACS that declares none or a wrong one: cp949, ISO_IR 192 …")
 
     def __post_init__(self) -> None:
         ScuSettings.__post_init__(self)
         WindowSettings.check(self)
+        if not codec_of(self.charset) and self.charset not in ("", "ISO_IR 6"):
+            raise wrong("charset is none that we know", "write cp949, or ISO_IR 192")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Settings:

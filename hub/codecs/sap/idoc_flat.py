@@ -37,7 +37,7 @@ class Format:
     def of(cls, charset: str, units: str = "", tables: Mapping[str, Layout] | None = None) -> Format:
         """`units` by the character set where nobody says. Raises LookupError for a charset that there is not."""
         codec = codecs.lookup(charset).name
-        codec = "utf-16-le" if codec == "utf-16" else codec
+        codec = {"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(codec, codec)  # a byte order mark is passed over in any case
         unicode = codec.startswith(("utf-8", "utf-16", "utf-32"))
         chosen: Units = "bytes" if units == "bytes" or (not units and not unicode) else "characters"
         return cls(codec, chosen, tables)

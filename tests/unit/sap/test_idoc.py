@@ -60,6 +60,10 @@ def test_a_byte_order_mark_and_blanks_cut_off_at_the_end_of_lines() -> None:
     body = idoc_flat.write(customer("홍길동"), Format())
     short = b"\xef\xbb\xbf" + b"\r\n".join(line.rstrip() for line in body.split(b"\n"))
     assert idoc_flat.read(short, Format()) == customer("홍길동")
+    assert Format.of("utf-8-sig") == Format.of("utf-8")
+    wide = Format.of("utf-16")
+    (piece,) = idoc_flat.pieces([b"\xff\xfe" + idoc_flat.write(customer("홍길동"), wide)], wide)
+    assert idoc_flat.read(piece.body, wide) == customer("홍길동")
 
 
 def test_several_idocs_of_a_file_are_cut_at_their_control_records() -> None:

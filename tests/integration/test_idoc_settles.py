@@ -297,3 +297,28 @@ def test_an_older_customer_record_is_stale(house: House) -> None:
     assert house.rows("SELECT outcome FROM outcome ORDER BY message_id") == [("applied",), ("stale",)]
     (data,) = house.rows("SELECT data FROM resource WHERE kind = 'Patient'")
     assert "남궁민수" in data[0]
+
+
+def test_what_sap_repeats_of_what_it_was_told_is_no_news(house: House) -> None:
+    house.new_patient("00012345")
+    ((id_, version),) = house.rows(
+        "SELECT r.id, r.version FROM resource r JOIN identifier i ON i.resource_id = r.id WHERE i.value = '00012345'"
+    )
+    address = {
+        "text": "서울 강남구 테헤란로 1",
+        "line": ["테헤란로 1"],
+        "city": "서울",
+        "postalCode": "06236",
+        "country": "KR",
+        "use": "home",
+    }
+    house.hub.front_office.change_patient(id_, {"address": [address]}, expected=version, actor="token:test")
+    house.deliver()
+    sent = house.sent()
+    before = house.rows("SELECT count(*) FROM change")
+    again = {"NAME1": "홍길동", "TELF2": "010-9999-8888", "STRAS": "테헤란로 1", "ORT01": "서울", "PSTLZ": "06236", "LAND1": "KR"}
+    house.drop(customer("0000012345", "88", **again))
+    house.poll()
+    house.deliver()
+    assert house.rows("SELECT count(*) FROM change") == before
+    assert house.sent() == sent

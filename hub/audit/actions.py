@@ -27,7 +27,7 @@ class Action(StrEnum):
     MESSAGE_NOT_DELIVERED = "message.not_delivered"  # one attempt failed; it is tried again
     MESSAGE_REPLAYED = "message.replayed"  # a person put it back into its lane, with a reason
     MESSAGE_DISCARDED = "message.discarded"  # a person gave it up, with a reason
-    MESSAGE_SETTLED = "message.settled"  # a person said whether the target had acted, with a reason
+    MESSAGE_SETTLED = "message.settled"  # a person, or later the target itself, said whether it had acted
     MESSAGE_SENT = "message.sent"  # a person put a message in by hand (`hub send`)
     MESSAGE_READ = "message.read"  # somebody looked into a message's body or its facts
     MESSAGE_SEARCHED = "message.searched"  # somebody searched the messages

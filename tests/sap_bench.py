@@ -3,8 +3,9 @@
     python -m tests.sap_bench [patients] [batch]
 
 A hub with a real store (SQLite, a folder of its own) and its own delivery loop. Three rounds: all are new, each has a new
-phone, and once more by a hub that knows nothing yet (each is found by its number, nothing differs). Says messages a second by the clock and CPU seconds a
-thousand messages of the hub and of the server; on a machine that others use, trust the CPU seconds.
+phone, and once more by a hub that knows nothing yet (each is found by its number, nothing differs). Says messages a second
+by the clock and CPU seconds a thousand messages of the hub and of the server; on a machine that others use, trust the CPU
+seconds.
 """
 
 from __future__ import annotations

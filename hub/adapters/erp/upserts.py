@@ -181,6 +181,10 @@ class Upserts:
             created = not task.requests or task.requests[0].target == "A_BusinessPartner"
             if not self._compare(task):
                 return False
+        except Unreadable as error:
+            task.requests = []
+            task.fails(Misconfigured(f"the ERP answered something else than was asked ({error.reason})", code="not_odata"))
+            return False
         except HubError as error:
             task.requests = []
             task.fails(error)

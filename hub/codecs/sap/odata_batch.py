@@ -203,7 +203,8 @@ def _boundary(header: str) -> str:
 
 def _split(body: bytes, boundary: str, most: int) -> tuple[list[bytes], bool]:
     """The pieces between delimiters, and whether the closing one was there. A piece without an end is left out."""
-    mark = rb"(?:\A|\r\n)--" + re.escape(boundary.encode("ascii")) + rb"(--)?[ \t]{0,64}(?=\r\n|\Z)"
+    name = re.escape(boundary.encode("ascii"))
+    mark = rb"(?:\A|\r\n)--" + name + rb"(?:(--)[ \t]{0,64}(?=\r\n|\Z)|[ \t]{0,64}(?=\r\n))"
     pieces: list[bytes] = []
     begin: int | None = None
     for found in re.finditer(mark, body):

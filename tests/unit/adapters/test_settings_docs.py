@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from hub.adapters.emr import fhir_out, fhir_patient, fhir_pull
-from hub.adapters.erp import tryton, tryton_in
+from hub.adapters.erp import odata_in, tryton, tryton_in
 from hub.adapters.pacs import hl7_out
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES: dict[str, tuple[ModuleType, ...]] = {
     "emr-fhir.md": (fhir_pull, fhir_out, fhir_patient),
+    "erp-sap-in.md": (odata_in,),
     "erp-tryton.md": (tryton, tryton_in),
     "pacs-hl7.md": (hl7_out,),
 }

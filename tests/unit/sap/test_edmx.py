@@ -148,5 +148,5 @@ def test_a_channel_is_compared_by_a_file_where_sap_cannot_be_asked(tmp_path: Pat
 def test_the_hub_asks_for_nothing_else_than_it_says() -> None:
     for name, shape in KNOWN.items():
         paths = {want.path for want in wants(name, shape)}
-        asked = (*shape.key, *shape.days, *shape.select, *shape.expand, *filter(None, (shape.stamp, shape.clock)))
+        asked = (*shape.key, *shape.days, *shape.clocks, *shape.select, *shape.expand, *filter(None, (shape.stamp,)))
         assert {f"{name}/{one}" for one in asked} <= paths

@@ -27,6 +27,14 @@ key = "PatientID"
 [event.PACS_STUDY]
 title = "A study, for its patient"
 blocks = ["patient"]
+[block.gone]
+kind = "ImagingStudy"
+key = "StudyInstanceUID"
+create = false
+gone = true
+[event.PACS_GONE]
+title = "A study that is gone"
+blocks = ["gone"]
 """
 
 

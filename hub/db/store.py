@@ -346,6 +346,12 @@ class SqlTx:
             list(resource_ids),
         )
 
+    def versions(self, resource_id: str, since: int) -> list[tuple[Any, ...]]:
+        return self._hot.query(
+            "SELECT at, origin, data FROM change WHERE resource_id = ? AND at > ? ORDER BY version DESC LIMIT 20",
+            (resource_id, since),
+        )
+
     # -- channels -------------------------------------------------------------------------------------------------
 
     def channel_states(self) -> list[ChannelStateRow]:

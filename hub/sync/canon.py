@@ -25,7 +25,7 @@ from hub.sync.lists import relationship, remove, snapshot
 from hub.sync.news import confirmed, is_late, news, unheard
 from hub.sync.references import References, key_of
 from hub.sync.shared import SHARED
-from hub.sync.slots import TELECOM, changed_slots, explode_period, is_echo
+from hub.sync.slots import TELECOM, changed_slots, explode_period, is_echo, same
 from hub.sync.unite import unite
 from hub.sync.workspace import Resource, Source, Workspace
 
@@ -33,6 +33,7 @@ GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
 # Several may have one number: a lab's orders the filler number of a sample, studies the accession number of an order.
 SHARING = frozenset({"ServiceRequest", "MedicationRequest", "ImagingStudy"})
 FHIR_ID = ":fhir|"  # in the key of what a FHIR server told (hub/mapping/fhir_keys.py): such servers are written to in every kind
+CROSSING = 20_000_000  # µs in which a delivery and a poll of the same system may cross
 # First: what a timeline goes by.
 STARTS = ("start", "effective", "authoredOn", "started", "performed", "date", "occurrence", "recorded")
 SCHEDULED = ("occurrence", *STARTS)  # of an imaging order: when the patient comes, which a worklist asks for
@@ -316,6 +317,18 @@ class Canon:
         for (system, field_name), (sent, at) in self._sent[source.resource_id].items():
             if system == source.system and field_name == name and is_echo(sent, value):
                 return sent, int(at) - 1
+        return self._crossed(source, name, value)
+
+    def _crossed(self, source: Source, name: str, value: Any) -> tuple[Any, int] | None:
+        """What stood a moment ago by others' word: it was read there before the delivery was known to be done, or when the
+        next one was on its way (docs/adr/0177)."""
+        known = self.work.resources.get(source.resource_id)
+        if known is None or known.new or name not in source.lineage:
+            return None
+        for at, origin, data in self.work.tx.versions(source.resource_id, self.now - CROSSING):
+            stood = flat(source.kind, orjson.loads(data), {}).get(name)
+            if origin != source.channel and stood is not None and same(stood, value):
+                return stood, at - 1
         return None
 
     # -- golden record --------------------------------------------------------------------------------------------

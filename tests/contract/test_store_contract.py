@@ -444,6 +444,7 @@ def test_changes_peers_and_what_was_sent(store: Store) -> None:
         tx.write([change, LinkKeyRow("erp", "p1", "BP1", 'W/"1"', 1), SentFieldRow("erp", "p1", "address", "null", 3)])
         tx.write([LinkKeyRow("erp", "p1", "BP1", 'W/"2"', 2)])
         assert tx.changes([4, 5]) == [tuple(change)]
+        assert (tx.versions("p1", 0), tx.versions("p1", 1)) == ([(1, "c", "{}")], [])
         assert tx.link_keys([("erp", "p1"), ("emr", "p1")]) == [("erp", "p1", "BP1", 'W/"2"')]
         assert tx.sent_fields(["p1"]) == [("erp", "p1", "address", "null", 3)]
 

@@ -299,6 +299,10 @@ class FakeTx:
     def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
         return [tuple(x[c] for c in r.SentFieldRow._fields) for x in self._rows("sent_field") if x["resource_id"] in resource_ids]
 
+    def versions(self, resource_id: str, since: int) -> list[tuple[int, str, str]]:
+        found = [x for x in self._rows("change") if x["resource_id"] == resource_id and x["at"] > since]
+        return [(x["at"], x["origin"], x["data"]) for x in sorted(found, key=lambda x: -x["version"])[:20]]
+
     # -- channels and the rest ------------------------------------------------------------------------------------
 
     def channel_states(self) -> list[ChannelStateRow]:

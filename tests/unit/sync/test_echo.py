@@ -9,6 +9,7 @@ import pytest
 
 from hub.domain.facts import Fact, Key
 from hub.domain.rows import SentFieldRow
+from hub.sync.canon import CROSSING
 from tests.house import MINUTE, House, patient, phone
 
 NINE, TEN, ELEVEN = (f"2026-12-01T{hour}:00:00+09:00" for hour in ("09", "10", "11"))
@@ -63,6 +64,23 @@ def test_what_stands_spelt_another_way_is_no_change_even_before_anybody_knows_th
     applied = house.tell(patient("1", telecom=[{**phone("+821011110000"), "raw": "01011110000"}]), system="erp", at=20)
     assert applied.changes == []
     assert house.doc("1")["telecom"] == [{**phone("+821011110000"), "raw": "010-1111-0000"}]
+
+
+def test_an_echo_that_crossed_the_next_delivery_takes_nothing_back(house: House) -> None:
+    """The EMR is read between our two writes: it says the first one's word when it has had the second's already."""
+    house.tell(patient("1", telecom=[phone("+821011110000")]), at=10)
+    house.tell(patient("1", telecom=[phone("+821011110000")]), system="emr", at=11)
+    for number, at in (("+821022220000", 20), ("+821033330000", 30)):
+        house.tell(patient("1", telecom=[phone(number)]), at=at)
+    second = house.store.rows("change")[-1]["at"]
+    with house.store.transaction() as tx:
+        tx.write([SentFieldRow("emr", house.id("1"), "telecom.mobile", orjson.dumps(phone("+821033330000")).decode(), second)])
+    assert house.tell(patient("1", telecom=[phone("+821022220000")]), system="emr", at=31).changes == []
+    assert house.doc("1")["telecom"] == [phone("+821033330000")]
+    later = second + 2 * CROSSING
+    house.store.clock = lambda: later
+    house.tell(patient("1", telecom=[phone("+821011110000")]), system="emr", at=later // MINUTE)
+    assert house.doc("1")["telecom"] == [phone("+821011110000")]  # nobody said that a moment ago: it is the EMR's own word
 
 
 def row(booking_id: str, start: str, **more: Any) -> Fact:

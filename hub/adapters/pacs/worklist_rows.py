@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from hub.adapters.pacs.order_numbers import order_numbers
+from hub.codecs import korean
 from hub.codecs.dicom.charset import codec_of
 from hub.codecs.dicom.columns import CHARSET, Columns, columns
 from hub.codecs.dicom.elements import Walk
@@ -36,6 +37,7 @@ STEP = (
     "ScheduledProcedureStepLocation", "ScheduledProcedureStepStatus",
 )  # fmt: skip
 PRIORITY = {"stat": "STAT", "asap": "HIGH", "urgent": "HIGH", "routine": "ROUTINE"}
+NUMBERS = (None, "", "MR", "PI", "PT")  # types of a patient's numbers (HL7 table 0203)
 SEX = {"male": "M", "female": "F", "other": "O"}
 START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 PEOPLE = frozenset({"PatientName", "ReferringPhysicianName", "RequestingPhysician", "ScheduledPerformingPhysicianName"})
@@ -219,14 +221,14 @@ def _identifier(data: Mapping[str, Any], kind: str) -> str:
 
 
 def _number(patient: Mapping[str, Any], assigner: str) -> tuple[str, str]:
-    """Issuer and number: of `assigner`, else the first that there is."""
-    held = [
-        one
+    """Issuer and number: of `assigner`, else the first that there is. Never a resident registration number."""
+    known = [
+        (str(one["assigner"])[:64], str(one["value"])[:64])
         for one in patient.get("identifier") or ()
-        if one.get("use") != "old" and one.get("type") in (None, "", "MR", "PI", "PT")
+        if one.get("use") != "old" and one.get("type") in NUMBERS and not korean.looks_like_rrn(str(one["value"]))
     ]
-    own = [one for one in held if one.get("assigner") == assigner]
-    return next(((str(one["assigner"])[:64], str(one["value"])[:64]) for one in (*own, *held)), ("", ""))
+    own = [one for one in known if one[0] == assigner]
+    return next(iter([*own, *known]), ("", ""))
 
 
 def _reason(data: Mapping[str, Any]) -> str:

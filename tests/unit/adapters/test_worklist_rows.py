@@ -85,6 +85,13 @@ def test_names_stand_in_the_groups_that_modalities_show(names: list[dict[str, An
     assert rows.person_name(names) == text
 
 
+def test_a_resident_registration_number_is_never_told() -> None:
+    one = order()
+    secret = {"assigner": "HOSP", "value": "871304-1234567", "type": "MR"}
+    patient = Person("p", {**one.patient.data, "identifier": [secret]})
+    assert rows.row(one._replace(patient=patient), SEOUL, "HOSP")["PatientID"] == ""
+
+
 def test_ranges_of_day_and_time_are_one() -> None:
     """K.6.1.2.2: from the first day's first moment to the last day's last one."""
     date, time_ = rows.START

@@ -192,7 +192,8 @@ class ErpPeer(RestPeer):
         if entity_set == "A_BusinessPartner":
             empty: Entity = dict.fromkeys(("FirstName", "SearchTerm2", "Customer", "CorrespondenceLanguage"), "")
             empty |= dict.fromkeys(("BirthDate", "BusinessPartnerDeathDate"))
-            shown = empty | {"IsMale": False, "IsFemale": False, "IsSexUnknown": False} | shown
+            flags = ("IsMale", "IsFemale", "IsSexUnknown", "BusinessPartnerIsBlocked", "IsMarkedForArchiving")
+            shown = empty | dict.fromkeys(flags, False) | shown
         shown = {name: value for name, value in shown.items() if name not in self.data.gone}
         for navigation in dict.fromkeys(path[0] for path in paths):
             child_set = self.data.child_set(entity_set, navigation)

@@ -128,9 +128,9 @@ class Planner:
         term = bp.text(found.partner, "SearchTerm2")
         write: Entity = {}
         pointer = f"{POINTER} {survivor}".strip()[:20]
-        if term != pointer and (not term or term.startswith(POINTER)):
-            write["SearchTerm2"] = pointer
-        if how in _FLAGS and not found.partner.get(_FLAGS[how]):
+        if "SearchTerm2" in found.partner and term != pointer and (not term or term.startswith(POINTER)):
+            write["SearchTerm2"] = pointer  # older releases have none: what they do not show is not written
+        if found.partner.get(_FLAGS.get(how, ""), True) is False:
             write[_FLAGS[how]] = True
         return Plan([Change("PATCH", found.path, write, odata.etag(found.partner))] if write else [])
 

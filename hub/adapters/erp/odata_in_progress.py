@@ -38,11 +38,13 @@ class Progress:
     def ended(self, settled: str) -> None:
         """All that changed since `low` was read. What was seen an overlap before this pass began is read for good, and so is what
         is older than `settled`, by SAP's clock: nobody writes that any more."""
+        bounds = [self.mark.low]
         self.mark.polled(self.began)
+        bounds.append(self.mark.low)
         self.mark.seen(self.greatest, now_us())
         if self.greatest is not None:
-            old = min(self.greatest, settled[: len(self.greatest)])
-            self.mark.low = max(old, self.mark.low or old)
+            bounds.append(min(self.greatest, settled[: len(self.greatest)]))
+        self.mark.low = max((one for one in bounds if one is not None), default=None)
         self.began, self.after, self.greatest = 0, None, None
 
     def dumps(self) -> str:

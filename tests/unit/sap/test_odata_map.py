@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from hub.codecs.hl7v2 import Delimiters
 from hub.domain.facts import Fact, Key, Mapped
 from hub.mapping import Context, MapSet, load_maps
+from hub.mapping.functions import Reader, functions
+from hub.mapping.times import BadValue
 
 CONTEXT = Context("HOSP", "erp", "Asia/Seoul", 1_000)
 DAY = "/Date(1795219200000)/"  # 2026-11-21
@@ -205,3 +208,45 @@ def test_an_open_line_is_issued_a_cleared_one_balanced(more: dict[str, Any], sta
 def test_what_reverses_and_what_is_no_receivable_make_nothing() -> None:
     assert facts("A_OperationalAcctgDocItemCube", line("RV", "H", IsReversal=True)) == []
     assert facts("A_OperationalAcctgDocItemCube", line("SA", "H")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("sap_money", ["120.00-", "KRW", "internal", ""], {"value": "-12000", "currency": "KRW"}),
+        ("sap_money", ["12000", "KRW", "", "H"], {"value": "-12000", "currency": "KRW"}),
+        ("sap_money", ["", "KRW"], None),
+        ("sap_customer", ["0000500001"], {"assigner": "HOSP:customer", "value": "500001"}),
+        ("sap_customer", ["0000000000"], None),
+        ("sap_partner", ["INSURER1"], {"assigner": "HOSP:partner", "value": "INSURER1"}),
+        ("sap_time", "/Date(1795219200000+0000)/", "2026-11-21T00:00:00+00:00"),
+        ("sap_time", "", None),
+        ("sap_date", "20261121", "2026-11-21"),
+        ("sap_date", "00000000", None),
+        ("sap_date", "99991231", None),
+        ("sap_phone", ["212-555-0101", "", "US"], {"system": "phone", "value": "212-555-0101"}),
+        ("sap_phone", ["+12125550101", "", "US"], {"system": "phone", "value": "+12125550101"}),
+        ("sap_address", ["KR"], None),
+        ("sap_address", ["KR", "11", "", "서울"], {"text": "서울", "city": "서울", "state": "11", "country": "KR"}),
+    ],
+)
+def test_the_functions_that_maps_may_use(name: str, raw: Any, value: Any) -> None:
+    reader = Reader(Delimiters("", "", "", "", ""), "utf-8", "HOSP", "erp", "Asia/Seoul")
+    assert functions()[name].call(raw, reader) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "code"),
+    [
+        ("sap_money", ["12,000", "KRW"], "separators"),
+        ("sap_paid", ["-1", "KRW", "", "S"], "sides_differ"),
+        ("sap_billed", ["1", "1", "", "", "", "M"], "no_currency"),
+        ("sap_date", "/Date(x)/", "not_a_date"),
+        ("sap_time", "20261121", "not_a_date"),
+    ],
+)
+def test_what_cannot_be_read_says_why(name: str, raw: Any, code: str) -> None:
+    reader = Reader(Delimiters("", "", "", "", ""), "utf-8", "HOSP", "erp", "Asia/Seoul")
+    with pytest.raises(BadValue) as caught:
+        functions()[name].call(raw, reader)
+    assert caught.value.code == code

@@ -4,8 +4,6 @@
 again is safe: DEBMAS is a whole customer under his own number, so the same IDoc twice is one customer with the same values.
 """
 
-
-
 from __future__ import annotations
 
 import re

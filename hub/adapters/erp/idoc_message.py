@@ -5,8 +5,6 @@ DOCNUM is the message's number, so that SAP's answer (ALEAUD, STATUS) is joined 
 calls `prepared` and hands the IDoc to IDOC_INBOUND_ASYNCHRONOUS (docs/erp-idoc.md).
 """
 
-
-
 from __future__ import annotations
 
 import re

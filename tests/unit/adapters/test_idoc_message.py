@@ -79,7 +79,8 @@ def test_there_may_be_nothing_to_do(more: dict[str, Any], detail: str) -> None:
 
 @pytest.mark.parametrize(("record", "code"), [
     (patient("CANARY-00012345"), "too_long"), (patient("1") | {"identifier": []}, "no_number"),
-    (patient("1") | {"name": [{"text": "가" * 36}]}, "too_long"), (patient("1") | {"address": [{"text": "x", "country": "XXX"}]}, "unknown_code"),
+    (patient("1") | {"name": [{"text": "가" * 36}]}, "too_long"),
+    (patient("1") | {"address": [{"text": "x", "country": "XXX"}]}, "unknown_code"),
 ])  # fmt: skip
 def test_nothing_is_cut(record: dict[str, Any], code: str) -> None:
     with pytest.raises(Refused) as caught:

@@ -46,7 +46,8 @@ def put(kit: Kit, kind: str, number: int, document: dict[str, Any], sort_at: int
     ]
     with kit.hub.write_engine.begin() as conn:
         conn.execute(insert(resource), row)
-        conn.execute(insert(identifier), names)
+        if names:
+            conn.execute(insert(identifier), names)
     return id_
 
 

@@ -37,7 +37,7 @@ class Modality:
 
     def __init__(
         self, host: str, port: int, *, title: str = "CT1", called: str = "HUB", storage: Sequence[str] = (CT_IMAGE,),
-        syntaxes: Sequence[str] = (EXPLICIT_LITTLE, IMPLICIT_LITTLE), tls: ssl.SSLContext | None = None, seconds: float = 10.0,
+        syntaxes: Sequence[str] = (EXPLICIT_LITTLE, IMPLICIT_LITTLE), tls: ssl.SSLContext | None = None, seconds: float = 30.0,
     ) -> None:  # fmt: skip
         self._where = (host, port)
         self._called = called

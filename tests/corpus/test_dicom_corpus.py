@@ -91,7 +91,7 @@ def test_what_can_be_sent_is_sent_and_taken(files: list[Path], caplog: pytest.Lo
     told: Counter[int] = Counter()
     try:
         for (abstract, syntax), instances in kinds.items():
-            with Modality(*office.address, storage=[abstract], syntaxes=[syntax]) as modality:
+            with Modality(*office.address, storage=[abstract], syntaxes=[syntax], seconds=60) as modality:
                 told.update(modality.store(one) for one in instances)
         assert set(office.home.unapplied()) == {"StudyInstanceUID is missing"}
     finally:

@@ -1,14 +1,16 @@
 """ERP, outbound: a patient's changes as customers (DEBMAS) in files for SAP's file port (flat) or XML file port.
 
 SAP takes a file first and posts it later: what it says then comes back as ALEAUD or STATUS and settles the message
-(hub.adapters.erp.idoc_in). A file's name is made of the message's number, and a mark stands for it in the hub's own folder beside
-it (hub.adapters.raw.folder_out): a file that was taken is not written again. A person's replay gets a name of its own.
+(hub.adapters.erp.idoc_in). A file's name is made of the message's number and its bytes (a database from a backup gives numbers
+out again), and a mark stands for it in the hub's own folder beside it (hub.adapters.raw.folder_out): a file that was taken is
+not written again. A person's replay gets a name of its own.
 """
 
 # ruff: noqa: RUF009 - option() makes a dataclass field; it is no shared default
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +40,9 @@ class Settings(EnvelopeSettings):
     units: Literal["", "characters", "bytes"] = option(
         "", doc="what a field's length counts in flat files; default: characters in Unicode files, bytes in code pages (cp949)"
     )
-    prefix: str = option("DEBMAS-", doc="what names of files begin with; then come the message's number and the suffix")
+    prefix: str = option(
+        "DEBMAS-", doc="what names of files begin with; then come the message's number, a checksum and the suffix"
+    )
     suffix: str = option("", doc="what names of files end with; default: .txt, of XML .xml")
 
     def __post_init__(self) -> None:
@@ -76,7 +80,7 @@ class IdocFolder:
         except Unreadable as error:
             raise Refused(error.reason, code=error.code) from None
         again = f"-{made.again}" if made.again else ""
-        name = f"{self._settings.prefix}{made.idoc['DOCNUM']}{again}{self._suffix}"
+        name = f"{self._settings.prefix}{made.idoc['DOCNUM']}-{zlib.crc32(body):08x}{again}{self._suffix}"
         return made.delivered(body, b"", self._box.put(name, body), self._settings)
 
     def find(self, message: Outbound) -> Delivered | None:  # noqa: ARG002 - the port's signature

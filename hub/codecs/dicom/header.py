@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from hub.codecs.dicom import uid
 from hub.codecs.dicom.charset import Charset
@@ -194,12 +194,6 @@ def _one(text: str, vr: str) -> Any:
     ):  # ACR-NEMA's form, which PS3.5 section 6.2 note 1 has us read
         return text.replace(".", "")
     return text
-
-
-class Held(Protocol):
-    """A pydicom Dataset, as far as it is used here."""
-
-    def get_item(self, key: int) -> Any: ...
 
 
 def of_dataset(dataset: Any, columns: Columns, *, default: str = "") -> dict[str, Any]:

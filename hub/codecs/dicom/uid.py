@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-_UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+")
 _DIGITS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 LONGEST = 64
 
@@ -19,8 +18,3 @@ def is_uid(text: str) -> bool:
     """Whether it may be taken: at most 64 characters, digits and dots. Zeros before a component's number, which section 9.1
     forbids and old modalities write, are taken: such a UID names what it names."""
     return 0 < len(text) <= LONGEST and _DIGITS.fullmatch(text) is not None
-
-
-def is_strict(text: str) -> bool:
-    """Whether it is what section 9.1 demands to the letter: what we give out ourselves."""
-    return len(text) <= LONGEST and _UID.fullmatch(text) is not None

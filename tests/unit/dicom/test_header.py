@@ -16,7 +16,6 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from hub.codecs.dicom import columns, header, uid
-from hub.codecs.dicom.pn import best
 from hub.domain.errors import Unreadable
 
 STUDY_UID = "1.2.410.200001.1.20261122.7"
@@ -138,7 +137,7 @@ def test_a_uid_that_is_a_path_is_none() -> None:
     assert "passwd" not in str(caught.value)
     assert not uid.is_uid("1" * 65)
     assert not uid.is_uid("1..2")
-    assert not uid.is_strict("1.02")
+    assert uid.is_uid("1.02")  # a zero too many: old modalities write it, and it names what it names
 
 
 def test_pixels_are_never_needed_and_a_long_header_is_said() -> None:
@@ -188,19 +187,3 @@ def test_damaged_headers_are_read_or_refused(junk: bytes, at: int, syntax: str) 
         assert isinstance(header.read(damaged, syntax, columns.series(), default="cp949"), dict)
     except Unreadable:
         pass
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("Hong^Gildong=洪^吉洞=홍^길동", ("홍", "길동")),
-        ("홍^길동", ("홍", "길동")),
-        ("홍길동", ("홍길동", "")),
-        ("Hong^Gildong=홍^길동", ("홍", "길동")),
-        ("Hong^Gildong=洪^吉洞", ("洪", "吉洞")),
-        ("Doe^Jane", ("Doe", "Jane")),
-        ("", ("", "")),
-    ],
-)
-def test_hangul_in_whichever_group(text: str, name: tuple[str, str]) -> None:
-    assert best(text)[:2] == name

@@ -43,7 +43,7 @@ def main(
             if not as_json:
                 screen.summary(summary)
             if not once:
-                screen.invite(house)
+                screen.invite(house, str(summary.get("four_systems", {}).get("one_of_them", "")))
             if as_json:
                 sys.stdout.write(orjson.dumps(summary).decode() + "\n")
                 sys.stdout.flush()

@@ -170,14 +170,21 @@ class FourSystems:
         }
 
     def _figures(self) -> None:
+        """A machine that is busy with something else may hold up one in twenty."""
         took = sorted(seconds for leg in self.legs for seconds in leg.took if leg.who == "CRM")
+        soon = sum(one <= SECONDS for one in took)
         late = [leg.step for leg in self.legs if leg.took and statistics.median(leg.took) > SECONDS]
-        self.verdict.equal(f"the CRM knows of each step within {SECONDS:.0f} s", late, [])
+        self.verdict.equal(f"of each step the CRM knows within {SECONDS:.0f} s", late, [])
+        self.verdict.expect("nineteen of twenty are that soon", soon >= 0.95 * len(took) > 0, f"{soon} of {len(took)}")
         self.verdict.facts["four_systems"] = {
             "patients": len(self.travellers), "steps": [leg.shown() for leg in self.legs],
-            "within_a_second": f"{sum(one <= SECONDS for one in took)} of {len(took)}",
-            "median": round(statistics.median(took), 2) if took else None, "slowest": round(took[-1], 2) if took else None,
+            "within_a_second": f"{soon} of {len(took)}", "median": round(statistics.median(took), 2) if took else None,
+            "slowest": round(took[-1], 2) if took else None, "one_of_them": next(iter(self._owners_of(self.travellers[-1])), ""),
         }  # fmt: skip
+
+    def _owners_of(self, one: Traveller) -> Iterator[str]:
+        """His patient id."""
+        return (patient for patient, number in self._owners().items() if number == one.number)
 
     # ---- what is there in the end --------------------------------------------------------------------------------------
 

@@ -75,9 +75,11 @@ class Screen:
             Text("every expectation held", style="green") if summary["ok"] else Text("NOT as expected", style="bold red")
         )
 
-    def invite(self, house: House) -> None:
-        """Where the console is and how to get in. The token opens nothing but this demo."""
-        self.console.print(f"\nConsole:  {house.url}/     log in with  {house.token}\nFolder:   {house.folder}\nCtrl-C ends it.")
+    def invite(self, house: House, patient_id: str) -> None:
+        """Where the console is and how to get in. The token opens nothing but this demo. `patient_id`: whose way to look at."""
+        way = f"One patient's way:  {house.url}/patients/{patient_id}/way\n" if patient_id else ""
+        text = f"\nConsole:  {house.url}/     log in with  {house.token}\n{way}Folder:   {house.folder}\nCtrl-C ends it."
+        self.console.print(text, soft_wrap=True)
 
 
 def _four_systems(facts: Mapping[str, Any]) -> Table:

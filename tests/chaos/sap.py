@@ -1,6 +1,6 @@
 """How many business partners a second the hub brings into an SAP system (CAP of tests/sap_server) by `$batch`.
 
-    python -m tests.sap_bench [patients] [batch]
+    python -m tests.chaos.sap [patients] [batch]
 
 A hub with a real store (SQLite, a folder of its own) and its own delivery loop. Three rounds: all are new, each has a new
 phone, and once more by a hub that knows nothing yet (each is found by its number, nothing differs). Says messages a second

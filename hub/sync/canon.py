@@ -16,22 +16,21 @@ import orjson
 from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
-from hub.domain.imaging import DICOM, PARTS, UID, given_study, is_imaging, is_shared_by_orders, numbers_of
+from hub.domain.imaging import DICOM, UID, given_study, is_imaging, numbers_of
 from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
 from hub.sync.authority import Authority
 from hub.sync.golden import Golden, flat
 from hub.sync.lists import relationship, remove, snapshot
 from hub.sync.news import confirmed, is_late, news, unheard
-from hub.sync.references import References, key_of
+from hub.sync.references import References
 from hub.sync.shared import SHARED
+from hub.sync.sharing import SHARING, is_another, type_of
 from hub.sync.slots import TELECOM, changed_slots, explode_period, is_echo, same
 from hub.sync.unite import unite
 from hub.sync.workspace import Resource, Source, Workspace
 
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
-# Several may have one number: a lab's orders the filler number of a sample, studies the accession number of an order.
-SHARING = frozenset({"ServiceRequest", "MedicationRequest", "ImagingStudy"})
 FHIR_ID = ":fhir|"  # in the key of what a FHIR server told (hub/mapping/fhir_keys.py): such servers are written to in every kind
 CROSSING = 20_000_000  # µs in which a delivery and a poll of the same system may cross
 # First: what a timeline goes by.
@@ -198,22 +197,16 @@ class Canon:
     def _resolve(self, fact: Fact) -> Resource | None:
         for key in (fact.key, *fact.other_keys):
             found = self.work.find(fact.kind, key)
-            if found is not None and (key == fact.key or fact.kind not in SHARING or not self._is_another(found, fact, key)):
+            if found is None:
+                continue
+            if key == fact.key or not is_another(found, fact, key, self.work.sources_of(found.id, found.kind)):
                 return found
         return None
-
-    def _is_another(self, resource: Resource, fact: Fact, key: Key) -> bool:
-        """Whether the thing that has this number is another one than the fact is of, which has it, too."""
-        if fact.kind == "ServiceRequest" and is_shared_by_orders(key.assigner) and fact.key.assigner.endswith(FHIR_ID[:-1]):
-            server = f"{fact.key.assigner}|"
-            if any(source.key.startswith(server) for source in self.work.sources_of(resource.id, resource.kind)):
-                return True  # one server, two ids
-        return _has_another(resource, fact)
 
     def _claim_key(self, fact: Fact, key: Key, resource: Resource, applied: Applied) -> None:
         pointer = self.work.pointers.get((fact.kind, key.assigner, key.value))
         if pointer is None:
-            self.work.point(fact.kind, key, resource.id, type_=_type_of(fact, key))
+            self.work.point(fact.kind, key, resource.id, type_=type_of(fact, key))
         elif pointer.resource_id != resource.id and fact.kind not in SHARING:
             applied.notes.append("identifier_points_elsewhere")  # two known persons in one PID-3: never a silent merge
 
@@ -392,24 +385,6 @@ def as_claim(event_at: int, now: int) -> int:
 def _is_stranger(patient: Resource) -> bool:
     """Made on the spot (`Canon.patient_for`): of him nothing is known but a number."""
     return not patient.data.keys() - {"identifier"}
-
-
-def _has_another(resource: Resource, fact: Fact) -> bool:
-    """Whether the resource has a number of its own of the sort that the fact's is of: then it is another one."""
-    if fact.kind == "ImagingStudy":
-        ours, theirs = ({key_of(one) for one in numbers_of(said, UID)} for said in (fact.values, resource.data))
-        return bool(ours and theirs and not ours & theirs)
-    if fact.key.assigner in PARTS:  # the number of a performed step is none of an order's
-        return False
-    type_ = _type_of(fact, fact.key)
-    return any(i.get("type", "") == type_ and key_of(i) != fact.key for i in resource.data.get("identifier") or ())
-
-
-def _type_of(fact: Fact, key: Key) -> str:
-    for identifier in fact.values.get("identifier") or ():
-        if identifier.get("value") == key.value and identifier.get("assigner") == key.assigner:
-            return str(identifier.get("type", ""))
-    return ""
 
 
 def _verb(resource: Resource, document: Mapping[str, Any]) -> str:

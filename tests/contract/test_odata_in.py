@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 
 from hub.adapters.erp import odata_in
@@ -97,13 +98,39 @@ def test_a_change_that_commits_late_is_within_the_overlap(peer: SapPeer, tmp_pat
         return at.strftime("%Y-%m-%d"), at.strftime("PT%HH%MM%SS")
 
     peer.put(SET, KEY, partner(1, *minutes_ago(1)))
-    bench = Bench(tmp_path / "hub", peer)
+    bench = Bench(tmp_path / "hub", peer, overlap_seconds=600)
     bench.poll()
     bench.poll()
     peer.put(SET, KEY, partner(2, *minutes_ago(4)))
     bench.poll()
     assert bench.numbers() == [number(1), number(2)]
     bench.close()
+
+
+def test_what_changes_behind_a_pass_that_takes_days_belongs_to_the_next(peer: SapPeer, tmp_path: Path) -> None:
+    """A first pass over all partners that stood still for a long weekend, in its middle."""
+
+    def days_ago(days: int) -> str:
+        return (datetime.now(ZoneInfo("Asia/Seoul")) - timedelta(days=days)).strftime("%Y-%m-%d")
+
+    for n in range(1, 8):
+        peer.put(SET, KEY, partner(n, days_ago(9)))
+    bench = Bench(tmp_path / "hub", peer, overlap_seconds=0)
+    bench.poller._feed.ending = lambda: True
+    bench.poll()
+    assert bench.numbers() == [number(1), number(2), number(3)]
+    place = orjson.loads(bench.poller._feed.place("changes"))
+    place["began"] -= 5 * 86_400_000_000
+    bench.poller._feed.keep("changes", orjson.dumps(place).decode())
+    bench.close()
+    peer.put(SET, KEY, partner(1, days_ago(3), LastName="남궁"))
+    peer.put(SET, KEY, partner(6, days_ago(2)))
+    again = Bench(tmp_path / "hub", peer, overlap_seconds=0)
+    again.poll()
+    assert again.numbers()[3:] == [number(n) for n in range(4, 8)]
+    again.poll()
+    assert again.numbers()[7:] == [number(1)]
+    again.close()
 
 
 def test_a_date_that_never_comes_hides_nothing(peer: SapPeer, tmp_path: Path) -> None:

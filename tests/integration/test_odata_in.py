@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,21 @@ def sap(cap: servers.Cap) -> Iterator[Sap]:
     made = Sap(cap)
     yield made
     made.clerk.close()
+
+
+@contextmanager
+def paging(page: int) -> Iterator[servers.Cap]:
+    """A server of its own."""
+    try:
+        server = servers.Cap(page=page).start()
+    except servers.NotInstalledError as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class House:
@@ -244,6 +261,21 @@ def test_what_a_clerk_changes_in_sap_is_a_change_and_does_not_go_back_there(hous
     assert "telecom.mobile" in house.changes(number)[-1]
     house.kit.deliver()
     assert house.kit.rows("SELECT count(*) FROM message WHERE direction = 'out' AND channel = 'erp-out'") == before
+
+
+def test_a_server_that_pages_by_itself_is_read_to_the_end(tmp_path: Path) -> None:
+    """Two entities a page, whatever is asked for: `__next` says that there is more, and names a host that nobody follows."""
+    with paging(2) as server:
+        sap = Sap(server)
+        for n in range(7):
+            sap.partner(n)
+        house = House(tmp_path, "sqlite:///hub.db", sap, page=100)
+        house.poll("partners")
+        assert house.mine(sap) == 7
+        house.poll("partners")
+        assert house.mine(sap) == 7
+        house.close()
+        sap.clerk.close()
 
 
 def test_one_patient_is_fetched_now_and_a_set_is_counted(house: House, sap: Sap) -> None:

@@ -46,7 +46,7 @@ MANIFEST = Manifest(
 PEER = "the ERP"
 STEP_SECONDS = 20.0  # of a pass at a time; then whoever wants the channel to pause is heard
 SKEW = timedelta(minutes=5)  # that SAP's clock may be before ours
-SETTLED = timedelta(days=1)  # what is older by SAP's own clock is being written by nobody
+SETTLED = timedelta(days=1)  # what was older when a pass began, by SAP's own clock, was being written by nobody
 FEW = 20  # so many may always be gone at once
 _NAME = re.compile(r"[A-Za-z_]\w{0,127}\Z", re.ASCII)
 _PATH = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*\Z", re.ASCII)
@@ -67,7 +67,9 @@ class Settings(HttpSettings):
         "external", doc="form of amounts: internal where the service shows them as SAP's tables keep them (12,000 won as 120.00)"
     )
     poll_seconds: float = option(30.0, doc="pause between two polls", low=0.05, high=86400)
-    overlap_seconds: float = option(600.0, doc="longer than the longest transaction that changes entities", low=0, high=86400)
+    overlap_seconds: float = option(
+        60.0, doc="longer than a change takes from its time to its commit (update task)", low=0, high=86400
+    )
     since: str = option("", doc='what changed from that day on is asked for, "2026-11-01"; default: all that there is')
     page: int = option(200, doc="entities asked for with one page", low=1, high=5000)
     key: tuple[str, ...] = option((), doc="of another set: the properties of its key")
@@ -210,7 +212,7 @@ class ODataIn:
             if self._pages.more:
                 self._keep(feed, progress)
             feed.looking()
-        progress.ended(self._clock(-SETTLED))
+        progress.ended(self._clock(progress.began, -SETTLED))
         self._keep(feed, progress)
         return told
 
@@ -248,12 +250,13 @@ class ODataIn:
             found = [odata_feed.changed_at(one, shape.stamp) for one in entities]
         else:
             found = [odata_feed.changed_on(one, shape.days, shape.clocks) for one in entities]
-        now = self._clock(SKEW)
+        now = self._clock(now_us(), SKEW)
         return max((min(one, now[: len(one)]) for one in found if one is not None), default=None)
 
-    def _clock(self, shift: timedelta) -> str:
-        """SAP's clock, as far as we know it, and `shift`."""
-        return (datetime.now(UTC if self._set.stamp else self._zone) + shift).strftime("%Y-%m-%dT%H:%M:%S")
+    def _clock(self, at: int, shift: timedelta) -> str:
+        """What SAP's clock said at a moment of ours (µs), as far as we know it, and `shift`."""
+        moment = datetime.fromtimestamp(at / 1e6, UTC if self._set.stamp else self._zone)
+        return (moment + shift).strftime("%Y-%m-%dT%H:%M:%S")
 
     # -- what is gone ---------------------------------------------------------------------------------------------------
 

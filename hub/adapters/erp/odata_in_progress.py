@@ -37,7 +37,8 @@ class Progress:
 
     def ended(self, settled: str) -> None:
         """All that changed since `low` was read. What was seen an overlap before this pass began is read for good, and so is what
-        is older than `settled`, by SAP's clock: nobody writes that any more."""
+        was older than `settled`, by SAP's clock: nobody wrote that any more. A change of since then may be of a key that the
+        pass had behind it."""
         bounds = [self.mark.low]
         self.mark.polled(self.began)
         bounds.append(self.mark.low)

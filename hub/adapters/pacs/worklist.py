@@ -113,18 +113,22 @@ class Desk:
         told = 0
         by = sorted(key for key, value in {**asked.keys, **(asked.step or {})}.items() if value not in ("", None, []))
         for orders in self._pages(asked):
-            full = [(rows.row(order, self._zone, self._s.assigner), order) for order in orders]
+            full = [(rows.row(order, self._zone, self._s.assigner), order) for order in orders if rows.may_match(order, asked)]
             met = [(row, order) for row, order in full if rows.matches(row, asked)]
             found, ids = [row for row, _ in met[: self._s.most - told]], sorted({order.patient.id for _, order in met})
+            if not met:
+                continue
             made = [writer.data_set(rows.answer(row, asked, asker), syntax, terms) for row in found]
             self._lookup.told(self._name, asker, address, WHAT, by, ids)
             told += len(made)
             yield Page(made, ids)
             if len(met) > len(found):
                 raise TooManyError
+        if not told:  # a question that nobody met is a question, too
+            self._lookup.told(self._name, asker, address, WHAT, by, [])
 
     def _pages(self, asked: rows.Asked) -> Iterator[list[Order]]:
-        """At least one, so that a question without an answer is recorded, too."""
+        """Page by page, each of its own moment."""
         wanted = rows.wanted(asked, self._zone, self._s.past_days, self._s.ahead_days)
         after: tuple[int, str] | None = None
         while True:

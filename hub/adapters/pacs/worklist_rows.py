@@ -41,7 +41,7 @@ NUMBERS = (None, "", "MR", "PI", "PT")  # types of a patient's numbers (HL7 tabl
 SEX = {"male": "M", "female": "F", "other": "O"}
 START = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
 PEOPLE = frozenset({"PatientName", "ReferringPhysicianName", "RequestingPhysician", "ScheduledPerformingPhysicianName"})
-SPREAD = timedelta(days=1)  # between an order's day and its moment in the index, where it has no time of day
+DAY, SPREAD = timedelta(days=1), timedelta(hours=14)  # an order without a time of day stands in the index by some zone's midnight
 BROAD = frozenset({"utf-8", "cp949", "gb18030"})  # codecs that can say a Korean name
 
 
@@ -98,7 +98,7 @@ def wanted(asked: Asked, zone: tzinfo, past_days: int, ahead_days: int) -> Wante
     if not day:
         return Wanted(None, None, patient, order) if patient or order else unnumbered(Wanted(), zone, past_days, ahead_days)
     first, last = (_day(text, zone) for text in _range(day))
-    return Wanted(_micros(first - SPREAD) if first else None, _micros(last + 2 * SPREAD) if last else None, patient, order)
+    return Wanted(_micros(first - SPREAD) if first else None, _micros(last + DAY + SPREAD) if last else None, patient, order)
 
 
 def unnumbered(asked: Wanted, zone: tzinfo, past_days: int, ahead_days: int) -> Wanted:
@@ -142,7 +142,7 @@ def row(order: Order, zone: tzinfo, assigner: str) -> Row:
         "IssueDateOfImagingServiceRequest": str(data.get("authoredOn", ""))[:10].replace("-", ""),
         STEP_SEQUENCE: [
             {
-                "Modality": str(data.get("modality") or "OT"),  # type 1; OT is Other (PS3.3 C.7.3.1.1.1)
+                "Modality": _modality(order),
                 "ScheduledStationAETitle": str(data.get("station", ""))[:16],
                 START[0]: date,
                 START[1]: time,
@@ -155,6 +155,15 @@ def row(order: Order, zone: tzinfo, assigner: str) -> Row:
             }
         ],
     }
+
+
+def _modality(order: Order) -> str:
+    return str(order.data.get("modality") or "OT")  # type 1; OT is Other (PS3.3 C.7.3.1.1.1)
+
+
+def may_match(order: Order, asked: Asked) -> bool:
+    """What most questions ask for, and costs nothing to see: whether a row of it need be made at all."""
+    return _match(_modality(order), (asked.step or {}).get("Modality"), "")
 
 
 def matches(full: Row, asked: Asked) -> bool:

@@ -142,7 +142,7 @@ def test_what_is_read_of_the_orders() -> None:
     by_day = rows.wanted(asked({rows.START[0]: "20261122-20261123"}), SEOUL, 7, 30)
     assert by_day.start is not None
     assert by_day.end is not None
-    assert by_day.end - by_day.start == 4 * day
+    assert by_day.end - by_day.start == 2 * day + 28 * day // 24
     window = rows.wanted(asked({}, PatientID="P*"), SEOUL, 7, 30)
     assert window.patient == ""
     assert (window.end or 0) - (window.start or 0) == 37 * day

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from tests.e2e.doors import HOST
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+DONE_BEFORE = (0x0111, 0x0110)  # N-CREATE: duplicate SOP instance; N-SET: may no longer be updated (PS3.4 F.7.2)
 
 
 class RefusedError(Exception):
@@ -45,10 +46,13 @@ class Modality:
         found = []
         with self._associated(self._worklist, ModalityWorklistInformationFind) as link:
             for status, item in link.send_c_find(asked, ModalityWorklistInformationFind):
-                if status.Status in PENDING and item is not None:
+                code = getattr(status, "Status", None)
+                if code in PENDING and item is not None:
                     found.append(item)
-                elif status.Status != SUCCESS:
-                    raise RefusedError(f"C-FIND ended with {status.Status:04X}")
+                elif code is None:
+                    return []  # asked again
+                elif code != SUCCESS:
+                    raise RefusedError(f"C-FIND ended with {code:04X}")
         return found
 
     def images(self, item: Dataset, at: datetime, description: str) -> list[Dataset]:
@@ -81,9 +85,8 @@ class Modality:
         step.PerformedStationName = step.PerformedLocation = step.PerformedProcedureStepDescription = ""
         step.PerformedProcedureStepEndDate = step.PerformedProcedureStepEndTime = ""
         step.PerformedSeriesSequence = Items([])
-        with self._associated(self._hub, ModalityPerformedProcedureStep) as link:
-            status, _ = link.send_n_create(step, ModalityPerformedProcedureStep, uid)
-        _succeeded("N-CREATE", status)
+        self._until_answered("N-CREATE", self._hub, ModalityPerformedProcedureStep, lambda link: link.send_n_create(
+            step, ModalityPerformedProcedureStep, uid)[0])  # fmt: skip
         return str(uid)
 
     def end(self, uid: str, images: Sequence[Dataset], at: datetime) -> None:
@@ -97,22 +100,34 @@ class Modality:
         series.ProtocolName = "CHEST"
         series.ReferencedImageSequence = Items([])
         change.PerformedSeriesSequence = Items([series])
-        with self._associated(self._hub, ModalityPerformedProcedureStep) as link:
-            status, _ = link.send_n_set(change, ModalityPerformedProcedureStep, uid)
-        _succeeded("N-SET", status)
+        self._until_answered("N-SET", self._hub, ModalityPerformedProcedureStep, lambda link: link.send_n_set(
+            change, ModalityPerformedProcedureStep, uid)[0])  # fmt: skip
 
     def store(self, images: Sequence[Dataset]) -> None:
         """C-STORE of each into the archive, then to the hub, which keeps the header."""
         for where in (self._archive, self._hub):
-            with self._associated(where, CTImageStorage) as link:
-                for one in images:
-                    _succeeded("C-STORE", link.send_c_store(one))
+            for one in images:
+                self._until_answered(
+                    f"C-STORE to {where[0]}", where, CTImageStorage, lambda link, one=one: link.send_c_store(one)
+                )
+
+    def _until_answered(self, what: str, where: tuple[str, int], sop_class: str, send: Callable[[Association], Dataset]) -> None:
+        """As modalities do: what was not answered is sent again (pynetdicom's own thread now and then takes an answer away)."""
+        for attempt in range(5):
+            with self._associated(where, sop_class) as link:
+                code = getattr(send(link), "Status", None)
+            if code == SUCCESS or (attempt and code in DONE_BEFORE):
+                return
+            if code is not None:
+                raise RefusedError(f"{what} ended with {code:04X}")
+        raise RefusedError(f"{what} was not answered")
 
     @contextmanager
     def _associated(self, where: tuple[str, int], sop_class: str) -> Iterator[Association]:
         title, port = where
         ae = AE(self.title)
         ae.add_requested_context(sop_class, SYNTAXES)
+        ae.dimse_timeout = 8
         link = ae.associate(HOST, port, ae_title=title, evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)])
         if not link.is_established:
             raise RefusedError(f"{title} takes no association")
@@ -125,9 +140,3 @@ class Modality:
 
 def _no_delay(event: Any) -> None:
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _succeeded(what: str, status: Dataset) -> None:
-    code = getattr(status, "Status", None)
-    if code != SUCCESS:
-        raise RefusedError(f"{what} ended with {'no answer' if code is None else f'{code:04X}'}")

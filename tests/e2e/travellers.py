@@ -18,7 +18,7 @@ from tests.e2e.doors import Hospital
 from tests.e2e.guests import DOCTOR, Guest, Segments, stamp
 from tests.e2e.truths import kinds
 
-PATIENCE = 40.0  # seconds until the CRM must have heard of a step
+PATIENCE = 120.0  # seconds until the CRM must have heard of a step
 STATION = "CT01"  # the modality's AE title
 CT = ("CT0101", "흉부 CT 뷁", "OCS")
 LOOK = 0.05  # seconds between two looks

@@ -11,12 +11,13 @@ What cannot be read whole is not guessed at: an item of `Answers` that was cut o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from hub.domain.errors import Unreadable
 
+T = TypeVar("T")
 MOST_ITEMS = 1000  # of a batch: requests and change sets
 MOST_PARTS = 1000  # of a change set
 MOST_HEADERS = 64
@@ -80,14 +81,23 @@ def content_type(boundary: str) -> str:
 
 def dump(items: Iterable[Item], boundary: str) -> bytes:
     """A batch's body. `boundary` must be random, so that it stands in no body; change sets get `<boundary>-<n>`."""
+    return _dump(items, boundary, Request, _part)
+
+
+def dump_answers(items: Iterable[Answer | Sequence[Answer]], boundary: str) -> bytes:
+    """A batch's answer, as a service gives it: an Answer for a query or a failed change set, several for one that was done."""
+    return _dump(items, boundary, Answer, _answer_part)
+
+
+def _dump(items: Iterable[T | Sequence[T]], boundary: str, alone: type[T], part: Callable[[T], bytes]) -> bytes:
     parts = []
     for number, item in enumerate(items):
-        if isinstance(item, Request):
-            parts.append(_part(item))
+        if isinstance(item, alone):
+            parts.append(part(item))
         else:
             inner = f"{boundary}-{number}"
             head = f"Content-Type: {content_type(inner)}".encode("ascii")
-            parts.append(head + CRLF + CRLF + _multipart([_part(one) for one in item], inner))
+            parts.append(head + CRLF + CRLF + _multipart([part(one) for one in cast(Sequence[T], item)], inner))
     return _multipart(parts, boundary)
 
 
@@ -100,19 +110,6 @@ def _part(request: Request) -> bytes:
 def _multipart(parts: Sequence[bytes], boundary: str) -> bytes:
     mark = f"--{boundary}".encode("ascii")
     return b"".join(mark + CRLF + part + CRLF for part in parts) + mark + b"--" + CRLF
-
-
-def dump_answers(items: Iterable[Answer | Sequence[Answer]], boundary: str) -> bytes:
-    """A batch's answer, as a service gives it: an Answer for a query or a failed change set, several for one that was done."""
-    parts = []
-    for number, item in enumerate(items):
-        if isinstance(item, Answer):
-            parts.append(_answer_part(item))
-        else:
-            inner = f"{boundary}-{number}"
-            head = f"Content-Type: {content_type(inner)}".encode("ascii")
-            parts.append(head + CRLF + CRLF + _multipart([_answer_part(one) for one in item], inner))
-    return _multipart(parts, boundary)
 
 
 def _answer_part(answer: Answer) -> bytes:

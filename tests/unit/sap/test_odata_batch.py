@@ -129,14 +129,14 @@ def test_nothing_ends_a_line_early(request_: Request) -> None:
 
 
 @given(st.binary(max_size=300), st.text("ab-", min_size=1, max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_read_or_not(body: bytes, boundary: str) -> None:
     read(body, boundary)
     read(b"--" + boundary.encode() + b"\r\n" + body, boundary)
 
 
 @given(st.lists(st.tuples(st.integers(100, 599), st.binary(max_size=60)), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_the_bodies_are_they_come_back(answers: list[tuple[int, bytes]]) -> None:
     made = [Answer(status, {}, body) for status, body in answers]
     assert [item[0][::2] if item else None for item in read(batch.dump_answers(made, "q7Zx"), "q7Zx").items] == [

@@ -16,7 +16,7 @@ from hub.simulator.http_peer import Request, response
 from hub.testing.home import Home
 from tests.contract.sap_peer import SapPeer
 
-DOCUMENTS, PAGE = int(os.environ.get("HUB_DOCUMENTS") or 4_000), 500
+DOCUMENTS, PAGE = int(os.environ.get("HUB_DOCUMENTS") or 2_500), 250
 SET = "A_BillingDocument"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +18,10 @@ from pynetdicom.sop_class import ModalityPerformedProcedureStep, ModalityWorklis
 from tests.dicom_kit import image_set
 from tests.e2e.doors import HOST
 
+PATIENCE = 90.0  # seconds
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+NOT_NOW = (0xA700, 0x0213)  # out of resources
 DONE_BEFORE = (0x0111, 0x0110)  # N-CREATE: duplicate SOP instance; N-SET: may no longer be updated (PS3.4 F.7.2)
 
 
@@ -33,7 +36,7 @@ class Modality:
         self.title, self._worklist, self._hub, self._archive = title, worklist, hub, archive
 
     def scheduled(self, number: str) -> list[Dataset]:
-        """The worklist's items of a patient."""
+        """The worklist's items of a patient; none where nobody answers now."""
         asked = Dataset()
         asked.SpecificCharacterSet = "ISO_IR 192"
         asked.PatientID, asked.PatientName, asked.PatientBirthDate, asked.PatientSex = number, "", "", ""
@@ -44,15 +47,13 @@ class Modality:
         step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime = "", ""
         asked.ScheduledProcedureStepSequence = Items([step])
         found = []
-        with self._associated(self._worklist, ModalityWorklistInformationFind) as link:
+        with suppress(RefusedError), self._associated(self._worklist, ModalityWorklistInformationFind) as link:
             for status, item in link.send_c_find(asked, ModalityWorklistInformationFind):
                 code = getattr(status, "Status", None)
                 if code in PENDING and item is not None:
                     found.append(item)
-                elif code is None:
-                    return []  # asked again
                 elif code != SUCCESS:
-                    raise RefusedError(f"C-FIND ended with {code:04X}")
+                    return []
         return found
 
     def images(self, item: Dataset, at: datetime, description: str) -> list[Dataset]:
@@ -112,15 +113,19 @@ class Modality:
                 )
 
     def _until_answered(self, what: str, where: tuple[str, int], sop_class: str, send: Callable[[Association], Dataset]) -> None:
-        """As modalities do: what was not answered is sent again (pynetdicom's own thread now and then takes an answer away)."""
-        for attempt in range(5):
-            with self._associated(where, sop_class) as link:
+        """As modalities do: what was not answered, or not now, is sent again. (pynetdicom's own thread takes an answer away now
+        and then.)"""
+        deadline, tried = time.monotonic() + PATIENCE, 0
+        while True:
+            code = None
+            with suppress(RefusedError), self._associated(where, sop_class) as link:
                 code = getattr(send(link), "Status", None)
-            if code == SUCCESS or (attempt and code in DONE_BEFORE):
+            if code == SUCCESS or (tried and code in DONE_BEFORE):
                 return
-            if code is not None:
-                raise RefusedError(f"{what} ended with {code:04X}")
-        raise RefusedError(f"{what} was not answered")
+            if code not in (None, *NOT_NOW) or time.monotonic() > deadline:
+                raise RefusedError(f"{what} ended with {'no answer' if code is None else f'{code:04X}'}")
+            tried += 1
+            time.sleep(0.2)
 
     @contextmanager
     def _associated(self, where: tuple[str, int], sop_class: str) -> Iterator[Association]:

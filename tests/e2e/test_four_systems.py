@@ -50,6 +50,21 @@ def house(
         yield made
 
 
+@pytest.fixture
+def house_on_postgresql(
+    tmp_path: Path,
+    mariadb: servers.MariaDB,
+    postgres: servers.Postgres,
+    postgres_url: str,
+    emr: servers.FhirServer,
+    cap: servers.Cap,
+    orthanc: servers.Orthanc,
+) -> Iterator[Hospital]:
+    """The hub's own database is PostgreSQL, too: more than one process writes."""
+    with Hospital(tmp_path, mariadb, postgres, emr, postgres_url, back=BackOffice(cap, orthanc)) as made:
+        yield made
+
+
 def test_a_journey_through_all_four(house: Hospital) -> None:
     people = travellers(house, PATIENTS, 30_000_000)
     began = time.monotonic()
@@ -63,6 +78,22 @@ def test_a_journey_through_all_four(house: Hospital) -> None:
         webhooks_in_order(house, one)
     every_change_arrives_once(house, people[:100])
     nothing_is_stuck(house)
+
+
+def test_the_hub_is_killed_in_the_middle(house_on_postgresql: Hospital) -> None:
+    """-9 to every process of it while some are ordered for and others are imaged: nobody is lost, nothing is doubled."""
+    house = house_on_postgresql
+    people = travellers(house, 8, 40_000_000)
+    with ThreadPoolExecutor(1) as aside:
+        journeys = aside.submit(at_once, Traveller.travel, people)
+        house.until(lambda: journeys.done() or sum("ordered" in one.took for one in people) > 2, "some are on their way")
+        house.kill()
+        journeys.result()
+    house.settle(120)
+    nothing_is_stuck(house)
+    for one in people:
+        one.arrived()
+        webhooks_in_order(house, one)
 
 
 def travellers(house: Hospital, count: int, base: int) -> list[Traveller]:

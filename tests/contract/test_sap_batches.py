@@ -324,3 +324,14 @@ def test_a_search_term_of_somebody_else_stays(erp: WatchedErp, build: Any) -> No
     assert isinstance(came, Delivered)
     assert came.detail.startswith("nothing to do")
     assert erp.received == []
+
+
+def test_two_messages_may_ask_for_one_partner(erp: WatchedErp, build: Any) -> None:
+    """A patient who was merged away before SAP was told of either, and the survivor, by the same number in one batch."""
+    knows(erp, 1)
+    gone, survivor = patient_updated(0, type="patient.merged"), patient_updated(0)
+    gone.resource = {**gone.resource, "replacedBy": "S"}
+    assert kinds(build(merged="nothing").send_many([gone, survivor])) == ["Delivered"] * 2
+    other = patient_updated(0, message_id=7)
+    assert [one.detail for one in build().send_many([survivor, other])] == ["unchanged"] * 2
+    assert len(erp.data.tables["A_BusinessPartner"]) == 1

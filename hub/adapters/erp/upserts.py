@@ -150,7 +150,7 @@ class Upserts:
                     many = f"ambiguous: {len(numbers)} business partners carry this patient number"
                     task.fails(Refused(many, code="ambiguous"))
                 elif numbers:
-                    task.partner_id = numbers.pop()
+                    (task.partner_id,) = numbers
                     again.append(task)
             open_ = again
 

@@ -25,6 +25,7 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "role_crm": ("CRM", "CRM"),
     "role_operator": ("운영자", "Operator"),
     "role_auditor": ("감사자", "Auditor"),
+    "role_sender": ("송신 시스템", "Sender"),
     "role_admin": ("관리자", "Administrator"),
     "more": ("더 보기", "More"),
     "none": ("없음", "None"),

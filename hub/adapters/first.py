@@ -20,6 +20,12 @@ def is_unnumbered_prospect(resource: Mapping[str, Any]) -> bool:
     return bool(resource.get("prospect")) and not numbers
 
 
+def is_nameless(patient: Mapping[str, Any]) -> bool:
+    """Nobody has said yet who he is, only that something happened to him (docs/adr/0137): who needs a name is told when it comes,
+    for that is a change of its own."""
+    return not patient.get("name")
+
+
 def merged_away(message: Outbound) -> bool:
     """Whether the patient has a survivor by now: a merge may come between a message and its sending.
 

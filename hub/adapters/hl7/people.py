@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from hub.adapters.first import is_nameless
 from hub.codecs.hl7v2 import NULL
 from hub.codecs.hl7v2.writer import Field, Fields, Repetition
 from hub.domain.ports import Outbound
@@ -19,6 +20,7 @@ from hub.domain.search import national_phone
 from hub.sync.slots import explode, slot_of
 
 HUB = "HUB"  # assigner of numbers that the hub itself gives out
+NAMELESS: Repetition = ("", "", "", "", "", "", "U")  # PID-5 is required: table 0200, unspecified
 Segments = list[tuple[str, Fields]]
 Document = Mapping[str, Any]
 
@@ -70,6 +72,8 @@ def patient_message(message: Outbound, *, event: str, assigner: str, zone: tzinf
         ("PV1", {1: "1", 2: "N"}),  # table 0004 N: no visit is meant
     ]
     nothing = "" if _is_own(number, assigner) else f"a patient without a number of {peer}"
+    if is_nameless(message.patient):
+        nothing = "a patient without a name"
     return Built(event, segments, _sent_of_patient(message), number[0], nothing)
 
 
@@ -108,7 +112,7 @@ def person_fields(patient: Document, zone: tzinfo) -> dict[int, Field]:
     """PID from PID-5 on: who somebody is, without his numbers."""
     points = [point for point in patient.get("telecom", ()) if point.get("use") != "old"]
     fields: dict[int, Field] = {
-        5: [_xpn(name) for name in patient.get("name", ())],
+        5: [_xpn(name) for name in patient.get("name", ())] or [NAMELESS],
         7: hl7_time(str(patient.get("birthDate", "")), zone),
         8: SEX.get(patient.get("gender", ""), ""),
         11: [_xad(address) for address in patient.get("address", ())],

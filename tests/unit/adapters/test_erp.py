@@ -407,13 +407,25 @@ def test_a_refused_create_is_refused(mock: respx.MockRouter) -> None:
 
 @pytest.mark.parametrize(
     ("resource", "code"),
-    [({"identifier": [{"assigner": "HOSP", "value": "1"}]}, "no_name"), ({"name": [{"text": "뷁"}]}, "no_identifier")],
+    [
+        ({"identifier": [{"assigner": "HOSP", "value": "1"}], "name": [{"text": ""}]}, "no_name"),
+        ({"name": [{"text": "뷁"}]}, "no_identifier"),
+    ],
 )
 def test_what_a_partner_must_have(mock: respx.MockRouter, resource: dict[str, Any], code: str) -> None:
     mock.get("/A_BuPaIdentification").mock(return_value=hits())
     with pytest.raises(Refused) as caught:
         target(create=True).send(message(peer_id=None, resource=resource))
     assert caught.value.code == code
+
+
+def test_a_patient_whose_name_nobody_has_said_yet_waits_for_it(mock: respx.MockRouter) -> None:
+    """A table told of his visit before the registration's message came: with his name comes a change of its own."""
+    mock.get("/A_BuPaIdentification").mock(return_value=hits())
+    nameless = {"identifier": [{"assigner": "HOSP", "value": "1"}], "telecom": [{"system": "phone", "value": "+821012345678"}]}
+    done = target(create=True).send(message(type="patient.created", peer_id=None, resource=nameless))
+    assert done.detail == "nothing to do yet: a patient without a name"
+    assert done.peer_id is None
 
 
 def test_a_prospect_without_a_number_is_not_the_erps_business(mock: respx.MockRouter) -> None:

@@ -79,6 +79,18 @@ def test_what_was_taken_away_is_deleted_and_what_is_unknown_is_left_alone() -> N
     assert target().compose(message)[0].sent_fields["telecom.mobile"] is None
 
 
+def test_a_patient_whose_name_nobody_has_said_yet_waits_for_it_and_his_booking_does_not() -> None:
+    """PID-5 is required (HL7 v2.5 section 3.4.2): of a booking, whose name it is is not said (table 0200 U)."""
+    message = patient_updated(1)
+    del message.patient["name"]
+    assert target().compose(message)[0].nothing == "a patient without a name"
+    about = booking(1)
+    about.patient.pop("name", None)
+    [who] = [one for one in composed(about).segments if one.name == "PID"]
+    assert who.raw(5) == "^^^^^^U"
+    assert "name" not in facts(about)["Patient"]
+
+
 def test_the_number_of_the_ocs_goes_first_and_a_prospect_goes_by_the_hubs() -> None:
     message = patient_updated(1)
     message.patient["identifier"] = [

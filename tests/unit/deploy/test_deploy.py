@@ -163,7 +163,12 @@ def test_ports_and_health_are_those_of_the_hub() -> None:
     ports = {str(options["mllp_port"]), str(options["web_port"])}
     text = (DEPLOY / "Containerfile").read_text()
     assert set(container("EXPOSE")[0].split()) == ports
-    assert set(re.findall(r":(\d+)\"", (DEPLOY / "compose.yaml").read_text())) == ports
+    compose = (DEPLOY / "compose.yaml").read_text()
+    open_, commented = (set(re.findall(rf"^ +{dash} .*:(\d+)\"", compose, re.M)) for dash in ("-", "# -"))
+    assert open_ == ports
+    hospital = "".join((ROOT / "tests/e2e/hospital" / name).read_text() for name in ("hub.toml", "back-office.toml"))
+    listening = {str(one["port"]) for one in tomllib.loads(hospital)["channels"].values() if "port" in one and "host" not in one}
+    assert open_ | commented == listening | {"8080"}  # what docs/hospital.md's hospital opens
     paths = {route.path for route in router.routes}  # type: ignore[attr-defined]
     assert set(re.findall(r"127\.0\.0\.1:8080(/\w+)", text)) == {"/healthz"} <= paths
     scrape = (DEPLOY / "prometheus.yaml").read_text()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
@@ -23,6 +24,9 @@ if str(ROOT) not in sys.path:
 from tests import servers  # noqa: E402 - needs the line above
 
 CI = os.environ.get("CI", "").lower() in ("true", "1")
+if not CI:  # there Hypothesis's own profile has the same: how long an example took says how busy the machine was
+    settings.register_profile("hub", deadline=None)
+    settings.load_profile("hub")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -250,3 +250,16 @@ def test_what_cannot_be_read_says_why(name: str, raw: Any, code: str) -> None:
     with pytest.raises(BadValue) as caught:
         functions()[name].call(raw, reader)
     assert caught.value.code == code
+
+
+def test_a_bill_told_by_idoc_and_by_odata_is_one_bill_of_one_customer() -> None:
+    by_odata = facts("A_BillingDocument", {
+        "BillingDocument": "90001", "SDDocumentCategory": "M", "SoldToParty": "500001", "TransactionCurrency": "KRW",
+        "to_Item": [{"BillingDocument": "90001", "BillingDocumentItem": "10"}],
+    })  # fmt: skip
+    by_idoc = facts("idoc.INVOIC", {
+        "E1EDK01": {"BELNR": "0000090001"}, "E1EDP01": [{"POSEX": "000010"}], "PATIENT_NUMBER": "500001",
+    })  # fmt: skip
+    assert {(one.kind, one.key) for one in by_idoc} == {(one.kind, one.key) for one in by_odata}
+    [customer] = facts("idoc.DEBMAS", {"E1KNA1M": {"KUNNR": "0000500001", "NAME1": "남궁민수"}})
+    assert customer.other_keys == (Key("HOSP:customer", "500001"),)

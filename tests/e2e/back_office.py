@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from hub.codecs.sap import idoc_flat
 from hub.codecs.sap.idoc import Idoc
@@ -25,6 +29,7 @@ from tests.e2e.modality import Modality
 
 PARTNERS, BILLING = "API_BUSINESS_PARTNER", "API_BILLING_DOCUMENT_SRV"
 ITEMS = "API_OPLACCTGDOCITEMCUBE_SRV"
+LINES = f"{ITEMS}/A_OperationalAcctgDocItemCube"
 COMPANY = "1000"
 FLAT = idoc_flat.Format.of("utf-8")
 
@@ -90,7 +95,7 @@ class BackOffice:
     def partners(self, number: str) -> list[str]:
         """The business partners who bear a patient number."""
         wanted = f"BPIdentificationType eq 'ZMRN' and BPIdentificationNumber eq '{number}'"
-        found = self.clerk.get(f"{PARTNERS}/A_BuPaIdentification", filter=wanted)
+        found = _again(lambda: self.clerk.get(f"{PARTNERS}/A_BuPaIdentification", filter=wanted))
         return [one["BusinessPartner"] for one in found["results"]]
 
     def partner(self, number: str) -> dict[str, Any]:
@@ -98,7 +103,7 @@ class BackOffice:
         [partner] = self.partners(number)
         inner = "to_BusinessPartnerAddress"
         wanted = f"{inner}/to_MobilePhoneNumber,{inner}/to_PhoneNumber,to_BusinessPartnerRole"
-        return dict(self.clerk.get(f"{PARTNERS}/A_BusinessPartner('{partner}')", expand=wanted))
+        return dict(_again(lambda: self.clerk.get(f"{PARTNERS}/A_BusinessPartner('{partner}')", expand=wanted)))
 
     def mobile(self, number: str) -> str:
         """His one mobile number as SAP has it; "" where it has none."""
@@ -110,7 +115,7 @@ class BackOffice:
     def bill(self, number: str, customer: str, won: int, at: datetime) -> None:
         """A billing document of one line, and its open line in the customer's account."""
         day = _odata_day(at)
-        self.clerk.create(f"{BILLING}/A_BillingDocument", {
+        self._enter(f"{BILLING}/A_BillingDocument", f"'{number}'", {
             "BillingDocument": number, "SDDocumentCategory": "M", "BillingDocumentType": "F2", "BillingDocumentDate": day,
             "CreationDate": day, "LastChangeDateTime": _odata_instant(datetime.now(UTC)), "SoldToParty": customer,
             "PayerParty": customer, "TotalNetAmount": f"{won}.000", "TaxAmount": "0.000", "TransactionCurrency": "KRW",
@@ -120,15 +125,25 @@ class BackOffice:
                 "BillingQuantity": "1.000", "NetAmount": f"{won}.000", "TaxAmount": "0.000", "TransactionCurrency": "KRW",
             }],
         })  # fmt: skip
-        self.clerk.create(f"{ITEMS}/A_OperationalAcctgDocItemCube", _line(number, customer, "RV", "S", won, at))
+        self._enter(LINES, _key_of(number, at), _line(number, customer, "RV", "S", won, at))
 
     def pay(self, number: str, receipt: str, customer: str, won: int, at: datetime) -> None:
         """The customer pays a bill: a line that is credited to him, and the bill's line is cleared by it."""
         paid = _line(receipt, customer, "DZ", "H", -won, at) | {"PaymentMethod": "C", "BillingDocument": number}
-        self.clerk.create(f"{ITEMS}/A_OperationalAcctgDocItemCube", paid)
-        key = f"CompanyCode='{COMPANY}',FiscalYear='{at:%Y}',AccountingDocument='{number}',AccountingDocumentItem='1'"
+        self._enter(LINES, _key_of(receipt, at), paid)
         cleared = {"ClearingAccountingDocument": receipt, "ClearingDocFiscalYear": f"{at:%Y}", "ClearingDate": _odata_day(at)}
-        self.clerk.change(f"{ITEMS}/A_OperationalAcctgDocItemCube({key})", cleared | {"IsCleared": "X"})
+        _again(lambda: self.clerk.change(f"{LINES}({_key_of(number, at)})", cleared | {"IsCleared": "X"}))
+
+    def _enter(self, path: str, key: str, entity: dict[str, Any]) -> None:
+        """Once: before it is entered again, somebody looks whether it is there."""
+
+        def entered() -> None:
+            try:
+                self.clerk.create(path, entity)
+            except httpx.HTTPStatusError:
+                self.clerk.get(f"{path}({key})")
+
+        _again(entered)
 
     # -- the PACS ------------------------------------------------------------------------------------------------------
 
@@ -188,6 +203,20 @@ class Foundation:
                 path.unlink()
                 for answer in answers:
                     self._send(answer)
+
+
+def _again(act: Callable[[], Any]) -> Any:
+    """What a busy SAP does not answer (502 to 504) is asked again, by people as by the hub."""
+    for _ in range(20):
+        try:
+            return act()
+        except (httpx.HTTPStatusError, httpx.TransportError):
+            time.sleep(0.5)
+    return act()
+
+
+def _key_of(document: str, at: datetime) -> str:
+    return f"CompanyCode='{COMPANY}',FiscalYear='{at:%Y}',AccountingDocument='{document}',AccountingDocumentItem='1'"
 
 
 def _line(document: str, customer: str, kind: str, side: str, won: int, at: datetime) -> dict[str, Any]:

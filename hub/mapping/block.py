@@ -9,10 +9,10 @@ from hub.domain.facts import AnyFact, Fact, Key
 from hub.domain.model import Kind
 from hub.mapping.codes import CodeMap
 from hub.mapping.compile import FindKeys, Group, Paths, Run, Values, condition, fetch, keys_finder, rule_runner
-from hub.mapping.functions import NULL, Reader
+from hub.mapping.functions import NULL, Function, Reader
 from hub.mapping.memory import Memory
 from hub.mapping.part import part_of
-from hub.mapping.spec import ITEM, Block, Event, Rule
+from hub.mapping.spec import ITEM, Block, Event, KeySpec, PathSpec, Rule
 
 JOIN = "|"  # how the fields of a segment are put together again: they never hold it, or they would be two
 
@@ -34,6 +34,7 @@ class CompiledBlock:
         "other_paths",
         "others",
         "patient",
+        "read_otherwise",
         "refs",
         "runs",
         "whole",
@@ -47,6 +48,7 @@ class CompiledBlock:
         self.keys: dict[str, FindKeys] = {name: keys_finder(spec, name == "other_keys") for name, spec in block.keys.items()}
         self.others = self.keys.get("other_keys")
         self.other_paths = [key.paths[0] for key in block.keys.get("other_keys", ())]
+        self.read_otherwise = bool(self.others) and _way(block.keys["other_keys"]) != _way(block.keys["key"])
         self.patient = keys_finder(block.patient, False) if block.patient else None
         self.holds = condition(block.when) if block.when else None
         self.refs = {name: keys_finder(spec, False) for name, spec in block.refs.items()}
@@ -116,12 +118,12 @@ class CompiledBlock:
         return {name: value for name, value in values.items() if value is not None}
 
     def has_others(self, group: Group, reader: Reader) -> bool:
-        """Whether `other_keys` can give more than the key: a repetition of its first path, or anything at another one."""
+        """Whether `other_keys` can give more than the key: a repetition of its first path, or anything read otherwise."""
         first, *rest = self.other_paths
         for path in rest:
             if fetch(path, group):
                 return True
-        return first != self.block.keys["key"][0].paths[0] or reader.repetition in fetch(first, group)
+        return self.read_otherwise or reader.repetition in fetch(first, group)
 
     def read(self, group: Group, reader: Reader, values: Values, paths: Paths) -> None:
         """Run the rules over a group. What is a list and empty was deleted (`""`)."""
@@ -171,6 +173,11 @@ def _runs(rules: tuple[Rule, ...], codes: Mapping[str, CodeMap]) -> Runs:
         (runs[-1][3] if rule.each else runs[-1][2]).append((path.field, rule_runner(rule, codes, rule.to in targets)))
         targets.add(rule.to)
     return runs
+
+
+def _way(keys: KeySpec) -> tuple[PathSpec, Function]:
+    """The first place of a number, and how it is read."""
+    return keys[0].paths[0], keys[0].function
 
 
 def _place(rule: Rule) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from hub.adapters.erp.settings import Settings
 from hub.codecs.sap.edmx_wanted import Want
 
 PARTNER, ADDRESS = "A_BusinessPartner", "A_BusinessPartner/to_BusinessPartnerAddress"
-REFUSED = "and a patient who has it is refused there"
+REFUSED = "(and SAP refuses a patient who has it)"
 READ = "no partner can be read, so nothing is sent"
 FOUND = "no patient is found by his number, so nothing is sent; check identification_type and the service's release"
 PERSON = {
@@ -57,7 +57,7 @@ def _address() -> list[Want]:
     below = ("to_PhoneNumber", "to_MobilePhoneNumber", "to_EmailAddress", "to_AddressUsage")
     found = [Want(f"{ADDRESS}/{one}", needed=READ) for one in below]
     found += [
-        Want(f"{ADDRESS}/{name}", TEXT, _longest(name), carries=f"address, {REFUSED}", writes=True)
+        Want(f"{ADDRESS}/{name}", TEXT, _longest(name), carries=f"address {REFUSED}", writes=True)
         for name in (*bp.STREET, "CityName", "District", "PostalCode", "Country", "Region")
     ]
     found.append(Want(f"{ADDRESS}/HouseNumber", TEXT, carries="a house number that SAP keeps by itself"))
@@ -65,12 +65,12 @@ def _address() -> list[Want]:
     for navigation, slot in (("to_PhoneNumber", "home"), ("to_MobilePhoneNumber", "mobile")):
         number = Want(
             f"{ADDRESS}/{navigation}/PhoneNumber", TEXT, bp.LENGTHS["PhoneNumber"],
-            carries=f"telecom.{slot}, {REFUSED}", writes=True,
+            carries=f"telecom.{slot} {REFUSED}", writes=True,
         )  # fmt: skip
         rest = ("PhoneNumberType", "DestinationLocationCountry")
         found += [number, *(number._replace(path=f"{ADDRESS}/{navigation}/{one}", length=0) for one in rest)]
     mail = f"{ADDRESS}/to_EmailAddress/EmailAddress"
-    return [*found, Want(mail, TEXT, bp.LENGTHS["EmailAddress"], carries=f"telecom.email, {REFUSED}", writes=True)]
+    return [*found, Want(mail, TEXT, bp.LENGTHS["EmailAddress"], carries=f"telecom.email {REFUSED}", writes=True)]
 
 
 def _longest(name: str) -> int:

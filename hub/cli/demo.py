@@ -24,7 +24,7 @@ def demo(
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the console; 0 picks a free one.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a hub and a hospital on SQLite: OCS, EMR, ERP and CRM that speak the real protocols and misbehave.
+    """Start a hub and a hospital on SQLite: OCS, EMR, ERP, PACS and CRM that speak the real protocols and misbehave.
 
     Shows a live table, ends with a summary and keeps the console open; nothing else needs to be installed.
 

@@ -101,6 +101,35 @@ MORE = """
 # identification_type = "ZMRN"   # BPIdentificationType under which SAP keeps the patient number
 # user = "HUB"
 # password = {{ file = "secrets/erp.password" }}
+
+# ---- in: SAP and the PACS (docs/erp-sap-in.md, erp-idoc.md, pacs-dicom.md, pacs-query.md, pacs-hl7.md) --------------------
+# [channels.erp-bills]
+# adapter = "erp.odata_in"
+# system = "erp"
+# url = "https://sap.example.org/sap/opu/odata/sap/API_BILLING_DOCUMENT_SRV"
+# set = "A_BillingDocument"
+# user = "HUB"
+# password = {{ file = "secrets/erp.password" }}
+
+# [channels.modalities]
+# adapter = "pacs.dicom_in"    # what they do (MPPS), and of what they store the header
+# system = "pacs"
+# port = 11112
+# peers = {{ CT1 = "10.1.2.0/24" }}   # AE titles that may call, and from where
+
+# [channels.worklist]
+# adapter = "pacs.worklist"    # what they are to do
+# system = "pacs"
+# port = 11113
+# peers = {{ CT1 = "10.1.2.0/24" }}
+
+# [channels.archive]
+# adapter = "pacs.dicom_poll"  # what the PACS has, by C-FIND
+# system = "pacs"
+# host = "pacs.example.org"
+# port = 104
+# called_ae = "PACS"
+# calling_ae = "HUB"
 """
 
 

@@ -19,7 +19,8 @@ from hub.web.context import WebHub
 _log = log.get(__name__)
 MAX_SEGMENTS = 500
 MAX_LEAVES = 5000
-REGISTRATION = re.compile(r"(?<!\d)(\d{6})-?[1-8]\d{6}(?!\d)")
+# A birth date and seven digits; the milliseconds of an OData date are as long, but seldom begin with one
+REGISTRATION = re.compile(r"(?<!\d)(?<!/Date\()(\d\d[01]\d[0-3]\d)-?[1-8]\d{6}(?!\d)")
 
 
 def tell(hub: WebHub, message_id: int, *, with_content: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from hub.db import tables as t
 from hub.db.views import peer, steps
+from hub.web import story
 from hub.web.app import WebHub
 from hub.web.console import way
 from hub.web.context import ChannelInfo
@@ -142,3 +143,16 @@ def _console(hub: WebHub, as_role: Callable[[str], TestClient], role: str) -> di
     if not client.cookies:
         client.post("/login", data={"token": web_kit.token_for(hub, role, f"{role}-way")})
     return {"Accept": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("801301-1234567", "801301-*******"),
+        ("나 8013011234567 번", "나 801301-******* 번"),
+        ("/Date(1710123456789)/", "/Date(1710123456789)/"),
+        ("1795380000000-607", "1795380000000-607"),
+    ],
+)
+def test_registration_numbers_are_hidden_and_dates_of_odata_are_not(said: str, shown: str) -> None:
+    assert story.mask(said) == shown

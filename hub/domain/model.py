@@ -247,6 +247,8 @@ class ServiceRequest(TypedDict, total=False):
     occurrence: str  # when it is wanted, or scheduled: TQ1-7, OBR-6
     modality: str  # CT, MR … (PS3.3 C.7.3.1.1.1)
     station: str  # scheduled station AE title
+    requestedProcedure: str  # IPC-2, requested procedure ID: as the system that fills the order numbers it
+    scheduledStep: str  # IPC-4, scheduled procedure step ID
     location: str  # where it is to be done
     department: str
     participant: list[Party]  # roles: requester, performer

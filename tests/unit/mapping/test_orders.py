@@ -171,12 +171,13 @@ def test_what_was_given_is_told_of_the_prescription() -> None:
 
 
 def test_an_imaging_order_has_its_accession_number_its_study_and_where_it_is_scheduled() -> None:
-    ipc = "IPC|A1^RIS|RP1|1.2.840.1|SPS1|MR^Magnetic resonance||MR01||MR01AE"
+    ipc = "IPC|A1^RIS|RP1^RIS|1.2.840.1|SPS1|MR^Magnetic resonance||MR01||MR01AE"
     [order] = made("OMI^O23", PID, "ORC|NW|P1", "TQ1|||||||20261122093000", "OBR|1|P1||X1^뇌 MRI", ipc)["ServiceRequest"]
     assert set(order.other_keys) == {("HOSP:accession", "A1"), ("DICOM", "1.2.840.1")}
     assert {name: order.values[name] for name in ("category", "modality", "station", "occurrence")} == {
         "category": "imaging", "modality": "MR", "station": "MR01AE", "occurrence": "2026-11-22T09:30:00+09:00",
     }  # fmt: skip
+    assert (order.values["requestedProcedure"], order.values["scheduledStep"]) == ("RP1", "SPS1")
     assert [(one["type"], one["value"]) for one in order.values["identifier"]] == [
         ("PLAC", "P1"), ("ACSN", "A1"), ("UID", "1.2.840.1"),
     ]  # fmt: skip

@@ -63,7 +63,12 @@ class TrytonData:
 
     def create(self, model: str, values: Mapping[str, Any]) -> int:
         number = next(self._ids[model])
-        self.records[model][number] = {**copy.deepcopy(EMPTY[model]), "id": number}
+        self.records[model][number] = {
+            **copy.deepcopy(EMPTY[model]),
+            "id": number,
+            "create_date": self._now(),
+            "write_date": None,
+        }
         try:
             self._put(model, number, values)
         except TrytonError:
@@ -75,6 +80,7 @@ class TrytonData:
         if number not in self.records[model]:
             raise TrytonError("UserError", f'You are trying to write to records "{number}" of "{model}" that don\'t exist.')
         self._put(model, number, values)
+        self.records[model][number]["write_date"] = self._now()
 
     def check(self, stamps: Mapping[str, str]) -> None:
         """ConcurrencyException where one of these records is another than it was."""
@@ -124,8 +130,11 @@ class TrytonData:
                 self._command(*MANY[model][name], number, value)
             else:
                 record[name] = value
+
+    def _now(self) -> dt.datetime:
+        """Never one time twice."""
         self._last = max(dt.datetime.now(dt.UTC).replace(tzinfo=None), self._last + dt.timedelta(microseconds=10))
-        record["write_date"] = self._last
+        return self._last
 
     def _command(self, model: str, back: str, owner: int, commands: Sequence[Any]) -> None:
         for verb, *what in commands:
@@ -144,7 +153,8 @@ class TrytonData:
         return [one for one in self.records[other].values() if one.get(back) == record["id"]]
 
     def _stamp(self, record: Mapping[str, Any]) -> str:
-        return f"{record['write_date'].replace(tzinfo=dt.UTC).timestamp():.5f}"
+        """As the server: of the last write, which is none until somebody writes what was made."""
+        return f"{(record['write_date'] or record['create_date']).replace(tzinfo=dt.UTC).timestamp():.5f}"
 
     def _fits(self, model: str, record: Mapping[str, Any], domain: Sequence[Any]) -> bool:
         if domain and domain[0] == "OR":

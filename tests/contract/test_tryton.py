@@ -204,6 +204,30 @@ def test_many_are_read_page_by_page_and_each_is_told_once(peer: TrytonPeer, home
     assert len(home.messages()) == 10
 
 
+def test_what_was_made_and_never_written_is_told(peer: TrytonPeer, home: Home) -> None:
+    """Tryton says no time of a write until there is one; then the bill is told again if it is another."""
+    first, second = (peer.bill(peer.add_party(f"P{n}", "홍길동"), 1000) for n in range(2))
+    assert [peer.data.records["account.invoice"][one]["write_date"] for one in (first, second)] == [None, None]
+    poller = home.poller()
+    poller.round()
+    assert [number for _, number in home.messages()] == ["P0", "P1"]
+    peer.data.write("account.invoice", second, {"reference": "B-2"})
+    peer.bill(peer.add_party("P2", "홍길동"), 1000)
+    poller.round()
+    poller.round()
+    assert [number for _, number in home.messages()] == ["P0", "P1", "P1", "P2"]
+
+
+def test_pages_of_bills_of_one_moment(peer: TrytonPeer, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tryton_in, "PAGE", 2)
+    bills = [peer.bill(peer.add_party(f"P{n}", "홍길동"), 1000) for n in range(10)]
+    at = peer.data.records["account.invoice"][bills[-1]]["create_date"]
+    for n, bill in enumerate(bills):  # one transaction, one time; half of them written since, in one again
+        peer.data.records["account.invoice"][bill] |= {"create_date": at, "write_date": at if n % 2 else None}
+    home.poller().round()
+    assert sorted(number for _, number in home.messages()) == [f"P{n}" for n in range(10)]
+
+
 def test_a_party_without_a_patient_number_makes_no_invoice(peer: TrytonPeer, home: Home) -> None:
     peer.bill(peer.data.create("party.party", {"name": "의료기기상사"}), 1_000_000)
     home.poller().round()

@@ -1,8 +1,9 @@
 """ERP, inbound: customers' invoices and what was paid of them, asked of Tryton 8.2 by the time of their last change (JSON-RPC).
 
-A transaction that ends late leaves records with an earlier time: the last `overlap_seconds` are read again with each poll, and
-what is known as it stands makes no message (hub/sync/polled.py). A row names a record as Tryton's own references do:
-`account.invoice,7`; whose it is says the patient number among the party's identifiers.
+Tryton's `write_date` is empty until a record is written for the first time, so what was made since is asked for beside what was
+written since. A transaction that ends late leaves records with an earlier time: the last `overlap_seconds` are read again with
+each poll, and what is known as it stands makes no message (hub/sync/polled.py). A row names a record as Tryton's own references
+do: `account.invoice,7`; whose it is says the patient number among the party's identifiers.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ MANIFEST = Manifest(
 )  # fmt: skip
 PAGE = 200  # records of one question
 BEGINNING = "1970-01-01"
+TIMES = ("create_date", "write_date")
+# What is asked for by time, each with a place of its own: the place's suffix, the time, what else holds
+_TIMES: tuple[tuple[str, str, list[Any]], ...] = (
+    ("", "write_date", []), (".created", "create_date", [["write_date", "=", None]]),
+)  # fmt: skip
 _AMOUNTS = ("total_amount", "amount_to_pay", "debit", "credit")
 _PARTY = ("party.identifiers.code", "party.identifiers.type")
 Row = dict[str, Any]
@@ -91,32 +97,33 @@ class TrytonSource:
 
     def poll(self, feed: Feed) -> int:
         """Invoices before the payments that name them."""
-        return sum(self._of_kind(kind, feed) for kind in (INVOICE, PAYMENT) if not feed.ending())
+        asked = [(kind, *time) for kind in (INVOICE, PAYMENT) for time in _TIMES]
+        return sum(self._by_time(feed, *one) for one in asked if not feed.ending())
 
-    def _of_kind(self, kind: Kind, feed: Feed) -> int:
+    def _by_time(self, feed: Feed, kind: Kind, suffix: str, column: str, only: Sequence[Any]) -> int:
         """By time and id, page by page; the place is the last record's time."""
-        known = feed.place(kind.event) or f"{self._s.since or BEGINNING}T00:00:00"
-        since = dt.datetime.fromisoformat(known)
+        name = kind.event + suffix
+        since = dt.datetime.fromisoformat(feed.place(name) or f"{self._s.since or BEGINNING}T00:00:00")
         begin = max(since, dt.datetime(1970, 1, 2)) - dt.timedelta(seconds=self._s.overlap_seconds)  # noqa: DTZ001 - UTC, as Tryton
-        here: list[Any] = [["write_date", ">=", begin]]
+        here: list[Any] = [[column, ">=", begin]]
         told = 0
         while True:
-            page, news = self._page(kind, feed, here, [["write_date", "ASC"], ["id", "ASC"]])
+            page, news = self._page(kind, feed, [*only, *here], [[column, "ASC"], ["id", "ASC"]])
             told += news
             if not page:
                 return told
-            at, last = _written(page[-1]), page[-1]["id"]
+            at, last = _time(page[-1], column), page[-1]["id"]
             if at > since:
                 since = at
-                feed.keep(kind.event, at.isoformat())
+                feed.keep(name, at.isoformat())
             if len(page) < PAGE or feed.ending():
                 return told
-            here = [["OR", ["write_date", ">", at], [["write_date", "=", at], ["id", ">", last]]]]
+            here = [["OR", [column, ">", at], [[column, "=", at], ["id", ">", last]]]]
 
     def _page(self, kind: Kind, feed: Feed, domain: Sequence[Any], order: Sequence[Any]) -> tuple[list[Record], int]:
         """Records, handed on; how many of them are news."""
         feed.looking()
-        fields = (*kind.fields, *_PARTY, "write_date")
+        fields = (*kind.fields, *_PARTY, *TIMES)
         page = self._rpc.search_read(kind.model, [*kind.domain, *domain], fields, order=order, limit=PAGE)
         return page, feed.rows(kind.event, [self._found(kind, one) for one in page])
 
@@ -166,7 +173,7 @@ def _kind(name: str) -> Kind:
 
 def _domain(kind: Kind, where: Sequence[Condition]) -> list[Any]:
     """Conditions of a command line: on a field of the record itself; days as ISO 8601 writes them."""
-    known = {name for name in (*kind.fields, "write_date") if "." not in name}
+    known = {name for name in (*kind.fields, *TIMES) if "." not in name}
     for one in where:
         if one.column not in known:
             raise Misconfigured(
@@ -177,7 +184,7 @@ def _domain(kind: Kind, where: Sequence[Condition]) -> list[Any]:
 
 def _typed(name: str, text: str) -> Any:
     try:
-        if name == "write_date":
+        if name in TIMES:
             return dt.datetime.fromisoformat(text)
         if name.endswith("date"):
             return dt.date.fromisoformat(text)
@@ -218,8 +225,8 @@ def _amount(value: Any) -> str | None:
     return format(value, "f") if isinstance(value, Decimal) else None
 
 
-def _written(record: Record) -> dt.datetime:
-    at = record.get("write_date")
+def _time(record: Record, column: str) -> dt.datetime:
+    at = record.get(column)
     if not isinstance(at, dt.datetime):
         raise Misconfigured(f"{PEER} does not say when a record was changed: it is no Tryton 8.2", code="not_tryton")
     return at

@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from hub.adapters.files import source as reading
+from hub.adapters.files.folder import Folder
 from hub.bootstrap.poll import Poller
 from hub.cli import checks
 from hub.config import load
@@ -298,6 +300,7 @@ def test_a_file_that_is_nothing_ends_in_error_with_its_reason(drop: Drop, kind: 
     if data != b"\n\n\n" or kind != "hl7":
         assert found["error"] == ["x.dat", "x.dat.reason"]
         assert why in drop.reason(f"{kind}/error/x.dat")
+        assert [why in reason for reason in drop.refused()][:1] == [True]  # not only in the folder: the hub counts and lists it
     assert "y.dat" in found["done"]
     assert ("ADT^A08" if kind == "hl7" else "OPD_PATIENT", "1") in drop.stored()
 
@@ -310,7 +313,39 @@ def test_a_header_that_is_none_ends_the_file_in_error(drop: Drop, header: str, w
     drop.write("csv/x.csv", f"{header}\n1,2,3\n".encode())
     assert drop.poll("csv") == ""
     assert why in drop.reason("csv/error/x.csv")
-    assert drop.stored() == []
+    assert drop.stored() == [("OPD_PATIENT", "")]
+    (reason,) = drop.refused()
+    assert reason.startswith("a file: ")
+    assert why in reason
+
+
+def test_a_file_without_a_header_says_nothing_of_its_values(drop: Drop, caplog: pytest.LogCaptureFixture) -> None:
+    drop.write("csv/00012345.csv", csv(["1,a,b"]).split(b"\n", 1)[1].replace(b"1,a,b", "홍길동,홍길동,홍길동".encode("cp949")))
+    drop.poll("csv")
+    said = drop.refused() + [str(vars(record)) for record in caplog.records]
+    assert len(said) == 2
+    assert not any("홍길동" in one or "00012345" in one for one in said)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_file_that_cannot_be_read_is_refused_once_though_the_hub_dies_over_it(
+    drop: Drop, stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its beginning, and once: killed before the commit, or between it and the rename."""
+    data = b"no header of ours\n" + b"x,y,z\n" * 20_000
+    drop.write("csv/x.csv", data)
+    with monkeypatch.context() as patched:
+        what: Any = Folder if stored else drop.poller("csv")._feed
+        patched.setattr(what, "failed" if stored else "store", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            drop.poller("csv").round()
+    drop.poller("csv")._source = None
+    drop.pollers.clear()
+    drop.poll("csv")
+    assert len(drop.refused()) == 1
+    assert drop.files("csv")["error"] == ["x.csv", "x.csv.reason"]
+    ((number, sealed),) = drop.kit.rows("SELECT id, body FROM message")
+    assert drop.kit.hub.keys.open_("message", number, bytes(sealed)) == data[: reading.KEPT]
 
 
 def test_files_of_one_name_do_not_overwrite_each_other(drop: Drop) -> None:

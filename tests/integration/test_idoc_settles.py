@@ -322,3 +322,22 @@ def test_what_sap_repeats_of_what_it_was_told_is_no_news(house: House) -> None:
     house.deliver()
     assert house.rows("SELECT count(*) FROM change") == before
     assert house.sent() == sent
+
+
+def test_files_that_are_no_idocs_stand_among_what_was_refused(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """Half a document, one with a DTD, one that is empty: as over HTTP, each is a row, and the log says why in one line."""
+    whole = idoc_xml.write([bill("0090000001", "7001", "0000012345", "12000")])
+    entity = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><INVOIC02>&e;</INVOIC02>'
+    for name, body in (("1-00012345.xml", whole[:900]), ("2.xml", entity), ("3.txt", b""), ("4.txt", b"\xff\xfe" * 300)):
+        (house.folder / "from-sap" / name).write_bytes(body)
+    house.poll()
+    found = house.rows("SELECT o.state, o.reason FROM outcome o JOIN message m ON m.id = o.message_id ORDER BY m.id")
+    assert {state for state, _ in found} == {"refused"}
+    assert [reason.partition(",")[0] for _, reason in found[:3]] == [
+        "a file: no well-formed XML",
+        "a file: XML with what no IDoc has: DTDForbidden",
+        "a file: the file is empty",
+    ]
+    told = [str(vars(r)["reason"]) for r in caplog.records if r.getMessage() == "a file ended in error"]
+    assert len(told) == len(found) == 4
+    assert not any("\n" in one or one.endswith(":") or "00012345" in one for one in told)

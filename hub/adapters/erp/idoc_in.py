@@ -50,6 +50,7 @@ class IdocFiles:
     """hub.adapters.files.source.Form: IDocs."""
 
     unit = "IDoc"
+    event = ""  # each says it itself
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._rules = Rules(settings, name)

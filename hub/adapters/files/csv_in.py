@@ -21,6 +21,7 @@ MANIFEST = Manifest(
     name="files.csv_in", title="CSV files in a folder", direction="in", system="ocs", protocol="CSV / files",
     polled=True, form="row",
 )  # fmt: skip
+SET = '"columns"'
 LONGEST_ROW = 64  # lines that a quoted field may go on for
 
 
@@ -40,13 +41,15 @@ class Settings(RowSettings):
         if python_codec(self.charset).startswith(("utf_16", "utf-16", "utf_32", "utf-32")):
             raise wrong('"charset" has line ends of several bytes', "have the files written in utf-8 or cp949")
         if self.columns:
-            _check_columns(self.columns, self.keys, '"columns"')
+            _check_columns(self.columns, self.keys, SET)
 
 
 def _check_columns(columns: Sequence[str], keys: Sequence[str], what: str) -> None:
+    """`what`: where they stand. Of a header only names that the settings know are said: one that is none is a line of values."""
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
-        raise wrong(f"{what} names {', '.join(twice)} twice", "give each column a name of its own")
+        named = twice if what == SET else [name for name in twice if name in keys] or ["a column"]
+        raise wrong(f"{what} names {', '.join(named)} twice", "give each column a name of its own")
     if any(not name for name in columns):
         raise wrong(f"{what} has a column without a name", "give each column a name")
     missing = [key for key in keys if key not in columns]
@@ -60,6 +63,7 @@ class CsvFiles:
     unit = "line"
 
     def __init__(self, settings: Settings, name: str) -> None:
+        self.event = settings.event
         self._settings = settings
         self._name = name
         self._codec = python_codec(settings.charset)

@@ -53,6 +53,7 @@ class FixedFiles:
     unit = "line"
 
     def __init__(self, settings: Settings, name: str) -> None:
+        self.event = settings.event
         self._settings = settings
         self._name = name
         self._codec = python_codec(settings.charset)

@@ -53,6 +53,7 @@ class Hl7Files:
     """hub.adapters.files.source.Form: messages."""
 
     unit = "message"
+    event = ""  # each says it itself
 
     def __init__(self, settings: Settings, name: str) -> None:
         rules = hl7_in.Settings(

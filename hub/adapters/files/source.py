@@ -1,7 +1,8 @@
 """Reading what a folder holds: records in blocks of 500, each block durable with the place where it ends.
 
 A process that dies goes on at the block that it had begun. What was stored of it is not stored again: HL7 by its control
-id, rows by their mark; and what was refused stands in the same commit as the place.
+id, rows by their mark; and what was refused stands in the same commit as the place. A file that cannot be read at all is
+itself one refused message: the count, the list and the alerts of the hub show it, not only the folder.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hub import log
 from hub.adapters.files.folder import Claimed, Folder
 from hub.adapters.files.settings import FolderSettings
 from hub.domain.errors import Unreadable
-from hub.domain.ports import Feed
+from hub.domain.ports import Feed, Received
 
 _log = log.get(__name__)
 BLOCK = 500  # records handed over at a time
@@ -26,6 +27,7 @@ BLOCK_BYTES = 8 << 20  # or fewer, where they are large
 STEP_SECONDS = 20.0  # then the caller may look whether the channel is paused
 TELL_SECONDS = 10.0  # from one line in the log to the next, while a large file is read
 NOTES = 20  # reasons that are written beside a file; all are in the hub
+KEPT = 65536  # bytes that are kept of a file that cannot be read; all of it lies in error/
 SLOTS = 16  # places that are kept, so that they do not grow with the number of files
 
 
@@ -45,6 +47,7 @@ class Form(Protocol):
     """What is in the files."""
 
     unit: str  # "line", "message"
+    event: str  # what a file would have been messages of, if that is known before it is read
 
     def records(self, file: Claimed, offset: int, number: int) -> Iterator[Record]:
         """From `offset` on, which is where record `number` ends. Raises Unreadable where the file as a whole is of no use."""
@@ -69,6 +72,7 @@ class Spot:
     records: int = 0
     refused: int = 0
     notes: list[str] = field(default_factory=list)
+    unreadable: str = ""  # why the file as a whole is of no use: that is stored, what is left is to move it
 
 
 class FolderSource:
@@ -113,7 +117,7 @@ class FolderSource:
         slot = f"file{crc32(file.name.encode()) % SLOTS}"
         spot = self._spot(feed.place(slot), file)
         if file.stamp[1] == 0:
-            self._fail(file, "the file is empty")
+            self._refuse(feed, file, spot, slot, "the file is empty")
             return 0
         total, told, began = 0, time.monotonic(), spot.offset
         try:
@@ -128,7 +132,7 @@ class FolderSource:
                 if not last and (now > until or feed.ending()):
                     return total
         except Unreadable as error:
-            self._fail(file, error.reason)
+            self._refuse(feed, file, spot, slot, error.reason)
             return total
         self._form.end(file)
         self._end(file, spot)
@@ -161,8 +165,22 @@ class FolderSource:
             _log.warning("parts of a file were refused", extra={"channel": self._name, "count": spot.refused})
         self._folder.done(file, notes)
 
+    def _refuse(self, feed: Feed, file: Claimed, spot: Spot, slot: str, reason: str) -> None:
+        """Kept as REFUSED with its beginning, once; unless its writer was not done with it."""
+        if not file.untouched():
+            return
+        if not spot.unreadable:
+            file.handle.seek(0)
+            body = file.handle.read(KEPT)
+            spot.unreadable = reason
+            refused = Received(self._name, body, "", "", self._form.event, None, content=body, answer_owed=False)
+            refused.refused = f"a file: {reason}"[:200]
+            feed.store([refused], (slot, orjson.dumps(asdict(spot)).decode()))
+        self._fail(file, reason)
+
     def _fail(self, file: Claimed, reason: str) -> None:
-        _log.warning("a file ended in error", extra={"channel": self._name, "reason": reason.partition("\n")[0]})
+        said = " ".join(reason.splitlines()[:2])  # the second: the first of many
+        _log.warning("a file ended in error", extra={"channel": self._name, "reason": said})
         self._folder.failed(file, reason)
 
     def _tell(self, file: Claimed, spot: Spot, rate: float) -> None:

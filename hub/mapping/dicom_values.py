@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hub.domain.facts import Key
-from hub.domain.imaging import ACSN, DICOM, SERIES, STEP, UID, accession_of, is_uid
+from hub.domain.imaging import ACSN, DICOM, SERIES, STEP, UID, accession_key, is_uid
 from hub.mapping.composites import person_name
 from hub.mapping.functions import Reader, as_number, function
 from hub.mapping.keys import number_of
@@ -99,9 +99,9 @@ def key_mpps(parts: list[str], reader: Reader) -> Key | None:
 
 @function("accession_key", "parts", "key")
 def key_accession(parts: list[str], reader: Reader) -> Key | None:
-    """An accession number, always the channel's: who gave it out (IPC-1.2) DICOM's objects do not say."""
+    """An accession number, the channel's or the hub's: who gave it out (IPC-1.2) DICOM's objects do not say."""
     number = number_of(parts[0], reader)
-    return Key(accession_of(reader.assigner), number) if number else None
+    return accession_key(reader.assigner, number) if number else None
 
 
 @function("issued_key", "columns", "key")

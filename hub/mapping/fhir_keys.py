@@ -18,7 +18,7 @@ from hub.codecs.fhir_incoming import id_of
 from hub.codecs.fhir_types import DICOM_UIDS, Systems, string
 from hub.codecs.korean import looks_like_rrn, scrub
 from hub.domain.facts import Key
-from hub.domain.imaging import ACSN, DICOM, accession_of, is_uid
+from hub.domain.imaging import ACSN, DICOM, accession_key, is_uid
 from hub.mapping.fhir_paths import at_path, steps
 
 _RELATIVE = re.compile(r"(?:(https?://\S+)/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?\Z")
@@ -58,7 +58,7 @@ class Names:
             uid = value.removeprefix("urn:oid:")
             return Key(DICOM, uid) if is_uid(uid) else None
         if any(coding.get("code") == ACSN for coding in objects(at_path(one, steps("type.coding")))):
-            return Key(accession_of(self.assigner), value[:200])  # as in DICOM's objects, whatever its system (docs/adr/0143)
+            return accession_key(self.assigner, value[:200])  # as in DICOM's objects, whatever its system (docs/adr/0143)
         return Key(self.systems.assigner(system) if system else self.assigner, value[:200])
 
     def of_resource(self, document: Mapping[str, Any]) -> list[Key]:

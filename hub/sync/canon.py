@@ -16,7 +16,7 @@ import orjson
 from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
-from hub.domain.imaging import DICOM, UID, given_study, is_imaging, numbers_of
+from hub.domain.imaging import given_numbers
 from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
 from hub.sync.authority import Authority
@@ -330,19 +330,20 @@ class Canon:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
         document = self.golden.document(resource, names)
         self._references.resolve(resource, document)
-        if resource.kind == "ServiceRequest" and is_imaging(document) and not is_imaging(resource.data):
-            self._give_study(resource, document)
+        if resource.kind == "ServiceRequest":
+            self._give_numbers(resource, document)
         self.revise(resource, document, origin, applied)
 
-    def _give_study(self, order: Resource, document: Mapping[str, Any]) -> None:
-        """An imaging order that came without a study is known by the one that PACS and modalities are told (docs/adr/0175)."""
-        key = Key(DICOM, given_study(order.id))
-        if numbers_of(document, UID):
-            return
-        if order.version:
-            self.work.load_keys([(order.kind, *key)])
-        if self.work.find(order.kind, key) is None:
-            self.work.point(order.kind, key, order.id, type_=UID)
+    def _give_numbers(self, order: Resource, document: Mapping[str, Any]) -> None:
+        """An imaging order that came without accession number or study is known by those that PACS and modalities are told
+        (docs/adr/0175)."""
+        given = given_numbers(document, order.id)
+        fresh = given.keys() - given_numbers(order.data, order.id) if given else ()
+        if fresh and order.version:
+            self.work.load_keys([(order.kind, *key) for key in fresh])
+        for key in fresh:
+            if self.work.find(order.kind, key) is None:
+                self.work.point(order.kind, key, order.id, type_=given[key])
 
     def revise(self, resource: Resource, document: dict[str, Any], origin: Origin, applied: Applied, *, type_: str = "") -> None:
         """The document becomes the resource's next version, if it differs."""

@@ -107,8 +107,6 @@ def test_an_order_without_numbers_gets_the_same_ones_every_time() -> None:
     assert len(numbers.accession) <= 16
     assert procedure.value(3) == numbers.study_uid == f"2.25.{0x0199B3A000007000A000000000000001}"
     assert said(message, orders="ORM^O01")["ZDS"].raw(1) == f"{numbers.study_uid}^HUB^Application^DICOM"
-    message.resource["identifier"] = [{"assigner": "RIS", "value": "F1", "type": "FILL"}]
-    assert order_numbers(message.resource, message.resource_id).accession == "F1"
 
 
 def test_what_was_done_is_said_with_the_order() -> None:

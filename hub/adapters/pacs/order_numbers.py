@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from hub.domain.imaging import given_study
-
-ACCESSION_LENGTH = 16  # DICOM SH (PS3.5 §6.2)
+from hub.domain.imaging import given_accession, given_study, own_accession, own_study
 
 
 class OrderNumbers(NamedTuple):
@@ -26,15 +23,8 @@ class OrderNumbers(NamedTuple):
 def order_numbers(order: Mapping[str, Any], order_id: str) -> OrderNumbers:
     """`order`: a ServiceRequest, `order_id`: its id at the hub.
 
-    Accession number: its own, else the filler's number, else the placer's, else one made of the id. Study UID: its own, else the
-    one by which the hub knows it, too (hub/sync/canon.py), so that what was imaged finds it.
+    Both numbers are its own, else those that the hub gives it and knows it by, too (hub/sync/canon.py), so that what was imaged
+    finds it. The filler's or the placer's number is none: another order may have it from elsewhere (docs/adr/0170).
     """
-    numbers = [str(one["value"]) for kind in ("ACSN", "FILL", "PLAC") for one in order.get("identifier", ()) if _is(one, kind)]
-    fitting = [one for one in numbers if len(one) <= ACCESSION_LENGTH]
-    accession = fitting[0] if fitting else UUID(order_id).hex[-ACCESSION_LENGTH:].upper()
-    uids = [str(one["value"]) for one in order.get("identifier", ()) if _is(one, "UID")]
-    return OrderNumbers(accession, uids[0] if uids else given_study(order_id), accession, accession)
-
-
-def _is(identifier: Mapping[str, Any], kind: str) -> bool:
-    return identifier.get("type") == kind and identifier.get("use") != "old"
+    accession = own_accession(order) or given_accession(order_id)
+    return OrderNumbers(accession, own_study(order) or given_study(order_id), accession, accession)

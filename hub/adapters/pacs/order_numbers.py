@@ -10,9 +10,14 @@ from typing import Any, NamedTuple
 
 from hub.domain.imaging import given_accession, given_study, own_accession, own_study
 
+SHORT = 16
+
 
 class OrderNumbers(NamedTuple):
-    """`accession` names the order, `procedure` and `step` what is asked for in it (an order of the hub is one step of one)."""
+    """`accession` names the order, `procedure` and `step` what is asked for in it (an order of the hub is one step of one).
+
+    Those two are as the system that fills the order numbers them (IPC-2, IPC-4), else the accession number.
+    """
 
     accession: str
     study_uid: str
@@ -27,4 +32,11 @@ def order_numbers(order: Mapping[str, Any], order_id: str) -> OrderNumbers:
     finds it. The filler's or the placer's number is none: another order may have it from elsewhere (docs/adr/0170).
     """
     accession = own_accession(order) or given_accession(order_id)
-    return OrderNumbers(accession, own_study(order) or given_study(order_id), accession, accession)
+    procedure, step = (_short(order.get(name)) for name in ("requestedProcedure", "scheduledStep"))
+    return OrderNumbers(accession, own_study(order) or given_study(order_id), procedure or accession, step or accession)
+
+
+def _short(said: Any) -> str:
+    """As DICOM can say it (SH, PS3.5 section 6.2); what is longer would come back as something else."""
+    text = str(said or "")
+    return text if len(text) <= SHORT else ""

@@ -31,3 +31,11 @@ def test_what_is_given_fits_sh_and_is_known_as_the_hubs_whoever_tells_it() -> No
 def test_a_hospitals_number_stays_its_own() -> None:
     for number in ("100", "8000000000000001", "ACCESSIONNUMBER1", "H123456789012345", "HABCDEFGHIJKLMN"):
         assert accession_key("HOSP", number) == ("HOSP:accession", number)
+
+
+def test_procedure_and_step_are_as_they_were_ordered() -> None:
+    told = order(ACSN="100") | {"requestedProcedure": "RP1001", "scheduledStep": "SPS1001"}
+    assert order_numbers(told, new_id())[2:] == ("RP1001", "SPS1001")
+    assert order_numbers(order(ACSN="100"), new_id())[2:] == ("100", "100")
+    too_long = order(ACSN="100") | {"requestedProcedure": "R" * 17}
+    assert order_numbers(too_long, new_id()).procedure == "100"

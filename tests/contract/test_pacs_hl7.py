@@ -67,6 +67,41 @@ def test_an_order_is_placed_changed_and_cancelled(pacs: PacsHl7Peer, shape: str)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_pacs_never_had_is_called_off_and_then_placed(pacs: PacsHl7Peer, shape: str) -> None:
+    out = target(pacs, orders=shape)
+    gone = order(1, type="servicerequest.updated")
+    gone.resource["status"] = "revoked"
+    done = out.send(gone)
+    assert (done.detail, done.peer_id) == ("AE 204", None)
+    out.send(order(1, message_id=2001, type="servicerequest.updated", peer_id=done.peer_id))
+    assert pacs.orders["A00000001"].control == "NW"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("kept", "control"), [(True, "XO"), (False, "NW")])
+def test_an_order_that_was_called_off_is_taken_up_again(pacs: PacsHl7Peer, shape: str, kept: bool, control: str) -> None:
+    out = target(pacs, orders=shape)
+    known = out.send(order(1)).peer_id
+    gone = order(1, message_id=2001, type="servicerequest.cancelled", peer_id=known)
+    gone.resource["status"] = "revoked"
+    out.send(gone)
+    if not kept:
+        del pacs.orders["A00000001"]
+    again = out.send(order(1, message_id=2002, type="servicerequest.updated", peer_id=known))
+    assert (pacs.orders["A00000001"].control, again.detail, again.peer_id) == (control, "AA", known)
+
+
+def test_an_order_whose_number_changed_is_not_placed_beside_itself(pacs: PacsHl7Peer) -> None:
+    out = target(pacs)
+    known = out.send(order(1)).peer_id
+    other = order(1, message_id=2001, type="servicerequest.updated", peer_id=known)
+    other.resource["identifier"][1]["value"] = "A9"
+    with pytest.raises(Refused, match="204"):
+        out.send(other)
+    assert set(pacs.orders) == {"A00000001"}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_an_order_reads_back_as_it_was_sent(shape: str) -> None:
     mapped = load_maps().map(parse(target(orders=shape).compose(order(1))[1]), Context("HOSP", "pacs"))
     (heard,) = [fact.values for fact in mapped.facts if isinstance(fact, Fact) and fact.kind == "ServiceRequest"]

@@ -36,7 +36,7 @@ class Built:
     """One message before its header: event, segments, canonical fields as sent, and the number the peer knows the thing by.
 
     `nothing`: why there is nothing to tell the peer. `already`: error codes (table 0357) of a "no" that says that what we want
-    is so already.
+    is so already. `unknown`: what it is told instead where it does not know the thing (204 Unknown key identifier).
     """
 
     event: str
@@ -45,6 +45,7 @@ class Built:
     peer_id: str | None = None
     nothing: str = ""
     already: frozenset[str] = frozenset()
+    unknown: Built | None = None
 
 
 def hl7_time(text: str, zone: tzinfo) -> str:

@@ -14,12 +14,14 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hub.adapters.hl7.people import Built, hl7_instant
-from hub.adapters.mllp import MllpSettings, MllpTarget
+from hub.adapters.mllp import MllpSettings, MllpTarget, read_answer
 from hub.adapters.settings import wrong
 from hub.codecs.hl7v2 import python_codec
 from hub.config import option
 from hub.domain.errors import HubError, Refused, Unmappable
 from hub.domain.ports import Delivered, Outbound
+
+UNKNOWN_KEY = "204"  # HL7 table 0357
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class Hl7Target(MllpTarget):
         built = self._say(message, self._zone)
         if built.nothing:
             return Delivered(detail=f"nothing to do: {built.nothing}")
+        try:
+            return self._sent(message, built)
+        except Refused as error:
+            if built.unknown is None or not error.answer or self._error_code(error.answer) != UNKNOWN_KEY:
+                raise
+            return self._sent(message, built.unknown)
+
+    def _sent(self, message: Outbound, built: Built) -> Delivered:
         body, control_id = self._written(message, built)
         try:
             with self._pool.client() as client:
@@ -94,6 +104,9 @@ class Hl7Target(MllpTarget):
         except Unmappable as error:
             raise Refused(f"it cannot be said to {self._peer}: {error}", code=error.code) from None
         return body, control_id
+
+    def _error_code(self, answer: bytes) -> str:
+        return read_answer(answer, self._settings.charset, self._peer)[1]
 
     def _judge(self, built: Built, body: bytes, answer: bytes) -> Delivered:
         decided, detail = self._judged(answer, self._settings.charset, built.already)

@@ -24,14 +24,29 @@ PRIORITY = {"routine": "R", "urgent": "U", "asap": "A", "stat": "S"}  # table 04
 
 
 def order_message(message: Outbound, *, event: Event, assigner: str, zone: tzinfo) -> Built:
-    """The order as it stands now: NW until the PACS has confirmed one, then XO; CA as soon as it is off."""
+    """The order as it stands now: NW until the PACS has confirmed one, then XO; CA as soon as it is off.
+
+    A PACS that answers XO with 204 has it no more (a cancelled one is taken up again): then it is placed anew, but never beside
+    itself, under a number that it got meanwhile.
+    """
     order = message.resource
     if not is_imaging(order):
         return Built(event, [], nothing="no imaging order")
     gone = order.get("status") in GONE
     if gone and message.peer_id is None and message.type.endswith(".created"):
         return Built(event, [], nothing="an order that was never placed")
-    control = "CA" if gone else "XO" if message.peer_id else "NW"
+    if gone:
+        return _built(message, "CA", event, assigner, zone)
+    new = _built(message, "NW", event, assigner, zone)
+    if message.peer_id is None:
+        return new
+    change = _built(message, "XO", event, assigner, zone)
+    change.unknown = new if message.peer_id == new.peer_id else None
+    return change
+
+
+def _built(message: Outbound, control: str, event: Event, assigner: str, zone: tzinfo) -> Built:
+    order = message.resource
     numbers = order_numbers(order, message.resource_id)
     build = _omi if event == "OMI^O23" else _orm
     segments = [
@@ -40,7 +55,8 @@ def order_message(message: Outbound, *, event: Event, assigner: str, zone: tzinf
         *build(order, message.resource_id, numbers, control, zone),
     ]
     sent: dict[str, Any] = {key: order[key] for key in ("status", "occurrence", "priority") if key in order}
-    return Built(event, segments, sent, numbers.accession, already=_already(control, message.attempt))
+    known_as = None if control == "CA" else numbers.accession  # that it has nothing to cancel is not that it has the order
+    return Built(event, segments, sent, known_as, already=_already(control, message.attempt))
 
 
 def _already(control: str, attempt: int) -> frozenset[str]:

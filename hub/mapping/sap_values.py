@@ -18,6 +18,7 @@ from hub.mapping.functions import Reader, function
 from hub.mapping.times import BadValue, iso_date
 
 PARTNER, CUSTOMER, BILLING, ACCOUNTING = "partner", "customer", "billing", "accounting"
+IDOC = "idoc"  # bills as they were sent
 NEGATIVE = frozenset({"N", "O", "6"})  # SDDocumentCategory: invoice cancelled, credit memo, intercompany credit memo
 FOREVER = "9999-"
 
@@ -51,6 +52,12 @@ def key_billing(parts: list[str], reader: Reader) -> Key | None:
     return _key(parts, reader, BILLING)
 
 
+@function("sap_idoc_key", "columns", "key")
+def key_idoc(parts: list[str], reader: Reader) -> Key | None:
+    """A billing document, or a line of it, as an IDoc told it once."""
+    return _key(parts, reader, IDOC)
+
+
 @function("sap_accounting_key", "columns", "key")
 def key_accounting(parts: list[str], reader: Reader) -> Key | None:
     """A journal entry: company code, fiscal year, document, and of a line its item."""
@@ -73,6 +80,12 @@ def as_customer(parts: list[str], reader: Reader) -> dict[str, Any] | None:
 def as_billing(parts: list[str], reader: Reader) -> dict[str, Any] | None:
     """A billing document's number as Identifier."""
     return _identifier(key_billing(parts, reader))
+
+
+@function("sap_accounting", "parts", "object")
+def as_accounting(parts: list[str], reader: Reader) -> dict[str, Any] | None:
+    """A journal entry's number as Identifier."""
+    return _identifier(key_accounting(parts, reader))
 
 
 @function("sap_party", "parts", "object")

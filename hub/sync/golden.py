@@ -11,6 +11,7 @@ from typing import Any, get_args
 from hub.domain.imaging import PARTS
 from hub.domain.model import StepState
 from hub.sync.authority import Authority, Claim
+from hub.sync.bills import speaking
 from hub.sync.news import union
 from hub.sync.slots import TELECOM, assemble, assemble_period, explode, explode_period, same, slot_name
 from hub.sync.workspace import Resource, Source, Workspace
@@ -80,6 +81,8 @@ class Golden:
             return None  # he has been to the hospital: another system knows him
         if len(sources) == 1:
             return sources[0].data.get(name)
+        if kind == "Invoice" and name == "status":
+            sources = speaking(sources)
         claims = [
             Claim(s.system, s.data[name], s.lineage[name][3], self._at_home(resource, s))
             for s in sources

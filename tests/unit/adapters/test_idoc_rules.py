@@ -77,7 +77,7 @@ def test_money_of_a_bill(total: str, currency: str, kind: str, form: str, value:
     assert [fact.kind for fact in found] == ["Invoice", "ChargeItem"]
     assert found[0].values["total"] == found[1].values["amount"] == {"value": value, "currency": currency}
     assert found[1].values["type"] == ("CR" if kind == "CRME" else "CG")
-    assert found[1].values["invoice"] == {"identifier": {"assigner": "HOSP", "value": "90001"}}
+    assert found[1].values["invoice"] == {"identifier": {"assigner": "HOSP:billing", "value": "90001"}}
     assert found[0].patient == found[1].patient == Key("HOSP", "00012345")
 
 

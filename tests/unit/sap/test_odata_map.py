@@ -200,13 +200,15 @@ def test_what_is_paid_back_is_negative() -> None:
 def test_an_open_line_is_issued_a_cleared_one_balanced(more: dict[str, Any], status: str) -> None:
     row = line("RV", "S", AccountingDocument="90000001", AmountInTransactionCurrency="13200", BillingDocument="90000001", **more)
     [fact] = facts("A_OperationalAcctgDocItemCube", row)
-    assert (fact.kind, fact.key) == ("Invoice", Key("HOSP:accounting", "1000/2026/90000001"))
-    assert fact.other_keys == (Key("HOSP:billing", "90000001"),)
+    assert (fact.kind, fact.key) == ("Invoice", Key("HOSP:accounting", "1000/2026/90000001/2"))
+    assert fact.other_keys == (Key("HOSP:accounting", "1000/2026/90000001"), Key("HOSP:billing", "90000001"))
     assert fact.values["status"] == status
+    assert fact.values["identifier"] == [{"assigner": "HOSP:accounting", "value": "1000/2026/90000001"}]
 
 
 def test_what_reverses_and_what_is_no_receivable_make_nothing() -> None:
     assert facts("A_OperationalAcctgDocItemCube", line("RV", "H", IsReversal=True)) == []
+    assert facts("A_OperationalAcctgDocItemCube", line("DZ", "S", IsReversal=True)) == []
     assert facts("A_OperationalAcctgDocItemCube", line("SA", "H")) == []
 
 
@@ -218,6 +220,7 @@ def test_what_reverses_and_what_is_no_receivable_make_nothing() -> None:
         ("sap_money", ["", "KRW"], None),
         ("sap_customer", ["0000500001"], {"assigner": "HOSP:customer", "value": "500001"}),
         ("sap_customer", ["0000000000"], None),
+        ("sap_accounting", ["1000", "2026", "0090000001"], {"assigner": "HOSP:accounting", "value": "1000/2026/90000001"}),
         ("sap_partner", ["INSURER1"], {"assigner": "HOSP:partner", "value": "INSURER1"}),
         ("sap_time", "/Date(1795219200000+0000)/", "2026-11-21T00:00:00+00:00"),
         ("sap_time", "", None),
@@ -260,6 +263,9 @@ def test_a_bill_told_by_idoc_and_by_odata_is_one_bill_of_one_customer() -> None:
     by_idoc = facts("idoc.INVOIC", {
         "E1EDK01": {"BELNR": "0000090001"}, "E1EDP01": [{"POSEX": "000010"}], "PATIENT_NUMBER": "500001",
     })  # fmt: skip
-    assert {(one.kind, one.key) for one in by_idoc} == {(one.kind, one.key) for one in by_odata}
+    assert {(one.kind, *one.other_keys) for one in by_idoc} == {(one.kind, one.key) for one in by_odata}
+    assert not {one.key for one in by_idoc} & {one.key for one in by_odata}  # two records: what was sent once reopens nothing
+    shown = [(one.kind, one.values["identifier"]) for one in by_odata]
+    assert [(one.kind, one.values["identifier"]) for one in by_idoc] == shown
     [customer] = facts("idoc.DEBMAS", {"E1KNA1M": {"KUNNR": "0000500001", "NAME1": "남궁민수"}})
     assert customer.other_keys == (Key("HOSP:customer", "500001"),)

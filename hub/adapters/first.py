@@ -8,6 +8,8 @@ from typing import Any
 from hub.crm.commands import ASSIGNER
 from hub.domain.ports import Outbound
 
+NAMELESS = "nothing to do yet: a patient without a name"  # said of whom is_nameless knows, where he would be a dead letter
+
 
 def is_first(message: Outbound) -> bool:
     """Whether the message is about all that is known: a new patient, or a prospect who became a patient just now."""
@@ -21,8 +23,8 @@ def is_unnumbered_prospect(resource: Mapping[str, Any]) -> bool:
 
 
 def is_nameless(patient: Mapping[str, Any]) -> bool:
-    """Nobody has said yet who he is, only that something happened to him (docs/adr/0137): who needs a name is told when it comes,
-    for that is a change of its own."""
+    """Nobody has said yet who he is, only that something happened to him (docs/adr/0137), and he may be no patient at all, but an
+    insurer that SAP bills: who needs a name is told when it comes, for that is a change of its own."""
     return not patient.get("name")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from hub.adapters.emr import fhir_patient, fhir_records
 from hub.adapters.emr.fhir_client import FhirClient, Found, kept
 from hub.adapters.emr.merge import Merged
-from hub.adapters.first import is_first, is_unnumbered_prospect
+from hub.adapters.first import is_first, is_nameless, is_unnumbered_prospect
 from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir, fhir_resource
 from hub.codecs.fhir_types import Systems
@@ -182,6 +182,10 @@ class FhirOut:
             raise Refused(f"this {message.kind} is nobody's: the EMR keeps those of patients", code="no_patient")
         found = self._patients.locate(his)
         peer_id = found.id if found else self._patients.send(his).peer_id
+        if not peer_id and is_nameless(message.patient):
+            raise Refused(
+                f"the EMR does not have the patient of this {message.kind}, nor has the hub his name", code="no_identifier"
+            )
         if not peer_id:
             raise NotDelivered("the EMR did not say which patient it created", code="no_id")
         return peer_id

@@ -16,7 +16,7 @@ from typing import Any
 from hub.adapters.emr import merge
 from hub.adapters.emr.fhir_client import FhirClient, Found, kept
 from hub.adapters.emr.smart import SmartSettings
-from hub.adapters.first import is_first, is_unnumbered_prospect, merged_away
+from hub.adapters.first import NAMELESS, is_first, is_nameless, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import read_table, wrong
 from hub.codecs import fhir
 from hub.config import option
@@ -95,7 +95,12 @@ class FhirPatient:
             found = self.locate(message)
             if found is None and is_unnumbered_prospect(message.resource):
                 return Delivered(detail="nothing to do: a prospect without a number")
-            delivered = self._change(message, found) if found else self._create(message)
+            try:
+                delivered = self._change(message, found) if found else self._create(message)
+            except Refused as error:
+                if found is None and is_nameless(message.resource) and error.code != "ambiguous":
+                    return Delivered(detail=NAMELESS)
+                raise
             if delivered is not None:
                 return delivered
         raise NotDelivered("the EMR's document kept changing while we wrote", code="conflict")

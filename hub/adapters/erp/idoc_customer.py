@@ -23,6 +23,7 @@ LENGTHS = dict(SEGMENTS[CUSTOMER])
 FIELDS = ("name", "address", "telecom", "language")
 PHONES = {"TELF1": ("home", "phone"), "TELF2": ("mobile",)}  # field -> slots, the first that the patient has
 ADDRESS = ("STRAS", "ORT01", "ORT02", "PSTLZ", "REGIO", "LAND1")
+UNNAMED = "unnamed"  # the peer's etag of somebody whom SAP was not told of, for want of a name
 CREATE, REPLACE = "009", "005"  # MSGFN: original, replaced
 Values = dict[str, Any]
 
@@ -39,8 +40,10 @@ def number_of(patient: Mapping[str, Any], assigner: str) -> str:
 
 def customer(message: Outbound, number: str, group: str, default_country: str) -> tuple[Segment, Values] | None:
     """The segment, and the canonical fields as sent; None where the message is about nothing that a customer has."""
-    first, patient = is_first(message), message.resource
-    heads = {name.partition(".")[0] for name in message.changed} if not first else {n for n in FIELDS if n in patient}
+    patient, heads = message.resource, {name.partition(".")[0] for name in message.changed}
+    named = message.peer_etag == UNNAMED or (message.peer_id is None and {"identifier", "name"} <= heads)
+    first = is_first(message) or named
+    heads = heads if not first else {n for n in FIELDS if n in patient}
     if not first and not heads.intersection(FIELDS):
         return None
     fields, sent = dict.fromkeys(LENGTHS, NOT_TOLD), Values()

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from hub.adapters.erp.idoc_customer import customer, number_of
+from hub.adapters.erp.idoc_customer import UNNAMED, customer, number_of
 from hub.adapters.erp.idoc_rules import PARTNER
-from hub.adapters.first import is_unnumbered_prospect, merged_away
+from hub.adapters.first import NAMELESS, is_nameless, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import wrong
 from hub.codecs.sap.idoc import Idoc
 from hub.config import option
@@ -74,6 +74,8 @@ def prepared(message: Outbound, settings: EnvelopeSettings) -> Prepared | Delive
     if is_unnumbered_prospect(message.resource):
         return Delivered(detail="nothing to do: a prospect without a number")
     number = number_of(message.resource, settings.assigner)
+    if is_nameless(message.resource) and not _last(message)[0]:
+        return Delivered(number, UNNAMED, detail=NAMELESS)
     if not number:
         raise Refused("the patient has no number that SAP would know him by", code="no_number")
     made = customer(message, number, settings.account_group, settings.country)

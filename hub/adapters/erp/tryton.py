@@ -18,7 +18,7 @@ from hub.adapters.erp import tryton_party as parties
 from hub.adapters.erp.fields import COUNTRIES
 from hub.adapters.erp.tryton_party import PARTY, Plan
 from hub.adapters.erp.tryton_rpc import Conflict, TrytonRpc, TrytonSettings
-from hub.adapters.first import is_nameless, is_unnumbered_prospect, merged_away
+from hub.adapters.first import NAMELESS, is_nameless, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import read_table, wrong
 from hub.codecs.tryton import Record
 from hub.config import option
@@ -83,7 +83,7 @@ class TrytonTarget:
             if party is None and is_unnumbered_prospect(message.resource):
                 return Delivered(detail="nothing to do: a prospect without a number")
             if party is None and is_nameless(message.resource):
-                return Delivered(detail="nothing to do yet: a patient without a name")
+                return Delivered(detail=NAMELESS)
             delivered = self._change(message, party) if party else self._create(message)
             if delivered is not None:
                 return delivered

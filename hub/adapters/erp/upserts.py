@@ -18,7 +18,7 @@ from hub.adapters.erp import fields as bp
 from hub.adapters.erp.odata_client import ODataClient, as_answer, token_is_wanted
 from hub.adapters.erp.partner import Change, Found, Plan, Planner
 from hub.adapters.erp.settings import Settings
-from hub.adapters.first import is_nameless, is_unnumbered_prospect, merged_away
+from hub.adapters.first import NAMELESS, is_nameless, is_unnumbered_prospect, merged_away
 from hub.codecs.sap import odata
 from hub.codecs.sap import odata_batch as batch
 from hub.codecs.sap.odata import Entity
@@ -205,7 +205,7 @@ class Upserts:
                 task.came = Delivered(detail="nothing to do: a prospect without a number")
                 return False
             if is_nameless(message.resource):
-                task.came = Delivered(detail="nothing to do yet: a patient without a name")
+                task.came = Delivered(detail=NAMELESS)
                 return False
             task.plan = self._planner.new(message.resource, self._may_create(task))
         elif message.type == "patient.merged":

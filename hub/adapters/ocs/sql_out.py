@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
-from hub.adapters.first import is_first, is_unnumbered_prospect, merged_away
+from hub.adapters.first import NAMELESS, is_first, is_nameless, is_unnumbered_prospect, merged_away
 from hub.adapters.settings import read_table, wrong
 from hub.adapters.sql.fit import Fit
 from hub.adapters.sql.write import RowWriter, Task, require_unique
@@ -163,9 +163,12 @@ class SqlTarget:
         """What is to be done, or that nothing is. Raises Refused where the map cannot say it."""
         if message.kind == "Patient" and message.type != "patient.merged" and merged_away(message):
             return Delivered(detail="nothing to do: merged into another patient")
+        waits = message.kind == "Patient" and is_nameless(message.resource)  # what the map can say of him is written all the same
         try:
             row = compose(self._map, message, self._zone)
         except Unmappable as error:
+            if waits:
+                return Delivered(detail=NAMELESS)
             raise Refused(f"it cannot be written there: {error}", code=error.code) from None
         if row is None:
             return Delivered(detail="nothing to do: no write of the map is for this")
@@ -173,6 +176,8 @@ class SqlTarget:
         if missing:
             if is_unnumbered_prospect(message.patient):
                 return Delivered(detail="nothing to do: a prospect without a number")
+            if waits:
+                return Delivered(detail=NAMELESS)
             raise Refused(f"the key column {missing[0]} has no value", code="no_key")
         changed = row.values
         if row.write.do == "update" and not is_first(message):

@@ -279,9 +279,9 @@ def test_create_with_several_matches_is_ambiguous(mock: respx.MockRouter) -> Non
 
 
 def test_a_patient_without_a_number_there_is_not_created(mock: respx.MockRouter) -> None:
-    nameless = {"identifier": [{"assigner": "LAB", "value": "1"}]}
+    numberless = {"identifier": [{"assigner": "LAB", "value": "1"}], "name": [{"text": "뷁"}]}
     with pytest.raises(Refused) as caught:
-        target(create=True).send(message(peer_id=None, resource=nameless))
+        target(create=True).send(message(peer_id=None, resource=numberless))
     assert caught.value.code == "no_identifier"
     assert not mock.calls
 
@@ -431,3 +431,13 @@ def test_a_certificate_file_that_is_none(tmp_path: Any) -> None:
 def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(settings(token=Secret("hush")))
     assert MANIFEST.name == "emr.fhir_patient"
+
+
+@pytest.mark.parametrize(("create", "numbers"), [(False, ["1"]), (True, [])])
+def test_whom_nobody_has_named_waits_where_he_would_be_refused(mock: respx.MockRouter, create: bool, numbers: list[str]) -> None:
+    mock.post("/Patient/_search").mock(return_value=httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset"}))
+    record = {"identifier": [{"assigner": "HOSP", "value": number, "type": "MR"} for number in numbers]}
+    unnamed = message(type="patient.created", resource=record, changed=[], peer_id=None)
+    assert target(create=create).send(unnamed).detail == "nothing to do yet: a patient without a name"
+    with pytest.raises(Refused):
+        target(create=create).send(message(resource=record | {"name": [{"text": "뷁"}]}, changed=["name"], peer_id=None))

@@ -77,6 +77,26 @@ def test_there_may_be_nothing_to_do(more: dict[str, Any], detail: str) -> None:
     assert found.confirms
 
 
+@pytest.mark.parametrize("numbers", [[], [{"assigner": "HOSP", "value": "12345"}]])
+def test_whom_nobody_has_named_waits_and_is_told_whole_when_his_name_comes(numbers: list[dict[str, str]]) -> None:
+    """A bill of an insurer's, or of a patient whose registration comes later: no dead letter, and then a customer that SAP can make."""
+    waits = prepared(message(type="patient.created", changed=[], resource={"identifier": numbers}), settings())
+    assert isinstance(waits, Delivered)
+    assert waits.detail == "nothing to do yet: a patient without a name"
+    named = {
+        "changed": ["name"] if numbers else ["identifier", "name"],
+        "peer_id": waits.peer_id or None,
+        "peer_etag": waits.peer_etag,
+    }
+    fields = made(message(**named), account_group="ZPAT").idoc.segments[0].fields
+    assert (fields["MSGFN"], fields["KTOKD"], fields["NAME1"], fields["ORT01"]) == ("009", "ZPAT", "홍길동", "카나리아시")
+
+
+def test_whom_sap_knows_loses_his_name_there() -> None:
+    one = made(message(resource=patient("1") | {"name": []}, changed=["name"], peer_id="1", peer_etag="7.1"))
+    assert one.idoc.segments[0].fields["NAME1"] == ""
+
+
 @pytest.mark.parametrize(("record", "code"), [
     (patient("CANARY-00012345"), "too_long"), (patient("1") | {"identifier": []}, "no_number"),
     (patient("1") | {"name": [{"text": "가" * 36}]}, "too_long"),

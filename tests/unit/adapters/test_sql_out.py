@@ -242,7 +242,7 @@ def test_where_there_is_nothing_to_do(more: dict[str, Any], said: str, tmp_path:
     target = sql_out.build(sql_out.Settings.from_table(settings(tmp_path)))
     assert said in target.send(patient_updated(1, **more)).detail
     with pytest.raises(Refused, match="the key column PANO has no value"):
-        target.send(patient_updated(1, resource={}, patient={}))
+        target.send(patient_updated(1, resource={"name": [{"text": "뷁"}]}, patient={}))
 
 
 def test_nothing_is_written_or_committed_outside_of_a_transaction() -> None:
@@ -251,3 +251,14 @@ def test_nothing_is_written_or_committed_outside_of_a_transaction() -> None:
     for step in (lambda: session.write("INSERT INTO t VALUES (?)", [1]), session.commit):
         with pytest.raises(NotDelivered, match="connection broke"):
             step()
+
+
+def test_whom_nobody_has_named_waits_where_the_map_cannot_say_him(tmp_path: Path) -> None:
+    """Somebody whom SAP bills and nobody knows: no number of the hospital's, so no key."""
+    found = sql_out.build(sql_out.Settings.from_table(settings(tmp_path)))
+    message = patient_updated(1)
+    message.resource = {**message.resource, "identifier": [], "name": []}
+    assert found.send(message).detail == "nothing to do yet: a patient without a name"
+    message.resource["name"] = [{"text": "뷁"}]
+    with pytest.raises(Refused):
+        found.send(message)

@@ -36,18 +36,6 @@ class ODataClient:
     def close(self) -> None:
         self._http.close()
 
-    def search(self, entity_set: str, where: str) -> list[Entity]:
-        """All entities of a set that match a `$filter`, which stands in the URL."""
-        found: list[Entity] = []
-        params = {"$format": "json", "$filter": where}
-        for _ in range(MAX_PAGES):
-            page = self.page(entity_set, params)
-            found += page.entities
-            if page.skiptoken is None:
-                return found
-            params = params | {"$skiptoken": page.skiptoken}
-        raise Misconfigured(f"{self.peer} gives ever more pages for one number: check identification_type", code="endless")
-
     def page(self, entity_set: str, params: Mapping[str, str]) -> odata.Page:
         """One page of a set, as the system options of `params` ask for it ($filter, $orderby, $top …)."""
         answer = self._ok(self._http.read("GET", f"/{entity_set}", headers=self._headers, params=params))

@@ -114,7 +114,7 @@ class SapBooks(RestPeer):
             return response(404, b'{"error":{"code":"005056A509B11EE1B9A8FEC11C21178E"}}', _JSON)
         with self.lock:
             found = [one for one in self.sets[name].values() if _fits(query.get("$filter", ""), one)]
-            found.sort(key=lambda one: [str(one[key]) for key in query.get("$orderby", "").split(",") if key])
+            found.sort(key=lambda one: [_inside(str(one[key])) for key in query.get("$orderby", "").split(",") if key])
             shown = [_shown(name, one, query) for one in found[: int(query.get("$top", "50"))]]
         return response(200, orjson.dumps({"d": {"results": shown}}), _JSON)
 
@@ -144,8 +144,15 @@ def _holds(entity: Mapping[str, Any], name: str, compare: str, literal: str) -> 
         return False
     if moment := re.match(r"/Date\((-?\d+)", str(value)):
         value, wanted = datetime.fromtimestamp(int(moment[1]) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S"), wanted.rstrip("Z")[:19]
-    text = str(value)
-    return {"eq": text == wanted, "gt": text > wanted, "ge": text >= wanted, "lt": text < wanted, "le": text <= wanted}[compare]
+    there, wanted = _inside(str(value)), _inside(wanted)
+    return {"eq": there == wanted, "gt": there > wanted, "ge": there >= wanted, "lt": there < wanted, "le": there <= wanted}[
+        compare
+    ]
+
+
+def _inside(text: str) -> str:
+    """A number as SAP keeps it, sorts and compares it: filled up with zeros to ten digits (conversion exit ALPHA)."""
+    return text.zfill(10) if text.isascii() and text.isdigit() else text
 
 
 def _shown(name: str, entity: Mapping[str, Any], query: Mapping[str, str]) -> Entity:

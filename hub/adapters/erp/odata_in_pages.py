@@ -3,7 +3,9 @@ followed that the server names. A `__next` only says that there is more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 from hub.adapters.erp.odata_client import ODataClient
 from hub.adapters.erp.odata_in_sets import EntitySet
@@ -92,7 +94,8 @@ class Pages:
         order = [tuple(key.values()) for key in keys]
         if len(set(order)) < len(order):
             raise Misconfigured(f"two {self._name} have the same key: check key", code="same_key")
-        if _is_comparable(order) and order != sorted(order):
+        behind = [*([tuple(after.values())] if after else ()), *order]
+        if _is_comparable(behind) and not _is_sorted(behind):
             raise Misconfigured(f"the ERP does not sort {self._name} by {names}", code="no_sort")
         return keys[-1]
 
@@ -100,3 +103,19 @@ class Pages:
 def _is_comparable(order: Sequence[tuple[str, ...]]) -> bool:
     """Whether we know how the server sorts them: letters it sorts its own way, digits nobody does."""
     return all(part.isascii() and part.isdigit() for key in order for part in key)
+
+
+def _as_number(part: str) -> tuple[int, str]:
+    return len(part), part
+
+
+def _is_sorted(order: Sequence[tuple[str, ...]]) -> bool:
+    """As texts or, where SAP pads the number with zeros inside (conversion exit ALPHA), as numbers: each part of the key in one
+    way throughout. A server filters as it sorts, so both are ways to go on by key (docs/adr/0150)."""
+    ways: list[tuple[Callable[[str], Any], ...]] = [(str, _as_number)] * len(order[0])
+    for one, other in pairwise(order):
+        at = next(at for at, (here, there) in enumerate(zip(one, other, strict=True)) if here != there)
+        ways[at] = tuple(way for way in ways[at] if way(one[at]) < way(other[at]))
+        if not ways[at]:
+            return False
+    return True

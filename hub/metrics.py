@@ -19,6 +19,8 @@ WORK = Gauge("hub_work", "Messages now, by state: queued, in_flight, uncertain, 
 LAG = Gauge("hub_lag_seconds", "Age of the oldest message that could go", ["channel"], registry=REGISTRY)
 BLOCKED = Gauge("hub_blocked_lanes", "Lanes that a dead or uncertain message blocks", ["channel"], registry=REGISTRY)
 BREAKER = Gauge("hub_breaker_open", "1 while the channel's breaker is open", ["channel"], registry=REGISTRY)
+DOWN = Gauge("hub_not_listening", "1 while the channel cannot listen: its port is taken, or its TLS files", ["channel"],
+             registry=REGISTRY)  # fmt: skip
 RESTARTS = Counter("hub_restarts", "Child processes that this process started again", ["role"], registry=REGISTRY)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from hub import log
 from hub.audit.actions import Action
 from hub.bootstrap import channels
+from hub.bootstrap.alerts import NOT_LISTENING, clear_alert, raise_alert, standing
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.bound import Bound
 from hub.bootstrap.keeper import Keeper
@@ -43,7 +44,9 @@ class Listeners:
         self._stored = stored
         self.intake: IntakeService = hub.intake()
         self._running: dict[str, tuple[Channel, Listener]] = {}
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}  # channels that cannot listen, and why
+        self._told: set[str] = set()  # those of them that an alert tells of
+        self._left: set[str] | None = None  # alerts of an earlier process; None: not looked up yet
         self._adopting = asyncio.Lock()
         self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,6 +93,8 @@ class Listeners:
         for name, channel in wanted.items():
             if name not in self._running:
                 await self._begin(name, channel)
+        for name in self._alerted() - (wanted.keys() - self._running.keys()):  # it listens, or nobody wants it to any more
+            self._over(name)
 
     async def _begin(self, name: str, channel: Channel) -> None:
         try:
@@ -101,16 +106,47 @@ class Listeners:
             await listener.start(_Waking(self.intake, self._stored))
         except (HubError, OSError) as error:
             reason = error.reason if isinstance(error, HubError) else f"cannot listen ({error.strerror or type(error).__name__})"
-            if self._troubles.get(name) != reason:  # said once, tried again every second
-                self._troubles[name] = reason
-                _log.error("listener not started", extra={"channel": name, "reason": reason})
-                self._hub.audit.append(Action.CHANNEL_STOPPED, actor="system", channel=name, detail={"code": "listen"})
+            self._trouble(name, reason)
             return
-        self._troubles.pop(name, None)
         self._running[name] = (channel, listener)
         address = listener.health().address
         self._bound.add(int(address.rpartition(":")[2]))
         _log.info("listening", extra={"channel": name, "address": address})
+
+    def _alerted(self) -> set[str]:
+        """Channels that are said not to listen."""
+        if self._left is None:
+            try:
+                self._left = standing(self._hub.store, NOT_LISTENING)
+            except HubError:
+                return set()  # our own store is down: looked up when it is back
+        return self._left | self._troubles.keys()
+
+    def _trouble(self, name: str, reason: str) -> None:
+        """The others listen on; this one is tried again every second, and said once in the log, the audit log and an alert."""
+        if self._troubles.get(name) != reason:
+            self._troubles[name] = reason
+            self._told.discard(name)
+            _log.error("listener not started", extra={"channel": name, "reason": reason})
+        if name in self._told:
+            return
+        try:
+            raise_alert(self._hub.store, NOT_LISTENING, name, f"not listening: {reason}")
+            self._hub.audit.append(Action.CHANNEL_STOPPED, actor="system", channel=name, detail={"code": "listen"})
+        except HubError:
+            return  # our own store is down: said when it is back
+        self._told.add(name)
+
+    def _over(self, name: str) -> None:
+        try:
+            clear_alert(self._hub.store, NOT_LISTENING, name)
+            if name in self._running:
+                self._hub.audit.append(Action.CHANNEL_STARTED, actor="system", channel=name)
+        except HubError:
+            return  # cleared when our own store is back
+        self._troubles.pop(name, None)
+        self._told.discard(name)
+        self._left = (self._left or set()) - {name}
 
     async def _end(self, name: str) -> None:
         _, listener = self._running.pop(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,7 @@ def offline(config: Config) -> list[Finding]:
         Finding("hub.toml", True, f"{config.path}: {len(config.channels)} channel{'s' * (len(config.channels) != 1)}"),
         *(_channel(channel) for channel in config.channels.values()),
         *_strangers(config),
+        *_web(config),
         *_ports(config),
         *_shared(config),
         *_routes(config),
@@ -58,6 +60,8 @@ def _channel(channel: Channel) -> Finding:
             channels.build_target(channel).close()  # a URL or a certificate that cannot be used shows here; nothing is sent
         if channel.enabled and channels.manifest_of(channel).polled:
             channels.build_source(channel).close()  # nothing is asked
+        if channel.enabled and _listens(channel):
+            _check_tls(channel)
         if channel.overlay is not None and not channel.overlay.is_dir():
             raise channel.error(f"there is no folder {channel.overlay}", "name a folder of maps", key="overlay")
     except ConfigError as error:
@@ -65,6 +69,51 @@ def _channel(channel: Channel) -> Finding:
     if isinstance(folder, Path) and not folder.is_dir():  # a share may come later: the hub starts, and says so
         return Finding(what, True, f"{WARNING}{channel.adapter}: there is no folder {folder}; make it, writable for the hub")
     return Finding(what, True, channel.adapter + ("" if channel.enabled else ", not enabled"))
+
+
+def _check_tls(channel: Channel) -> None:
+    """Opens a listener's certificate, key and authority as it will itself. ConfigError at the line that names them."""
+    from hub.bootstrap import channels
+    from hub.transport.tls import server_context
+
+    settings = channels.settings_of(channel)
+    cert, key, ca = (getattr(settings, name, None) for name in ("tls_cert", "tls_key", "tls_ca"))
+    if cert is not None:
+        try:
+            server_context(str(cert), str(key or ""), str(ca or ""))
+        except HubError as error:
+            raise channel.error(error.reason, "name PEM files that the hub may read", key="tls_cert") from None
+
+
+def addresses(config: Config) -> Iterator[Finding]:
+    """Where no hub runs: whether each address that it will listen on is free, and this machine's."""
+    from hub.bootstrap.pid_file import running_in
+
+    if running_in(config.pid_file) is not None:
+        return  # it holds them itself
+    yield from _address("[web]", config.web.host, config.web.port)
+    for channel in config.channels.values():
+        host, port = channel.settings.get("host", "127.0.0.1"), channel.settings.get("port")
+        if channel.enabled and isinstance(port, int) and isinstance(host, str) and _listens(channel):
+            yield from _address(f"channel {channel.name}", host, port)
+
+
+def _address(what: str, host: str, port: int) -> Iterator[Finding]:
+    if not 0 < port < 65536:
+        return  # 0 picks a free one; others are told with their channel
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the listeners do: not what is closing still
+                if family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.bind(place)
+    except OSError as error:
+        yield Finding(
+            what, False, f"cannot listen on {host}:{port} ({error.strerror}): write another host or port, or end what holds it"
+        )
 
 
 def _strangers(config: Config) -> Iterator[Finding]:
@@ -75,6 +124,17 @@ def _strangers(config: Config) -> Iterator[Finding]:
     for name, why in kinds.manifests()[1].items():
         if name not in used:
             yield Finding(f"adapter {name}", True, f"{WARNING}{why}")
+
+
+def _web(config: Config) -> Iterator[Finding]:
+    """The console's own certificate."""
+    from hub.transport.tls import server_context
+
+    if config.web.tls_cert is not None:
+        try:
+            server_context(str(config.web.tls_cert), str(config.web.tls_key or ""))
+        except HubError as error:
+            yield Finding("[web]", False, error.reason)
 
 
 def _ports(config: Config) -> Iterator[Finding]:

@@ -140,6 +140,8 @@ def status_table(config: Config, engine: Engine) -> Table:
 def _condition(config: Config, one: ChannelStatus) -> Text:
     if one.stopped:
         return Text(f"stopped: {one.stopped}", style=BAD)
+    if one.trouble:
+        return Text(one.trouble, style=BAD)
     if one.paused:
         return Text("paused", style=WARN)
     if one.breaker != "closed":
@@ -156,6 +158,8 @@ def _print_todo(config: Config, engine: Engine) -> None:
     for one in current(config, engine):
         if one.stopped:
             say(f'{one.channel}: correct the cause, then: hub channel resume {one.channel} --reason "…"', WARN)
+        elif one.trouble:
+            say(f"{one.channel}: correct the cause; it is tried again every second", WARN)
         elif one.breaker == "open":
             say(f"{one.channel}: nothing to do; next probe of the target {moment(one.breaker_until)}", WARN)
 

@@ -31,7 +31,7 @@ class Place(NamedTuple):
         return f"{self.what} http{'s' * self.tls}://{host}:{self.port}/" if self.web else f"{self.what} on {host}:{self.port}"
 
 
-LISTENERS = {"ocs.hl7_in": "HL7 v2", "ocs.hl7_query": "look-ups"}
+LISTENERS = {"ocs.hl7_in": "HL7 v2", "ocs.hl7_query": "look-ups", "pacs.dicom_in": "DICOM", "pacs.worklist": "worklist"}
 
 
 def places(config: Config, roles: list[str]) -> list[Place]:

@@ -149,7 +149,7 @@ def check(
     ping: Annotated[bool, typer.Option("--ping", help="Also ask all targets and polled sources whether they are there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether `hub run` would start: hub.toml, adapters, maps, keys, database, disk. Exit 2 where it would not.
+    """Say whether `hub run` would start: hub.toml, adapters, TLS files, ports, maps, keys, database, disk. Exit 2 if not.
 
     Examples:
 
@@ -158,7 +158,8 @@ def check(
       hub check --ping --json
     """
     settings = load(config)
-    findings = [*checks.offline(settings), *checks.stores(settings), *(checks.targets(settings) if ping else ())]
+    findings = [*checks.offline(settings), *checks.addresses(settings), *checks.stores(settings)]
+    findings += checks.targets(settings) if ping else ()
     findings += checks.descriptions(settings, ask=ping)
     if as_json:
         print_json({"good": all(f.good for f in findings), "findings": [f._asdict() for f in findings]})

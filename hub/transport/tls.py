@@ -27,16 +27,34 @@ def client_context(ca: str = "", cert: str = "", key: str = "", *, check_name: b
 
 def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str, *, demand: bool) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in filter(None, (cert, key, ca)):
+        _check_readable(file)
     try:
         if cert:
-            context.load_cert_chain(cert, key or None)
+            context.load_cert_chain(cert, key or None, password=_no_password)
         if ca:
             context.load_verify_locations(ca)
-    except (OSError, ssl.SSLError) as error:
-        raise Misconfigured(f"TLS files cannot be read: {error.__class__.__name__} {error.errno or ''}".strip()) from None
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        files = ", ".join(filter(None, (cert, key, ca)))
+        why = getattr(error, "reason", None) or type(error).__name__
+        raise Misconfigured(f"TLS files cannot be used ({why}): {files}") from None
     if demand:
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _check_readable(file: str) -> None:
+    """OpenSSL says that a file is missing, not which."""
+    try:
+        with open(file, "rb"):
+            return
+    except OSError as error:
+        raise Misconfigured(f"TLS file cannot be read ({error.strerror}): {file}") from None
+
+
+def _no_password() -> str:
+    """A hub starts with nobody there: without this OpenSSL would ask at the terminal, and wait."""
+    raise ValueError("the key has a password")
 
 
 def normal_peer(entry: str) -> str:

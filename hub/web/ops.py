@@ -6,7 +6,6 @@ import threading
 import time
 
 from fastapi import APIRouter
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,16 +32,21 @@ def health() -> Response:
 @router.get("/readyz")
 @public
 def ready(request: Request) -> Response:
-    """The database answers and nothing keeps the hub from taking messages; 503 with the reason otherwise."""
+    """The database answers and nothing keeps the hub from taking messages; 503 with the reason otherwise.
+
+    A channel that cannot listen makes it "degraded", with 200: to take the hub out would take the other channels out, too.
+    """
     hub = hub_of(request)
     try:
         with hub.engine.connect() as conn:
-            conn.execute(text("SELECT 1"))
+            down = channels.troubled(conn)
     except DBAPIError:
         raise ProblemError(503, "the database does not answer", code="database_unavailable") from None
     reason = hub.ready()
     if reason:
         raise ProblemError(503, reason, code="not_ready")
+    if down:
+        return render.answer({"status": "degraded", "not_listening": down})
     return render.answer({"status": "ready"})
 
 
@@ -70,4 +74,5 @@ def _look_up(hub: WebHub) -> None:
                 metrics.WORK.labels(row.channel, state).set(getattr(row, state))
             metrics.LAG.labels(row.channel).set(row.lag / 1_000_000)
             metrics.BLOCKED.labels(row.channel).set(row.blocked)
+            metrics.DOWN.labels(row.channel).set(bool(row.trouble))
             metrics.BREAKER.labels(row.channel).set(row.breaker != "closed")

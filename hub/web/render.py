@@ -83,7 +83,7 @@ def channel(row: ChannelStatus, info: Mapping[str, Any]) -> dict[str, Any]:
             )
         },
         "lagSeconds": round(row.lag / 1_000_000, 3),
-        "paused": row.paused, "stopped": row.stopped, "breaker": row.breaker,
+        "paused": row.paused, "stopped": row.stopped, "trouble": row.trouble, "breaker": row.breaker,
         "breakerUntil": iso(row.breaker_until) if row.breaker_until else None,
         "blockedLanes": row.blocked,
         "lanes": [

@@ -19,6 +19,7 @@ from hub.domain.lifecycle import State
 WAITING = (State.QUEUED, State.IN_FLIGHT)
 STOPPERS = (State.UNCERTAIN, State.DEAD)
 MAX_LANES = 50
+TROUBLES = ("not_listening",)  # alerts that say of a channel that it does not work at all (hub/bootstrap/alerts.py)
 
 
 @dataclass(slots=True)
@@ -64,7 +65,8 @@ class ChannelStatus:
     blocked: int = 0  # how many lanes stand still
     blocked_lanes: list[BlockedLane] = field(default_factory=list)  # the oldest MAX_LANES of them
     paused: bool = False
-    stopped: str = ""
+    stopped: str = ""  # by the hub, until somebody resumes it
+    trouble: str = ""  # why it does not work though nobody stopped it; it goes on by itself once that is over
     breaker: str = "closed"
     breaker_until: int = 0
     reading: list[FileProgress] = field(default_factory=list)
@@ -97,6 +99,10 @@ def status(conn: Connection, channels: Iterable[str], *, skipping: Collection[st
         one = of(row.channel)
         one.paused, one.stopped = bool(row.paused), row.stopped
         one.breaker, one.breaker_until = row.breaker, row.breaker_until
+    for row in conn.execute(
+        select(alert.c.channel, alert.c.text).where(alert.c.kind.in_(TROUBLES), alert.c.cleared_at.is_(None))
+    ):
+        of(row.channel).trouble = row.text
     stopping = _stops_its_lane(skipping)
     if any(one.dead or one.uncertain for one in found.values()):
         for channel, lane in _blocked_lanes(conn, stopping):
@@ -132,6 +138,12 @@ def _reading(conn: Connection, names: Sequence[str]) -> list[tuple[str, FileProg
         except (ValueError, TypeError, LookupError):  # over, or a place of another kind
             continue
     return found
+
+
+def troubled(conn: Connection) -> list[str]:
+    """The channels that do not work at all, though nobody stopped them."""
+    rows = conn.execute(select(alert.c.channel).where(alert.c.kind.in_(TROUBLES), alert.c.cleared_at.is_(None)))
+    return sorted({row.channel for row in rows})
 
 
 def alerts(conn: Connection, *, limit: int = 20) -> list[dict[str, Any]]:

@@ -76,6 +76,7 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "running": ("가동", "Running"),
     "paused": ("일시 정지", "Paused"),
     "stopped": ("중지", "Stopped"),
+    "not_working": ("작동 안 함", "Not working"),
     "disabled": ("사용 안 함", "Disabled"),
     "breaker_open": ("차단기 열림", "Breaker open"),
     "breaker_half_open": ("차단기 시험 중", "Breaker probing"),

@@ -199,7 +199,7 @@ def test_what_is_installed_is_whole(tmp_path: Path) -> None:
 def series() -> dict[str, tuple[str, ...]]:
     """Names of all series with their labels."""
     found: dict[str, tuple[str, ...]] = {}
-    for one in (metrics.TOTAL, metrics.WORK, metrics.LAG, metrics.BLOCKED, metrics.BREAKER):
+    for one in (metrics.TOTAL, metrics.WORK, metrics.LAG, metrics.BLOCKED, metrics.BREAKER, metrics.DOWN):
         found[one._name] = tuple(one._labelnames)
     return found
 

@@ -54,7 +54,7 @@
   }
 
   function health(cell, one) {
-    const [text, kind] = one.stopped ? ["stopped", "dead"] : one.paused ? ["paused", "uncertain"]
+    const [text, kind] = one.stopped ? ["stopped", "dead"] : one.trouble ? ["trouble", "dead"] : one.paused ? ["paused", "uncertain"]
       : one.breaker === "open" ? ["open", "dead"] : one.breaker === "half_open" ? ["half", "uncertain"] : ["running", "done"];
     if (one.enabled === false && kind === "done") return;
     const span = cell.firstElementChild;

@@ -92,6 +92,16 @@ def test_only_what_changed_is_asked_for_and_what_did_not_change_is_no_message(pe
     bench.close()
 
 
+def test_a_site_keeps_out_who_is_no_patient_by_the_range_of_his_number(peer: SapPeer, tmp_path: Path) -> None:
+    """As docs/erp-sap-in.md shows it: what the channel does not ask for makes nobody."""
+    for n in range(1, 8):
+        peer.put(SET, KEY, partner(n))
+    bench = Bench(tmp_path / "hub", peer, where="BusinessPartner ge '1000003' and BusinessPartner lt '1000005'")
+    assert bench.poll() == ""
+    assert bench.numbers() == [number(3), number(4)]
+    bench.close()
+
+
 def test_a_change_that_commits_late_is_within_the_overlap(peer: SapPeer, tmp_path: Path) -> None:
     def minutes_ago(minutes: int) -> tuple[str, str]:
         at = datetime.now(ZoneInfo("Asia/Seoul")) - timedelta(minutes=minutes)

@@ -79,16 +79,15 @@ def test_there_may_be_nothing_to_do(more: dict[str, Any], detail: str) -> None:
 
 @pytest.mark.parametrize("numbers", [[], [{"assigner": "HOSP", "value": "12345"}]])
 def test_whom_nobody_has_named_waits_and_is_told_whole_when_his_name_comes(numbers: list[dict[str, str]]) -> None:
-    """A bill of an insurer's, or of a patient whose registration comes later: no dead letter, and then a customer that SAP can make."""
+    """A bill of an insurer's, or of a patient whose registration comes later: no dead letter, then a whole customer."""
     waits = prepared(message(type="patient.created", changed=[], resource={"identifier": numbers}), settings())
     assert isinstance(waits, Delivered)
     assert waits.detail == "nothing to do yet: a patient without a name"
-    named = {
-        "changed": ["name"] if numbers else ["identifier", "name"],
-        "peer_id": waits.peer_id or None,
-        "peer_etag": waits.peer_etag,
-    }
-    fields = made(message(**named), account_group="ZPAT").idoc.segments[0].fields
+    about = message(changed=["name"] if numbers else ["identifier", "name"])
+    about.peer_id, about.peer_etag = waits.peer_id or None, waits.peer_etag
+    found = prepared(about, settings(account_group="ZPAT"))
+    assert isinstance(found, Prepared)
+    fields = found.idoc.segments[0].fields
     assert (fields["MSGFN"], fields["KTOKD"], fields["NAME1"], fields["ORT01"]) == ("009", "ZPAT", "홍길동", "카나리아시")
 
 

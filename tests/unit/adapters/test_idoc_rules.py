@@ -88,6 +88,20 @@ def test_money_that_nobody_can_tell_is_refused_with_its_place(total: str, curren
     assert received.refused.startswith("E1EDP26-BETRG: ")
 
 
+def test_a_site_keeps_bills_of_insurers_out(tmp_path: Path) -> None:
+    """As docs/erp-idoc.md shows it: by the numbers of who is no patient, or by what the bill says of itself."""
+    (tmp_path / "sap.toml").write_text(
+        'source = "row"\n[block.idoc-invoice]\nwhen = { path = "PATIENT_NUMBER", not_in = ["00066666"] }\n'
+        '[block.idoc-charge]\nwhen = { path = "PATIENT_NUMBER", not_in = ["00066666"] }\n'
+    )
+    maps = load_maps([tmp_path])
+    for number, kinds in (("12345", ["Invoice", "ChargeItem"]), ("66666", [])):
+        received = rules().received(bill("90001", "7", number, "12000"), b"")
+        event, row = read_row(received.body)
+        found: list[Any] = maps.map_row(event, row, Context("HOSP", "erp", "Asia/Seoul")).facts
+        assert [one.kind for one in found] == kinds
+
+
 def test_a_business_partner_is_a_patient() -> None:
     person = Segment("E101_EI_STRUC_CENTRAL_PERSON", {"FIRSTNAME": "길동", "LASTNAME": "홍", "BIRTHDATE": "19870504", "SEX": "2"})
     data = Segment("E101US_EI_BUPA_CENTRAL_DATA", {}, [person])

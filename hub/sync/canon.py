@@ -16,18 +16,20 @@ import orjson
 from hub.crm.commands import ASSIGNER
 from hub.domain.facts import AnyFact, Fact, Key, Snapshot
 from hub.domain.ids import new_id
-from hub.domain.imaging import given_numbers
+from hub.domain.imaging import DICOM, PARTS, given_numbers
 from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
 from hub.sync.authority import Authority
-from hub.sync.golden import Golden, flat
+from hub.sync.golden import Golden, flat, nearness
 from hub.sync.lists import relationship, remove, snapshot
 from hub.sync.news import confirmed, is_late, news, unheard
+from hub.sync.numbered import of_patient
 from hub.sync.references import References
+from hub.sync.rejoin import NUMBERED, rejoin
 from hub.sync.shared import SHARED
 from hub.sync.sharing import SHARING, is_another, type_of
 from hub.sync.slots import TELECOM, changed_slots, explode_period, is_echo, same
-from hub.sync.unite import unite
+from hub.sync.unite import settle_all, unite
 from hub.sync.workspace import Resource, Source, Workspace
 
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
@@ -80,7 +82,7 @@ class Canon:
         self.work = work
         self.authority = authority
         self.golden = Golden(work, authority)
-        self._references = References(work, known)
+        self.references = References(work, known)
         self.now = now
         self.history: list[Row] = []  # of people who turned out to be one: to be written to link_history
         self._sent: dict[str, dict[tuple[str, str], Any]] = {}
@@ -93,7 +95,7 @@ class Canon:
                 keys += [(fact.kind, k.assigner, k.value) for k in (fact.key, *fact.other_keys)]
                 if fact.patient is not None and fact.patient not in self.work.stood:
                     keys.append(("Patient", *fact.patient))
-                keys += self._references.to_load(fact.kind, fact.values)
+                keys += self.references.to_load(fact.kind, fact.values)
             elif isinstance(fact, Snapshot):
                 keys.append(("Patient", *fact.patient))
         self.work.load_keys(keys)
@@ -115,7 +117,12 @@ class Canon:
     # -- one thing ------------------------------------------------------------------------------------------------
 
     def _fact(self, fact: Fact, origin: Origin, applied: Applied) -> None:
-        resource = self._resolve(fact)
+        number = str(fact.key)
+        source = self.work.sources.get((fact.kind, origin.system, number))
+        if source is not None and fact.key.assigner in PARTS and is_late(origin.event_at, source.event_at):
+            self._late(self.work.resources[source.resource_id], fact, source, origin, applied)  # whatever study it names
+            return
+        resource = self._resolve(fact, applied)
         if resource is None:
             if not fact.create:
                 applied.notes.append(f"unknown_{fact.kind.lower()}")
@@ -123,8 +130,6 @@ class Canon:
             resource = self._create(fact, self._owner(fact, origin, applied))
         elif fact.kind == "Patient" and fact.other_keys:
             resource = self._one_person(fact, resource, origin, applied)
-        number = str(fact.key)
-        source = self.work.sources.get((fact.kind, origin.system, number))
         if source is not None and is_late(origin.event_at, source.event_at):
             self._late(resource, fact, source, origin, applied)
             return
@@ -135,6 +140,7 @@ class Canon:
         back, resource.status = resource.status == "removed", "active" if resource.status == "removed" else resource.status
         for key in (fact.key, *fact.other_keys):
             self._claim_key(fact, key, resource, applied)
+        taken = self._take_part(resource, fact, source, origin, applied)
         known = source.data if source else {}
         values = flat(fact.kind, fact.values, known)
         if origin.message_id is not None:  # a front-end says only what is to change (hub/sync/front_office.py)
@@ -150,12 +156,15 @@ class Canon:
         if moved:
             source.patient_key, source.dirty = _text(fact.patient), True
         version = resource.version
-        if values or not version:
-            self.settle(resource, origin, applied, values)
+        if values or not version or moved or taken:
+            self.settle(resource, origin, applied, source.data if taken else values)
         if (moved or back) and resource.version == version:
             self.revise(resource, resource.data, origin, applied, type_=f"{resource.kind.lower()}.updated")
         if resource.kind == "RelatedPerson" and resource.patient_id:
             relationship(self, resource, resource.patient_id, origin, applied)
+        if moved and resource.kind in NUMBERED and resource.patient_id:
+            owners = [resource.patient_id, *([resource.other_owner] if resource.other_owner else ())]
+            self.history += rejoin(self, owners, origin, applied)
 
     def _one_person(self, fact: Fact, resource: Resource, origin: Origin, applied: Applied) -> Resource:
         """A number under which a visit was told of, and nobody ever told who that is, stands for nobody else: told of together
@@ -166,8 +175,10 @@ class Canon:
                 continue
             if _is_stranger(other):
                 self.history += unite(self, "Patient", resource, other, "link", origin, applied)
+                self.history += rejoin(self, [resource.id], origin, applied)
             elif _is_stranger(resource):
                 self.history += unite(self, "Patient", other, resource, "link", origin, applied)
+                self.history += rejoin(self, [other.id], origin, applied)
                 resource = other
         return resource
 
@@ -194,14 +205,29 @@ class Canon:
             self.heard(source, found, fact.paths, origin)
             self.settle(resource, origin, applied, found)
 
-    def _resolve(self, fact: Fact) -> Resource | None:
-        for key in (fact.key, *fact.other_keys):
+    def _resolve(self, fact: Fact, applied: Applied) -> Resource | None:
+        for key in _looked_up(fact):
             found = self.work.find(fact.kind, key)
-            if found is None:
+            if found is None or ((key != fact.key or key.assigner in PARTS) and self._is_another(found, fact, key)):
                 continue
-            if key == fact.key or not is_another(found, fact, key, self.work.sources_of(found.id, found.kind)):
-                return found
+            if key == fact.key or fact.kind not in SHARING or (fact.kind == "ImagingStudy" and key.assigner == DICOM):
+                return found  # a study's UID is its own: whose it is then, its sources say
+            his, _ = of_patient(self.work, fact.kind, key, self._known_patient(fact.patient))
+            if his is None:
+                applied.notes.append(f"{fact.kind.lower()}_of_another_patient")
+            elif his is found or not self._is_another(his, fact, key):
+                return his
         return None
+
+    def _is_another(self, resource: Resource, fact: Fact, key: Key) -> bool:
+        return is_another(resource, fact, key, self.work.sources_of(resource.id, resource.kind))
+
+    def _known_patient(self, key: Key | None) -> str | None:
+        """The id of the patient behind a number; None where nobody has told who that is."""
+        if key is None or key in self.work.stood:
+            return self.work.stood[key][0] if key else None
+        found = self.work.find("Patient", key)
+        return found.id if found is not None else None
 
     def _claim_key(self, fact: Fact, key: Key, resource: Resource, applied: Applied) -> None:
         pointer = self.work.pointers.get((fact.kind, key.assigner, key.value))
@@ -209,6 +235,27 @@ class Canon:
             self.work.point(fact.kind, key, resource.id, type_=type_of(fact, key))
         elif pointer.resource_id != resource.id and fact.kind not in SHARING:
             applied.notes.append("identifier_points_elsewhere")  # two known persons in one PID-3: never a silent merge
+        elif pointer.resource_id != resource.id:
+            his, mine = of_patient(self.work, fact.kind, key, resource.patient_id)
+            if his is None and mine != key:
+                self.work.point(fact.kind, mine, resource.id, type_=type_of(fact, key))
+
+    def _take_part(self, study: Resource, fact: Fact, source: Source | None, origin: Origin, applied: Applied) -> bool:
+        """A series that was moved to another study is told of in that one only; True where it was told of in another."""
+        pointer = self.work.pointers.get((fact.kind, *fact.key))
+        if fact.kind != "ImagingStudy" or fact.key.assigner not in PARTS or pointer is None:
+            return False
+        if (pointer.resource_id, pointer.home_id) != (study.id, study.id):
+            pointer.resource_id, pointer.home_id, pointer.dirty = study.id, study.id, True
+        if source is None or source.resource_id == study.id:
+            return False
+        left = self.work.resources[source.resource_id]
+        self.work.repoint_source(source, study.id)
+        if self.work.sources_of(left.id, left.kind):
+            settle_all(self, left, origin, applied)
+        elif left.status == "active":
+            remove(self, left, origin, applied)
+        return True
 
     def _create(self, fact: Fact, owner: tuple[str | None, str | None]) -> Resource:
         id_ = fact.resource_id or new_id()
@@ -253,12 +300,20 @@ class Canon:
         owner = self._patient_id(fact.patient, origin, applied)
         if resource.patient_id == owner:
             return False
+        if resource.patient_id and self._has_nearer(resource, fact.key):
+            applied.notes.append(f"{resource.kind.lower()}_of_another_patient")
+            return False
         if source is None and resource.patient_id and not self._outranks(origin.system, resource):
             applied.notes.append(f"{resource.kind.lower()}_of_another_patient")
             return False
         resource.patient_key = str(fact.patient)
         self.work.owned_by(resource, owner)
         return True
+
+    def _has_nearer(self, resource: Resource, key: Key) -> bool:
+        """Whether who tells more of a study than this part of it has said whose it is, and has it still."""
+        said = (s.key.partition("|")[0] for s in self.work.sources_of(resource.id, resource.kind) if s.patient_key)
+        return resource.status == "active" and any(nearness(assigner) > nearness(key.assigner) for assigner in said)
 
     def _is_unknown(self, patient: Key) -> bool:
         return patient not in self.work.stood and self.work.find("Patient", patient) is None
@@ -329,7 +384,7 @@ class Canon:
     def settle(self, resource: Resource, origin: Origin, applied: Applied, names: Iterable[str]) -> None:
         """Computes the golden values of `names` anew; a difference is a new version and a change."""
         document = self.golden.document(resource, names)
-        self._references.resolve(resource, document)
+        self.references.resolve(resource, document)
         if resource.kind == "ServiceRequest":
             self._give_numbers(resource, document)
         self.revise(resource, document, origin, applied)
@@ -363,6 +418,13 @@ class Canon:
         applied.changes.append(
             Changed(resource, type_ or f"{resource.kind.lower()}.{verb}", fields, origin, resource.version, document)
         )
+
+
+def _looked_up(fact: Fact) -> list[Key]:
+    """A fact's numbers, the surest first: which study a part is of, its UID says, and not where the part was before."""
+    keys = [fact.key, *fact.other_keys]
+    is_part = fact.kind == "ImagingStudy" and fact.key.assigner in PARTS
+    return sorted(keys, key=lambda key: key.assigner != DICOM) if is_part else keys
 
 
 def _is_own_row(source: Source) -> bool:

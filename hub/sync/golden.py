@@ -96,7 +96,12 @@ class Golden:
         pointer = self._work.pointers.get((resource.kind, assigner, value))
         if pointer is not None and pointer.home_id != resource.id:
             return 0
-        return 1 + PARTS.index(assigner) if assigner in PARTS else 1 + len(PARTS)
+        return 1 + nearness(assigner)
+
+
+def nearness(assigner: str) -> int:
+    """Of two records, by the assigners of their numbers: the nearer to a whole study is the greater (docs/adr/0141)."""
+    return PARTS.index(assigner) if assigner in PARTS else len(PARTS)
 
 
 def _unspelt(stands: Any, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 A study, and the report of one, carry the study's UID and the order's accession number. Either may be what the order (or the
 study) is known by, so both are looked up, the UID first: an accession number may number several (docs/adr/0143).
+What is another patient's is not what is meant (docs/adr/0179).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from hub.domain.facts import Key
 from hub.domain.imaging import ACSN, DICOM, UID, numbers_of
 from hub.domain.model import REFERENCES, Kind
+from hub.sync.numbered import of_patient
 from hub.sync.workspace import Resource, Workspace
 
 BY_OWN_NUMBERS: dict[str, tuple[str, ...]] = {"ImagingStudy": ("basedOn",), "DiagnosticReport": ("basedOn", "imagingStudy")}
@@ -41,13 +43,15 @@ class References:
         for name, kind in list(_names(resource.kind, document)):
             for identifier in _numbers(resource.kind, name, document):
                 key = key_of(identifier)
-                found = self._work.find(kind, key)
+                found, his = of_patient(self._work, kind, key, resource.patient_id)
                 if found is not None:
                     said = document.get(name) or {"identifier": {"assigner": key.assigner, "value": key.value}}
                     document[name] = {**said, "reference": f"{kind}/{found.id}"}
                     break
+                if his != key and "reference" in document.get(name, ()):  # it was his, or was taken for his
+                    document[name] = {part: value for part, value in document[name].items() if part != "reference"}
                 if "reference" not in document.get(name, ()) or resource.kind in BY_OWN_NUMBERS:
-                    self._work.wait(kind, key, resource.id)
+                    self._work.wait(kind, his, resource.id)
 
     def _resolved(self, party: dict[str, Any]) -> dict[str, Any]:
         identifier = party.get("identifier")

@@ -14,6 +14,7 @@ from hub.domain.facts import AnyFact, ChangeIdentifier, Key, Link, Merge, Move
 from hub.domain.model import CLINICAL, OWNED, VISITS
 from hub.domain.rows import Row
 from hub.sync.canon import Applied, Canon, Origin
+from hub.sync.rejoin import rejoin
 from hub.sync.unite import give, remembered, settle_all, unite
 from hub.sync.workspace import Resource, Source
 
@@ -81,6 +82,8 @@ class Structure:
 
     def _unite(self, kind: str, survivor: Resource, prior: Resource, act: str, origin: Origin, applied: Applied) -> None:
         self.history += unite(self.canon, kind, survivor, prior, act, origin, applied)
+        if kind == "Patient":
+            self.history += rejoin(self.canon, [survivor.id], origin, applied)
 
     def _merge_accounts(self, fact: Merge, origin: Origin, applied: Applied) -> None:
         """An account is a number on visits and bills, all of which go to the surviving one, and may be known itself."""
@@ -159,6 +162,7 @@ class Structure:
         settle_all(self.canon, current, origin, applied)
         if current.version == version:  # who has read it meanwhile must learn that numbers and visits have left it
             self.canon.revise(current, current.data, origin, applied, type_="patient.updated")
+        self.history += rejoin(self.canon, [home.id, current.id], origin, applied)
 
     def _came_with(self, home: Resource, current: Resource) -> set[str]:
         """`home`, and whoever was merged into it before it was merged itself: their `replacedBy` leads to it."""
@@ -201,6 +205,7 @@ class Structure:
                     source.event_at = max(source.event_at, origin.event_at)
             self.canon.revise(child, child.data, origin, applied, type_=f"{child.kind.lower()}.updated")
             self._remember("move", child.kind, fact.what or fact.from_patient, before.id, target.id, origin)
+        self.history += rejoin(self.canon, [before.id, target.id], origin, applied)
 
     def _change_identifier(self, fact: ChangeIdentifier, origin: Origin, applied: Applied) -> None:
         if fact.scope == "account":

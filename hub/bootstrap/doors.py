@@ -11,7 +11,7 @@ from hub.bootstrap import channels
 from hub.bootstrap.assemble import Hub
 from hub.bootstrap.limits import why_full
 from hub.config import Channel, Config
-from hub.domain.ports import Receipt, Received
+from hub.domain.ports import Receipt, Received, Remembering
 from hub.sync.fhir_received import Messages
 from hub.sync.intake import IntakeService
 
@@ -37,6 +37,8 @@ class Doors:
             for name, channel in channels.served(config).items():
                 settings = channels.settings_of(channel)
                 door = channels.module_of(channel).build(settings, self._given(name, channel, config))
+                if isinstance(door, Remembering):
+                    door.remember_in(self._hub.memory(name))
                 found |= dict.fromkeys(settings.tokens, (name, door))
             by_token = found
             self._built = (config, by_token)

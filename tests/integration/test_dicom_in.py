@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,12 +18,14 @@ import orjson
 import pytest
 from pydicom.dataset import Dataset
 
+from hub.adapters.pacs.dicom_in import TRUSTED
 from hub.codecs.dicom import uid
 from hub.domain.errors import Misconfigured, TryAgain
 from hub.domain.ports import Memory
 from hub.simulator import dicom_wire, modality
 from hub.simulator.certificates import Authority
 from hub.simulator.modality import CT_IMAGE, KOREAN, Modality, NoAssociationError, instance, step_begun, step_ended
+from hub.sync.polled import row_body
 from hub.testing.listened import Office
 from hub.transport.dicom_scp import Limits
 from hub.transport.tls import client_context
@@ -105,6 +109,54 @@ def test_a_corrected_header_is_news(office: Office) -> None:
         assert ct.store(instance(PATIENT | {"AccessionNumber": "A-2"}, STUDY, number=2)) == 0
     assert [row["AccessionNumber"] for _, row in rows(office)] == ["A-1", "A-2"]
     assert office.home.alerts() == []
+
+
+def test_a_header_that_is_corrected_back_is_news_on_every_process_and_after_a_restart(tmp_path: Path) -> None:
+    """QC moves a study to another patient by mistake, forwards it, and moves it back."""
+    right, wrong = PATIENT, PATIENT | {"PatientID": "00099999", "PatientName": "Kim^B"}
+    with hub(tmp_path / "hub") as one, hub(tmp_path / "hub") as two, Modality(*one.address) as ct, Modality(*two.address) as qc:
+        assert ct.store(instance(right, STUDY)) == 0
+        assert [qc.store(instance(wrong, STUDY, number=n)) for n in (2, 3)] == [0, 0]
+        time.sleep(TRUSTED)
+        assert ct.store(instance(right, STUDY, number=4)) == 0
+    with hub(tmp_path / "hub") as office:
+        with Modality(*office.address) as ct:
+            assert [ct.store(instance(one, STUDY, number=n)) for n, one in enumerate([right, wrong, right], 7)] == [0, 0, 0]
+        told = [row["PatientID"] for _, row in rows(office)]
+        assert told == [right["PatientID"], wrong["PatientID"]] * 2 + [right["PatientID"]]
+        office.home.apply()
+        assert office.home.alerts() == []
+        with office.home.hub.store.snapshot() as tx:
+            ((owner,),) = tx.many(
+                "SELECT p.data FROM resource s JOIN resource p ON p.id = s.patient_id WHERE s.kind = 'ImagingStudy'"
+            )
+        assert right["PatientID"] in owner
+
+
+def test_a_correction_is_seen_whatever_a_checksum_says(office: Office) -> None:
+    """Sixteen bits of CRC-32, which once stood in the control id, are the same for both."""
+    with Modality(*office.address) as ct:
+        assert ct.store(instance(PATIENT, STUDY)) == 0
+        ((event, row),) = rows(office)
+        want = zlib.crc32(row_body(event, row)) & 0xFFFF
+        numbers = (f"B{n}" for n in itertools.count())
+        other = next(one for one in numbers if zlib.crc32(row_body(event, row | {"AccessionNumber": one})) & 0xFFFF == want)
+        assert ct.store(instance(PATIENT | {"AccessionNumber": other}, STUDY, number=2)) == 0
+    assert [row["AccessionNumber"] for _, row in rows(office)] == ["A-1", other]
+
+
+def test_two_hubs_that_are_told_of_one_series_at_once_take_what_each_is_told(tmp_path: Path) -> None:
+    """Another process stores a correction between our look and our commit: ours is decided anew."""
+    with hub(tmp_path / "hub") as first, hub(tmp_path / "hub") as second:
+        with Modality(*first.address) as ct:
+            corrected = instance(PATIENT | {"AccessionNumber": "A-2"}, STUDY, number=2)
+            memory = second.home.hub.memory(second.home.channel.name)
+            second.stop()
+            second.listener.remember_in(Torn(memory, lambda: ct.store(corrected)))  # type: ignore[attr-defined]
+            second.start()
+            with Modality(*second.address, seconds=20) as again:
+                assert again.store(instance(PATIENT, STUDY)) == 0
+        assert [row["AccessionNumber"] for _, row in rows(first)] == ["A-2", "A-1"]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +352,7 @@ def test_two_hubs_that_are_told_of_one_step_decide_one_after_the_other(tmp_path:
         assert [row["PerformedProcedureStepStatus"] for _, row in rows(first)] == ["IN PROGRESS", "DISCONTINUED"]
 
 
-def test_while_the_store_is_not_there_a_step_is_not_taken(tmp_path: Path) -> None:
+def test_while_the_store_is_not_there_nothing_is_taken(tmp_path: Path) -> None:
     class Away:
         def recall(self, name: str) -> Any:
             raise TryAgain("no database")
@@ -313,6 +365,7 @@ def test_while_the_store_is_not_there_a_step_is_not_taken(tmp_path: Path) -> Non
         office.start()
         with Modality(*office.address) as ct:
             assert ct.create_step(step_begun(PATIENT, STUDY, "A-1"), f"{STUDY}.6") == 0xA700
+            assert ct.store(instance(PATIENT, STUDY)) == 0xA700
     assert rows(office) == []
 
 

@@ -17,12 +17,16 @@ from hub.simulator import dicom_wire
 LISTENER = """
 import asyncio, sys
 from hub.adapters.pacs import dicom_in
-from hub.domain.ports import Receipt, Verdict
+from hub.domain.ports import Recalled, Receipt, Verdict
+class Memory:
+    def recall(self, name): return Recalled(0, {})
+    def mark(self, *what): return None
 class Intake:
     def store(self, batch): return [Receipt(Verdict.STORED, 1) for _ in batch]
     def answered(self, *_): pass
 async def main():
     listener = dicom_in.build(dicom_in.Settings.from_table({"port": 0, "peers": {"*": ""}}), "large")
+    listener.remember_in(Memory())
     await listener.start(Intake())
     print(listener.health().address.rpartition(":")[2], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

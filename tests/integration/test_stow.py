@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from hub.bootstrap import open_hub
 from hub.config import load
 from hub.db.crypt import KeyRing
+from hub.domain.errors import TryAgain
 from hub.testing.home import _empty
 from hub.web.app import create_app
 from hub.web.serve import web_hub
@@ -43,10 +44,10 @@ class Web:
         KeyRing.create(folder / "secrets")
         (folder / "hub.db").write_bytes(_empty())
         self.hub = open_hub(load(folder / "hub.toml"))
-        web = web_hub(self.hub)
+        self.web = web_hub(self.hub)
         roles: list[tuple[str, Any]] = [("pacs", "sender"), ("emr", "sender"), ("nobody", "sender"), ("crm", "crm")]
-        self.secrets = {name: web.access.create_token(name, role, now=0)[1] for name, role in roles}
-        self.client = TestClient(create_app(web), raise_server_exceptions=False)
+        self.secrets = {name: self.web.access.create_token(name, role, now=0)[1] for name, role in roles}
+        self.client = TestClient(create_app(self.web), raise_server_exceptions=False)
 
     def post(self, content: Any, media: str, name: str = "pacs", study: str = "", **headers: str) -> Any:
         more = {"Authorization": f"Bearer {self.secrets[name]}", "Content-Type": media, **headers}
@@ -54,6 +55,11 @@ class Web:
 
     def store(self, *instances: bytes, **more: Any) -> Any:
         return self.post(multipart(*instances), 'multipart/related; type="application/dicom"; boundary=edge', **more)
+
+    def door(self) -> Any:
+        """The channel's name and its Door."""
+        assert self.web.doors is not None
+        return self.web.doors.of_token("pacs")
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self.hub.store.snapshot() as tx:
@@ -89,6 +95,12 @@ def references(answer: Any, tag: str) -> list[str]:
     return [item["00081155"].get("Value", [""])[0] for item in answer.json().get(tag, {}).get("Value", [])]
 
 
+def accessions(web: Web) -> list[str]:
+    """Of all messages, in the order in which they came."""
+    found = web.rows("SELECT id, body FROM message ORDER BY id")
+    return [orjson.loads(web.hub.keys.open_("message", n, bytes(body)))["row"]["AccessionNumber"] for n, body in found]
+
+
 STORED, FAILED = "00081199", "00081198"
 
 
@@ -114,10 +126,51 @@ def test_a_series_is_one_message_however_many_instances_tell_it(web: Web) -> Non
     assert web.rows("SELECT DISTINCT actor, channel FROM entry WHERE action = 'message.received'") == [("token:pacs", "pacs")]
 
 
+def test_a_header_that_is_corrected_back_is_news(web: Web) -> None:
+    told = ["A5", "A6", "A6", "A5"]
+    assert [web.store(web.instance(n, AccessionNumber=one)).status_code for n, one in enumerate(told)] == [200] * 4
+    assert web.store(web.instance(5), web.instance(6, AccessionNumber="A6"), web.instance(7)).status_code == 200
+    assert accessions(web) == ["A5", "A6", "A5", "A6", "A5"]  # of one request each row once, and what it said last is the last
+    assert web.rows("SELECT count(*) FROM alert") == [(0,)]
+
+
+def test_what_another_process_is_told_meanwhile_is_decided_anew(web: Web) -> None:
+    _, door = web.door()
+    taking = door.begin("application/dicom", "", "pacs")
+    taking.feed(web.instance(1))
+    taking.end()
+    intake = web.hub.intake()
+
+    class Torn:
+        """Stores a correction of somebody else between the look and the commit."""
+
+        def store(self, batch: Any) -> Any:
+            if not accessions(web):
+                assert web.store(web.instance(2, AccessionNumber="A6")).status_code == 200
+            return intake.store(batch)
+
+    assert door.take(taking, Torn()).status == 200
+    assert accessions(web) == ["A6", "A5"]
+
+
+def test_while_the_store_is_not_there_the_sender_is_told_to_come_again(web: Web) -> None:
+    class Away:
+        def recall(self, name: str) -> Any:
+            raise TryAgain("no database")
+
+        mark = recall
+
+    web.door()[1].remember_in(Away())
+    answer = web.store(web.instance(1))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert web.rows("SELECT count(*) FROM message") == [(0,)]
+
+
 def test_what_cannot_be_read_is_said_of_each_and_kept(web: Web) -> None:
     answer = web.store(web.instance(1), b"no dicom at all", web.instance(2, StudyInstanceUID="1.2.9"), study="/1.2.410.5")
     assert answer.status_code == 202
     assert references(answer, STORED) == ["1.2.410.5.1.1"]
+    assert references(answer, FAILED) == ["", "1.2.410.5.1.2"]  # whose UIDs were read is named
     reasons = [item["00081197"]["Value"] for item in answer.json()[FAILED]["Value"]]
     assert reasons == [[0xC000], [0xA900]]
     assert web.store(b"rubbish").status_code == 409

@@ -1,25 +1,21 @@
-"""Where DICOM requests of one loop turn are stored in one commit and answered after it; and a bound for what is only refused."""
+"""Where DICOM requests of one loop turn are stored in one commit and answered after it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hub import log
-from hub.codecs import korean
+from hub.adapters.pacs.told import REFUSED_BYTES, Room, patient_of, reason_of
 from hub.codecs.dicom.command import Status
 from hub.domain.errors import HubError, Unreadable
-from hub.domain.facts import Key
 from hub.domain.ports import Intake, Receipt, Received, Verdict
 from hub.domain.store import Conflict
 from hub.transport.dicom_scp import Asked
 
 _log = log.get(__name__)
 MOST = 256  # messages in one commit
-REFUSED_BYTES = 64 << 10  # of what cannot be read, that are kept
-BURST, A_SECOND = 20.0, 1.0  # refused messages that one listener keeps: so many at once, and so many a second for ever
 
 
 class Item(NamedTuple):
@@ -53,23 +49,16 @@ class Desk:
             self._loop.call_soon(self._flush)
         self._pending.append(Item(request, received, stored, overtaken, refusal))
 
-    def received(self, request: Asked, event: str, row: Mapping[str, Any], body: bytes, control_id: str) -> Received:
+    def received(self, request: Asked, event: str, row: Mapping[str, Any], body: bytes, control_id: str = "") -> Received:
         """The message that a request becomes."""
         return Received(
             channel=self._channel, body=body, sender=request.association.calling, control_id=control_id, type=event,
-            patient=self._patient(row), charset="utf-8", code=f"{Status.SUCCESS.value:04x}",
+            patient=patient_of(row, self._assigner), charset="utf-8", code=f"{Status.SUCCESS.value:04x}",
         )  # fmt: skip
-
-    def _patient(self, row: Mapping[str, Any]) -> Key | None:
-        """For lane and search; a resident registration number is never one."""
-        number, issuer = row.get("PatientID"), row.get("IssuerOfPatientID")
-        if not isinstance(number, str) or korean.looks_like_rrn(number):
-            return None
-        return Key(issuer if isinstance(issuer, str) else self._assigner, number)
 
     def refuse(self, request: Asked, error: Unreadable, status: int, event: str) -> None:
         """What can never be taken: kept as REFUSED with its reason, as far as the bound for such things allows."""
-        reason = f"{error.reason} ({error.where})" if str(error.where) else error.reason
+        reason = reason_of(error)
         if not self._room.take():
             _log.warning("%s: refused and not kept, there are too many: %s", self._channel, reason)
             request.answer(status, comment=error.reason)
@@ -120,19 +109,3 @@ def _answer(item: Item, receipt: Receipt) -> bool:
         return item.request.answer(Status.NOT_UNDERSTOOD, comment=receipt.reason)
     item.stored()
     return item.request.answer(Status.SUCCESS)
-
-
-class Room:
-    """Whether one more refused message may be kept: a modality that sends a thousand of them must not fill the disk."""
-
-    def __init__(self) -> None:
-        self._at, self._left = time.monotonic(), BURST
-
-    def take(self) -> bool:
-        now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._at) * A_SECOND)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

@@ -9,24 +9,25 @@ commitment is not offered: the hub keeps no pixels and can promise none (docs/ad
 
 from __future__ import annotations
 
-import zlib
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.adapters.listening import check_tls
-from hub.adapters.pacs import peers
+from hub.adapters.pacs import peers, told
 from hub.adapters.pacs.dicom_desk import Desk
 from hub.adapters.pacs.mpps import Steps
+from hub.adapters.pacs.told import SERIES, TRIES, Last, Said
 from hub.adapters.settings import read_table, wrong
 from hub.codecs.dicom import columns, header, uid
 from hub.codecs.dicom.charset import codec_of
 from hub.codecs.dicom.command import Operation, Status
 from hub.config import option
-from hub.domain.errors import Misconfigured, Unreadable
-from hub.domain.ports import Intake, ListenerHealth, Manifest, Memory
+from hub.domain.errors import HubError, Misconfigured, Unreadable
+from hub.domain.ports import Intake, ListenerHealth, Manifest, Memory, Received
 from hub.sync.polled import row_body
 from hub.transport.dicom_scp import Asked, DicomListener, Limits, Names
 from hub.transport.tls import normal_peer, server_context
@@ -42,8 +43,8 @@ DICOM_ROOT = "1.2.840.10008."
 SYNTAXES_ROOT = "1.2.840.10008.1.2"
 GE_PRIVATE = "1.2.840.113619.5.2"  # implicit VR little endian but for its pixels
 LIKED = (uid.EXPLICIT_LITTLE, uid.IMPLICIT_LITTLE)
-SEEN = 20_000  # series that are known to be stored, of which no instance is looked up any more
-SERIES = "dicom.series"
+SEEN = 20_000  # series of which it is known without asking what was said last
+TRUSTED = 1.0  # seconds for which it is: another process of the hub may be told of the same series by the same sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +90,26 @@ class Settings:
         return read_table(cls, table)
 
 
+class Seen(NamedTuple):
+    """What is known to be stored of a series: a digest of its last row, and when it was so (monotonic seconds)."""
+
+    digest: str
+    at: float
+
+
 class Storage:
     """hub.transport.dicom_scp.Service of one channel: which contexts are taken, and what becomes of C-STORE."""
 
-    def __init__(self, settings: Settings, desk: Desk, steps: Steps | None) -> None:
+    def __init__(self, settings: Settings, desk: Desk, steps: Steps, last: Last) -> None:
         self._settings = settings
         self._desk = desk
         self._steps = steps
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()  # sender and control id of what is stored durably
+        self._last = last
+        self._seen: OrderedDict[tuple[str, str], Seen] = OrderedDict()  # by sender and series
 
     def transfer(self, abstract: str, proposed: Sequence[str]) -> str | None:
         """Compressed ones too, for storage: their pixels are nobody's business here (PS3.5 annex A.4: the header is explicit)."""
-        if abstract == VERIFICATION or (abstract == MPPS and self._steps is not None):
+        if abstract in (VERIFICATION, MPPS):
             return next((one for one in LIKED if one in proposed), "")
         if not self.takes(abstract):
             return None
@@ -117,7 +126,7 @@ class Storage:
         operation = request.command.operation
         if operation == Operation.C_STORE and request.abstract not in (VERIFICATION, MPPS):
             self._store(request)
-        elif request.abstract == MPPS and self._steps is not None and operation in (Operation.N_CREATE, Operation.N_SET):
+        elif request.abstract == MPPS and operation in (Operation.N_CREATE, Operation.N_SET):
             self._steps.asked(request)
         else:
             request.answer(Status.UNRECOGNISED, comment="not offered here")
@@ -128,19 +137,29 @@ class Storage:
         try:
             row = self._row(request)
         except Unreadable as error:
-            status = Status.MISMATCH if error.code == "mismatch" else Status.NOT_UNDERSTOOD
-            self._desk.refuse(request, error, status, SERIES)
+            self._desk.refuse(request, error, told.status_of(error), SERIES)
             return
         body = row_body(SERIES, row)
-        # The checksum has no more bits than it takes to see that something was corrected: it stands there in the clear
-        control_id = f"{row['SeriesInstanceUID']}.{zlib.crc32(body) & 0xFFFF:04x}"
-        key = (request.association.calling, control_id)
-        if key in self._seen:
-            self._seen.move_to_end(key)
+        self._tell(request, self._desk.received(request, SERIES, row, body), told.said(row, body), TRIES)
+
+    def _tell(self, request: Asked, received: Received, said: Said, tries: int) -> None:
+        """Stored where it is not what was said last of the series."""
+        seen = self._seen.get((received.sender, said.series))
+        if seen is not None and seen.digest == said.digest and time.monotonic() - seen.at < TRUSTED:
             request.answer(Status.SUCCESS)
             return
-        received = self._desk.received(request, SERIES, row, body, control_id)
-        self._desk.add(request, received, lambda: self._remember(key))
+        try:
+            n, last = self._last.recall(received.sender, said.series)
+        except HubError:
+            request.answer(Status.RESOURCES, comment="not stored, send again later")
+            return
+        if last == said.digest:
+            self._remember(received.sender, said)
+            request.answer(Status.SUCCESS)
+            return
+        again = (lambda: self._tell(request, received, said, tries - 1)) if tries > 1 else None
+        message = self._last.changed(received, said, n + 1)
+        self._desk.add(request, message, lambda: self._remember(received.sender, said), overtaken=again)
 
     def _row(self, request: Asked) -> dict[str, Any]:
         """Raises Unreadable: "mismatch" where the data set is not what the command says (PS3.4 table B.2-1)."""
@@ -148,16 +167,16 @@ class Storage:
         row = header.read(
             request.data, request.transfer, columns.instance(), default=s.charset, whole=request.whole, most=s.max_header
         )
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-            if not isinstance(row.get(keyword), str):
-                raise Unreadable(f"{keyword} is missing", code="mismatch")
+        told.check(row)
         for keyword, said in (("SOPClassUID", request.command.sop_class), ("SOPInstanceUID", request.command.sop_instance)):
             if row.pop(keyword, said) != said:
                 raise Unreadable(f"{keyword} is another one than the command's", code="mismatch")
         return row
 
-    def _remember(self, key: tuple[str, str]) -> None:
-        self._seen[key] = None
+    def _remember(self, sender: str, said: Said) -> None:
+        """It is stored durably."""
+        self._seen[sender, said.series] = Seen(said.digest, time.monotonic())
+        self._seen.move_to_end((sender, said.series))
         if len(self._seen) > SEEN:
             self._seen.popitem(last=False)
 
@@ -172,21 +191,22 @@ class DicomIn:
         self._listener: DicomListener | None = None
 
     def remember_in(self, memory: Memory) -> None:
-        """hub.domain.ports.Remembering: without it no MPPS is offered."""
+        """hub.domain.ports.Remembering."""
         self._memory = memory
 
     async def start(self, intake: Intake) -> None:
         """Listen. Misconfigured where the address is taken or the TLS files cannot be read."""
-        s = self._settings
+        s, memory = self._settings, self._memory
+        assert memory is not None, "what was said before is known by the channel's memory"
         tls = server_context(str(s.tls_cert), str(s.tls_key or ""), str(s.tls_ca or "")) if s.tls_cert else None
         columns.instance(), columns.mpps()  # the dictionary is loaded before anybody waits
         desk = Desk(intake, self._name, s.assigner)
-        steps = Steps(desk, s.charset, self._memory) if self._memory is not None else None
+        storage = Storage(s, desk, Steps(desk, s.charset, memory), Last(memory))
         limits = Limits(
             s.max_pdu, s.max_header, s.max_associations, s.request_seconds, s.pdu_seconds, s.message_seconds, s.idle_seconds
         )
         listener = DicomListener(
-            self._name, s.host, s.port, Names(s.ae_title, s.peers), Storage(s, desk, steps), limits, tls,
+            self._name, s.host, s.port, Names(s.ae_title, s.peers), storage, limits, tls,
             frozenset(normal_peer(peer) for peer in s.tls_peers),
         )  # fmt: skip
         try:

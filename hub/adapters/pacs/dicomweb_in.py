@@ -7,22 +7,21 @@ The hub is no archive: "stored" means that what the header says is, and nobody c
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hub.adapters.pacs.dicom_desk import REFUSED_BYTES, Room
+from hub.adapters.pacs import told
+from hub.adapters.pacs.told import REFUSED_BYTES, SERIES, TRIES, Last, Room, Said
 from hub.adapters.settings import read_table, wrong
-from hub.codecs import korean
 from hub.codecs.dicom import columns, header, json
 from hub.codecs.dicom.charset import codec_of
 from hub.codecs.dicom.command import Status
 from hub.codecs.dicom.multipart import Part, Parts, content_type
 from hub.config import option
-from hub.domain.errors import Unreadable
-from hub.domain.facts import Key
-from hub.domain.ports import Intake, Manifest, Receipt, Received, Verdict
+from hub.domain.errors import HubError, Unreadable
+from hub.domain.ports import Intake, Manifest, Memory, Receipt, Received, Verdict
+from hub.domain.store import Conflict
 from hub.sync.polled import row_body
 
 MANIFEST = Manifest(
@@ -30,10 +29,8 @@ MANIFEST = Manifest(
     system="pacs", protocol="DICOMweb (STOW-RS)", served=True, form="row",
 )  # fmt: skip
 DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
-SERIES = "dicom.series"
 WAIT_SECONDS = 5
 MOST_PARTS = 100_000
-MISMATCH, NOT_UNDERSTOOD = int(Status.MISMATCH), int(Status.NOT_UNDERSTOOD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ class Instance(NamedTuple):
 
     sop_class: str
     sop_instance: str
-    series: str  # control id of the message; "" where there is none
+    said: Said | None  # None where it cannot be taken
     failure: int = 0
 
 
@@ -92,7 +89,7 @@ class Taking:
         self._sender = sender
         self._single = bytearray()
         self.instances: list[Instance] = []
-        self.messages: dict[str, Received] = {}  # by control id
+        self.messages: dict[Said, Received] = {}  # each row once, in the order in which they were said last
         self.refused: list[Received] = []
 
     def feed(self, chunk: bytes) -> None:
@@ -125,29 +122,26 @@ class Taking:
         # everything else is bulk data of metadata (PS3.18 8.6.1.2): dropped
 
     def _one(self, data: bytes, read: Any) -> None:
+        sop = "", ""
         try:
             row = read()
             sop = str(row.pop("SOPClassUID", "")), str(row.pop("SOPInstanceUID", ""))
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-                if not isinstance(row.get(keyword), str):
-                    raise Unreadable(f"{keyword} is missing", code="mismatch")
+            told.check(row)
             if self._study and row["StudyInstanceUID"] != self._study:
                 raise Unreadable("it is of another study than the address", code="mismatch")
         except Unreadable as error:
+            self.instances.append(Instance(*sop, None, told.status_of(error)))
             self._refuse(data, error)
             return
         body = row_body(self._door.settings.event, row)
-        # The checksum has no more bits than it takes to see that something was corrected: it stands there in the clear
-        control_id = f"{row['SeriesInstanceUID']}.{zlib.crc32(body) & 0xFFFF:04x}"
-        self.instances.append(Instance(*sop, control_id))
-        if control_id not in self.messages:
-            self.messages[control_id] = self._door.received(self._sender, control_id, body, row)
+        said = told.said(row, body)
+        self.instances.append(Instance(*sop, said))
+        known = said in self.messages
+        self.messages[said] = self.messages.pop(said) if known else self._door.received(self._sender, body, row)
 
     def _refuse(self, data: bytes, error: Unreadable) -> None:
-        self.instances.append(Instance("", "", "", MISMATCH if error.code == "mismatch" else NOT_UNDERSTOOD))
         if self._door.room.take():
-            reason = f"{error.reason} {error.where}".strip()
-            self.refused.append(self._door.received(self._sender, "", data[:REFUSED_BYTES], {}, reason))
+            self.refused.append(self._door.received(self._sender, data[:REFUSED_BYTES], {}, told.reason_of(error)))
 
 
 class Door:
@@ -157,6 +151,11 @@ class Door:
         self.settings = settings
         self.room = Room()
         self._name = name
+        self._last: Last | None = None
+
+    def remember_in(self, memory: Memory) -> None:
+        """hub.domain.ports.Remembering."""
+        self._last = Last(memory)
 
     def begin(self, content: str, study: str, sender: str) -> Taking:
         """`study`: of the address, "" where it is everybody's. Raises Unreadable: not a body that STOW-RS knows."""
@@ -173,38 +172,67 @@ class Door:
         """Bytes that are kept of a part: of metadata all, of an instance its header."""
         return self.settings.max_header * (16 if kind == DICOM_JSON else 1)
 
-    def received(self, sender: str, control_id: str, body: bytes, row: Mapping[str, Any], refused: str | None = None) -> Received:
-        number, issuer = row.get("PatientID"), row.get("IssuerOfPatientID")
-        named = isinstance(number, str) and not korean.looks_like_rrn(number)
-        patient = Key(issuer if isinstance(issuer, str) else self.settings.assigner, str(number)) if named else None
+    def received(self, sender: str, body: bytes, row: Mapping[str, Any], refused: str | None = None) -> Received:
         return Received(
-            channel=self._name, body=body, sender=sender, control_id=control_id, type=self.settings.event, patient=patient,
-            answer_owed=False, charset="utf-8", refused=refused,
+            channel=self._name, body=body, sender=sender, control_id="", type=self.settings.event,
+            patient=told.patient_of(row, self.settings.assigner), answer_owed=False, charset="utf-8", refused=refused,
         )  # fmt: skip
 
     def take(self, taking: Taking, intake: Intake) -> Answer:
         """Stores what the request brought, in one commit, and says so instance by instance (PS3.18 table 10.5.3-1, I.2)."""
-        batch = [*taking.messages.values(), *taking.refused]
         if not taking.instances:
             return Answer(400, text="there is no instance in it")
-        receipts = intake.store(batch) if batch else []
-        if any(receipt.verdict is Verdict.TRY_AGAIN for receipt in receipts):
-            reason = receipts[0].reason or "nothing is taken now"
-            return Answer(503, headers={"Retry-After": str(WAIT_SECONDS)}, text=reason)
-        never = {
-            control_id for control_id, receipt in zip(taking.messages, receipts, strict=False) if receipt.verdict is Verdict.NEVER
-        }
-        good = [one for one in taking.instances if not one.failure and one.series not in never]
-        bad = [one for one in taking.instances if one.failure or one.series in never]
+        try:
+            receipts, others = self._store(taking, intake)
+        except HubError as error:
+            return _later(error.reason)
+        for receipt in (*receipts.values(), *others):
+            if receipt.verdict is Verdict.TRY_AGAIN:
+                return _later(receipt.reason or "nothing is taken now")
+        never = {said for said, receipt in receipts.items() if receipt.verdict is Verdict.NEVER}
+        good = [one for one in taking.instances if one.said is not None and one.said not in never]
+        bad = [one for one in taking.instances if one.said is None or one.said in never]
         status = 200 if not bad else 202 if good else 409
-        return Answer(status, _response(good, bad), stored=_ids(receipts))
+        return Answer(status, _response(good, bad), stored=_ids([*receipts.values(), *others]))
+
+    def _store(self, taking: Taking, intake: Intake) -> tuple[dict[Said, Receipt], Sequence[Receipt]]:
+        """Receipts of the rows that are news, and of what is refused. What another process was told meanwhile is decided anew."""
+        receipts: dict[Said, Receipt] = {}
+        others: Sequence[Receipt] = []
+        waiting, refused = dict(taking.messages), taking.refused
+        for _ in range(TRIES):
+            news = self._news(waiting)
+            found = intake.store([*news.values(), *refused]) if news or refused else []
+            receipts |= zip(news, found, strict=False)
+            others, refused = [*others, *found[len(news) :]], []
+            waiting = {said: waiting[said] for said in news if receipts[said].code == Conflict.code}
+            if not waiting:
+                break
+        return receipts, others
+
+    def _news(self, messages: Mapping[Said, Received]) -> dict[Said, Received]:
+        """Those that say another thing of their series than was said before them."""
+        assert self._last is not None, "what was said before is known by the channel's memory"
+        standing: dict[str, tuple[int, str]] = {}
+        news = {}
+        for said, received in messages.items():
+            n, last = standing.get(said.series) or self._last.recall(received.sender, said.series)
+            if last != said.digest:
+                n += 1
+                news[said] = self._last.changed(received, said, n)
+            standing[said.series] = n, said.digest
+        return news
+
+
+def _later(reason: str) -> Answer:
+    return Answer(503, headers={"Retry-After": str(WAIT_SECONDS)}, text=reason)
 
 
 def _response(good: Sequence[Instance], bad: Sequence[Instance]) -> dict[str, Any]:
     """The store instances response, as DICOM JSON."""
     document: dict[str, Any] = {}
     if bad:
-        items = [_item(one) | {"00081197": {"vr": "US", "Value": [one.failure or NOT_UNDERSTOOD]}} for one in bad]
+        items = [_item(one) | {"00081197": {"vr": "US", "Value": [one.failure or Status.NOT_UNDERSTOOD]}} for one in bad]
         document["00081198"] = {"vr": "SQ", "Value": items}
     if good:
         document["00081199"] = {"vr": "SQ", "Value": [_item(one) for one in good]}

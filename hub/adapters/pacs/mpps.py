@@ -8,12 +8,13 @@ nothing of the patient is remembered any more: only that it has, and what was sa
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from hub.adapters.pacs import told
 from hub.adapters.pacs.dicom_desk import Desk
+from hub.adapters.pacs.told import LAST, TRIES
 from hub.codecs.dicom import columns, header
 from hub.codecs.dicom.command import Operation, Status
 from hub.domain.errors import HubError, Unreadable
@@ -28,8 +29,7 @@ FINAL = frozenset({"COMPLETED", "DISCONTINUED"})
 FIXED = frozenset(
     {*columns.PATIENT, "SOPInstanceUID", "ScheduledStepAttributesSequence", "Modality"}
 )  # an N-SET may not set these
-LAST, ROW = "last", "row"  # of what is remembered: a digest of the last request; all that is known, while it is in progress
-TRIES = 3  # where another process is told of the same step at the same time
+ROW = "row"  # of what is remembered, beside LAST: all that is known, while it is in progress
 NO_CHANGE = "Performed Procedure Step Object may no longer be updated"  # the standard's own words
 
 
@@ -110,8 +110,8 @@ class Steps:
 
 
 def _digest(said: Mapping[str, Any]) -> str:
-    """Of what one request said, to know it when it comes again. It stands in what is sealed."""
-    return hashlib.sha256(row_body(EVENT, said)).hexdigest()
+    """Of what one request said."""
+    return told.digest(row_body(EVENT, said))
 
 
 class _WrongStepError(Unreadable):

@@ -346,6 +346,20 @@ class SqlTx:
             list(resource_ids),
         )
 
+    def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT s.system, s.resource_id, s.field, s.value FROM {keys} {cross} sent_field s"
+            " ON s.system = k.value->>0 AND s.resource_id = k.value->>1",
+            pairs,
+        )
+
+    def at_version(self, pairs: Sequence[tuple[str, int]]) -> list[tuple[Any, ...]]:
+        return self._set(
+            "SELECT c.resource_id, c.version, c.data FROM {keys} {cross} change c"
+            " ON c.resource_id = k.value->>0 AND c.version = CAST(k.value->>1 AS BIGINT)",
+            pairs,
+        )
+
     def versions(self, resource_id: str, since: int) -> list[tuple[Any, ...]]:
         return self._hot.query(
             "SELECT at, origin, data FROM change WHERE resource_id = ? AND at > ? ORDER BY version DESC LIMIT 20",

@@ -81,6 +81,9 @@ class Outbound:
     patient_peer_id: str | None = None
     body: bytes | None = None  # passed through: the message as it was received; then there is no resource
     charset: str = ""  # of `body`, a Python codec
+    # Where `changed` names slots of a list (telecom.mobile), so that others' entries beside ours can be told from ours:
+    said: Mapping[str, Any] = field(default_factory=dict)  # canonical field -> value that the target's system was last sent
+    before: Mapping[str, Any] = field(default_factory=dict)  # the document before this change; {} where it is not kept
 
     @property
     def as_received(self) -> bytes:
@@ -290,7 +293,7 @@ class Memory(Protocol):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A listener whose messages are steps of one thing. Given before `start`."""
+    """A listener, or a door at the web's address, that decides by what it was told before. Given before `start` and first use."""
 
     def remember_in(self, memory: Memory) -> None: ...
 

@@ -202,6 +202,14 @@ class Tx(Protocol):
         """system, resource id, field, value (JSON), at."""
         ...
 
+    def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
+        """(system, resource id) -> system, resource id, field, value (JSON) last sent."""
+        ...
+
+    def at_version(self, pairs: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
+        """(resource id, version) -> these, data (JSON), of those versions that are kept."""
+        ...
+
     def versions(self, resource_id: str, since: int) -> list[tuple[int, str, str]]:
         """at, origin, data (JSON) of its newest versions that were made after `since` (µs), at most 20, the newest first."""
         ...

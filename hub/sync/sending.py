@@ -44,6 +44,13 @@ class Now(NamedTuple):
     document: dict[str, Any]
 
 
+class Past(NamedTuple):
+    """What those were told before whose message names slots of a list."""
+
+    said: dict[tuple[str, str], dict[str, Any]]  # (system, resource id) -> field -> value
+    documents: dict[tuple[str, int], dict[str, Any]]  # (resource id, version)
+
+
 class Compose:
     """Outbound messages for claimed work, in its order."""
 
@@ -59,12 +66,16 @@ class Compose:
         current = self._current(tx, {changes[w.change_id or 0][4] for w in stateful})
         pairs = {(w.channel, i) for w in stateful for i in _pair(changes[w.change_id or 0], current) if i}
         peers = {(channel, id_): (peer, etag) for channel, id_, peer, etag in tx.link_keys(sorted(pairs))}
+        past = _past(tx, [(channels[w.channel].system, changes[w.change_id or 0]) for w in stateful])
         for work in claimed:
             if work.change_id is None:
                 yield work, passing.outbound(self._keys, work, passed.get(work.message_id))
                 continue
             change = changes[work.change_id]
-            yield work, self._one(work, change, channels[work.channel].as_event, current, peers)
+            message = self._one(work, change, channels[work.channel].as_event, current, peers)
+            message.said = past.said.get((channels[work.channel].system, change[4]), {})
+            message.before = past.documents.get((change[4], change[6] - 1), {})
+            yield work, message
 
     def _current(self, tx: Tx, ids: set[str]) -> dict[str, Now]:
         """These resources and the patients that they belong to now, survivors of merges included."""
@@ -99,6 +110,16 @@ class Compose:
         message.peer_id, message.peer_etag = peers.get((work.channel, resource_id), (None, None))
         message.patient_peer_id = peers.get((work.channel, owner or ""), (None, None))[0]
         return message
+
+
+def _past(tx: Tx, pairs: Sequence[tuple[str, Sequence[Any]]]) -> Past:
+    """Of changes that name slots of a list, and of a system: what it was last sent, and the document before the change."""
+    slotted = [(system, change) for system, change in pairs if any("." in name for name in orjson.loads(change[7]))]
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    for system, id_, name, value in tx.told(sorted({(system, change[4]) for system, change in slotted})):
+        said.setdefault((system, id_), {})[name] = orjson.loads(value)
+    kept = tx.at_version(sorted({(change[4], change[6] - 1) for _, change in slotted}))
+    return Past(said, {(id_, version): orjson.loads(data) for id_, version, data in kept})
 
 
 def _owner(resource_id: str, current: Mapping[str, Now]) -> str | None:

@@ -97,6 +97,7 @@ def patient(number: str = NUMBER) -> dict[str, Any]:
 def patient_updated(n: int, **more: Any) -> Outbound:
     """The n-th message: the phone of a patient of their own changed."""
     record = patient(f"{NUMBER}-{n}")
+    phone = {"system": "phone", "value": "+821011112222", "use": "mobile"}
     values: dict[str, Any] = {
         "message_id": 1000 + n,
         "channel": "target",
@@ -110,6 +111,7 @@ def patient_updated(n: int, **more: Any) -> Outbound:
         "changed": ["telecom.mobile"],
         "patient_id": f"0199b3a0-0000-7000-8000-{n:012d}",
         "patient": record,
+        "before": {**record, "telecom": [phone, *record["telecom"][1:]]},
     }
     return Outbound(**{**values, **more})
 

@@ -118,9 +118,9 @@ def test_an_expired_session_costs_nothing(erp: WatchedErp) -> None:
 
 def test_merge_instead_of_patch(erp: WatchedErp) -> None:
     target = erp_target(erp, update_method="MERGE")
-    target.send(patient_updated(1))
+    done = target.send(patient_updated(1))
     record = patient_updated(1).resource | {"telecom": [{"system": "phone", "value": "+821077776666", "use": "mobile"}]}
-    target.send(patient_updated(1, resource=record))
+    target.send(patient_updated(1, resource=record, said=done.sent_fields))
     assert erp.received[-1][:2] == ("MERGE", "A_AddressPhoneNumber")
 
 
@@ -248,7 +248,8 @@ def test_an_erp_gets_to_know_a_patient_and_his_changes(any_erp: Sap) -> None:
     assert done.peer_id
     assert "010-9999-8888" in any_erp.said(f"{NUMBER}-1")
     record = patient_updated(1).resource | {"telecom": [{"system": "phone", "value": "+821077776666", "use": "mobile"}]}
-    changed = out.send(patient_updated(1, peer_id=done.peer_id, peer_etag=done.peer_etag, resource=record))
+    learnt = {"peer_id": done.peer_id, "peer_etag": done.peer_etag, "said": done.sent_fields}
+    changed = out.send(patient_updated(1, **learnt, resource=record))
     assert changed.peer_id == done.peer_id
     assert changed.sent_fields["telecom.mobile"]["value"] == "010-7777-6666"
     assert "010-7777-6666" in any_erp.said(f"{NUMBER}-1")

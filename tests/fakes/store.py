@@ -299,6 +299,16 @@ class FakeTx:
     def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
         return [tuple(x[c] for c in r.SentFieldRow._fields) for x in self._rows("sent_field") if x["resource_id"] in resource_ids]
 
+    def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
+        asked = {tuple(pair) for pair in pairs}
+        found = [x for x in self._rows("sent_field") if (x["system"], x["resource_id"]) in asked]
+        return [(x["system"], x["resource_id"], x["field"], x["value"]) for x in found]
+
+    def at_version(self, pairs: Sequence[tuple[str, int]]) -> list[tuple[Any, ...]]:
+        asked = {tuple(pair) for pair in pairs}
+        found = [x for x in self._rows("change") if (x["resource_id"], x["version"]) in asked]
+        return [(x["resource_id"], x["version"], x["data"]) for x in found]
+
     def versions(self, resource_id: str, since: int) -> list[tuple[int, str, str]]:
         found = [x for x in self._rows("change") if x["resource_id"] == resource_id and x["at"] > since]
         return [(x["at"], x["origin"], x["data"]) for x in sorted(found, key=lambda x: -x["version"])[:20]]

@@ -1,4 +1,4 @@
-"""A target's own id of a patient, learnt from one delivery, is known to the next of the same lane (hub/sync/deliver.py)."""
+"""What a target is told of earlier deliveries: its own id of a patient, what it was last sent, what stood before the change."""
 
 from __future__ import annotations
 
@@ -12,3 +12,19 @@ def test_the_second_message_of_a_claimed_lane_knows_what_the_first_one_taught(ki
     kit.apply()
     kit.deliver()
     assert [(m.type, m.peer_id) for m in kit.target().sent] == [("patient.created", None), ("patient.updated", "p-1")]
+
+
+def test_a_changed_phone_comes_with_what_was_sent_and_what_stood_before(kit: Kit) -> None:
+    kit.hub.targets()["crm"].as_event = False
+    mobile = {"system": "phone", "use": "mobile", "value": "010-1234-5678"}
+    kit.target().answer = Delivered(peer_id="p-1", sent_fields={"telecom.mobile": mobile})
+    for n, phone in enumerate(("01012345678", "01099998888")):
+        kit.receive(adt("A08" if n else "A04", "100", phone=phone, at=f"202611220901{n:02}"))
+        kit.apply()
+        kit.deliver()
+    first, second = kit.target().sent
+    assert (first.said, first.before) == ({}, {})
+    assert second.changed == ["telecom.mobile"]
+    assert second.said == {"telecom.mobile": mobile}
+    assert [one["value"] for one in second.before["telecom"]] == [one["value"] for one in first.resource["telecom"]]
+    assert second.before["telecom"] != second.resource["telecom"]

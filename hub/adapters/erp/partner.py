@@ -6,7 +6,7 @@ set up (roles, company code and sales area) is looked at when the hub meets a pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,20 +182,20 @@ class Planner:
             one for one in odata.expanded(address, navigation) if kind == "email" or bp.text(one, "PhoneNumberType") in ("", kind)
         ]
         wanted = in_slot(message.resource.get("telecom"), slot)
+        ours = _ours(message, slot, [(one, bp.text(one, name)) for one in there])
+        taken_away = [Change("DELETE", _contact_key(entity_set, one), None, odata.etag(one)) for one in ours]
         if not wanted:
             plan.sent_fields[f"telecom.{slot}"] = None
-            plan.changes += [Change("DELETE", _contact_key(entity_set, one), None, odata.etag(one)) for one in there]
+            plan.changes += taken_away
             return
         fields = bp.contact_fields(kind, str(wanted[0]["value"]))
         plan.sent_fields[f"telecom.{slot}"] = _sent_contact(wanted[0], fields[name])
         if any(same_contact(slot, bp.text(one, name), fields[name]) for one in there):
-            return
-        if not there:
+            plan.changes += taken_away
+        elif not ours:
             plan.changes.append(Change("POST", f"{_address_key(found.id, address)}/{navigation}", fields))
-            return
-        default = "IsDefaultEmailAddress" if kind == "email" else "IsDefaultPhoneNumber"
-        first = max(there, key=lambda one: bool(one.get(default)))
-        plan.changes.append(Change("PATCH", _contact_key(entity_set, first), fields, odata.etag(first)))
+        else:
+            plan.changes.append(Change("PATCH", _contact_key(entity_set, ours[0]), fields, odata.etag(ours[0])))
 
     def _identifications(self, plan: Plan, message: Outbound, found: Found) -> None:
         """Numbers of the types configured: those that are new are added, those that the hub calls old are taken away."""
@@ -303,6 +303,23 @@ def _address_key(partner_id: str, address: Entity) -> str:
 
 def _contact_key(entity_set: str, one: Entity) -> str:
     return odata.key(entity_set, **{name: bp.text(one, name) for name in ("AddressID", "Person", "OrdinalNumber")})
+
+
+def _ours(message: Outbound, slot: str, there: Sequence[tuple[Entity, str]]) -> list[Entity]:
+    """Of the contacts there those that say what SAP was last sent, or what the patient had before, and has no more.
+
+    The others are somebody else's: a clerk in finance may write down a second number.
+    """
+    slots = [one for one in _CONTACTS if _CONTACTS[one][0] == _CONTACTS[slot][0]]
+    known = [message.said.get(f"telecom.{one}") for one in slots]
+    known += [point for one in slots for point in in_slot(message.before.get("telecom"), one)[:1]]
+    gone = [str(point["value"]) for point in known if point]
+    kept = [str(point["value"]) for one in slots for point in in_slot(message.resource.get("telecom"), one)]
+
+    def among(value: str, values: Sequence[str]) -> bool:
+        return any(same_contact(slot, value, one) for one in values)
+
+    return [one for one, value in there if among(value, gone) and not among(value, kept)]
 
 
 def _number_key(one: Mapping[str, str]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import pytest
 import respx
 
 from hub.adapters.erp.business_partner import Settings, build
+from hub.adapters.erp.partner import Found, Planner
 from hub.adapters.erp.upserts import ROUNDS
 from hub.codecs.sap import odata_batch as batch
 from hub.config import Secret
@@ -89,6 +90,7 @@ def message(**more: Any) -> Outbound:
         "message_id": 1, "channel": "erp", "type": "patient.updated", "at": 0, "attempt": 1, "kind": "Patient",
         "resource_id": "r", "version": 2, "resource": record, "changed": ["telecom.mobile"], "patient_id": "r", "patient": record,
         "peer_id": "1000001",
+        "before": {"telecom": [{"system": "phone", "value": "+821011112222", "use": "mobile"}]},
     }  # fmt: skip
     return Outbound(**(values | more))
 
@@ -290,6 +292,38 @@ def test_all_that_differs_goes_in_one_change_set(mock: respx.MockRouter) -> None
     (changes,) = batch.parse_requests(batches[-1].headers["content-type"], batches[-1].content)
     assert isinstance(changes, list)
     assert [one.headers.get("if-match") for one in changes] == ["W/\"'b1'\"", "W/\"'a1'\"", "W/\"'p1'\"", None]
+
+
+FINANCE = {**phone("010-7777-7777"), "OrdinalNumber": "2"}  # which is the default there
+OURS = {**phone(), "IsDefaultPhoneNumber": False}
+MOBILE = {"system": "phone", "value": "010-1111-2222", "use": "mobile"}
+
+
+def planned(there: list[dict[str, Any]], mobiles: list[str], **more: Any) -> list[tuple[str, str]]:
+    """Method and entity of what is written where SAP has these numbers and the patient now has those; PHONE is ours."""
+    planner = Planner(Settings.from_table({"url": BASE, "identification_type": "ZMRN"}))
+    telecom = [{**MOBILE, "value": one} for one in mobiles]
+    found = Found.of(partner(phones=there).json()["d"])
+    asked = message(resource={"identifier": [], "telecom": telecom}, **more)
+    return [(one.method, one.path.rpartition("/")[2]) for one in planner.change(asked, found).changes]
+
+
+@pytest.mark.parametrize("known", [{"said": {"telecom.mobile": MOBILE}, "before": {}}, {"before": {"telecom": [MOBILE]}}])
+def test_a_number_that_somebody_else_wrote_down_stays(known: dict[str, Any]) -> None:
+    """Finance wrote down one of its own: not ours to change or to delete, the first time or again."""
+    ours, both = PHONE.rpartition("/")[2], [FINANCE, OURS]
+    assert planned(both, ["+821099998888"], **known) == [("PATCH", ours)]
+    assert planned(both, [], **known) == [("DELETE", ours)]
+    assert planned([FINANCE], [], **known) == []
+    assert planned([FINANCE], ["+821099998888"], **known) == [("POST", "to_MobilePhoneNumber")]
+    assert planned([FINANCE, phone("010-9999-8888")], ["+821099998888"], **known) == []
+    assert planned([FINANCE, OURS], ["010-7777-7777"], **known) == [("DELETE", ours)]  # the patient's is finance's now
+    assert planned(both, ["+821099998888", "010-1111-2222"], **known) == [("POST", "to_MobilePhoneNumber")]  # still his second
+
+
+def test_where_nothing_is_known_a_number_is_added() -> None:
+    assert planned([OURS], ["+821099998888"], before={}) == [("POST", "to_MobilePhoneNumber")]
+    assert planned([OURS], [], before={}) == []
 
 
 def test_a_deleted_phone_is_deleted_there(mock: respx.MockRouter) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 
+from hub.domain.facts import Key
+
 _SHAPE = re.compile(r"(?<![0-9])([0-9]{2})(0[1-9]|1[0-3])(0[1-9]|[12][0-9]|3[01])[- ]?([0-9])([0-9]{6})(?![0-9])")
 _MASKED = re.compile(r"[0-9]{6}[- ]?[0-9*]\*{6}")
 _CENTURY = {"9": 1800, "0": 1800, "1": 1900, "2": 1900, "5": 1900, "6": 1900, "3": 2000, "4": 2000, "7": 2000, "8": 2000}
@@ -21,6 +23,14 @@ def looks_like_rrn(text: str) -> bool:
     """Whether the whole text is such a number, with or without its hyphen; or masked, as many have it."""
     text = text.strip()
     return _SHAPE.fullmatch(text) is not None or (text.endswith("******") and _MASKED.fullmatch(text) is not None)
+
+
+def patient_key(assigner: str, number: object) -> Key | None:
+    """A message's patient, for its lane and for search, which are kept in the clear; None for what is no number of a patient's:
+    no text, none at all, or a resident registration number."""
+    if not isinstance(number, str) or not number or looks_like_rrn(number):
+        return None
+    return Key(assigner, number)
 
 
 def rrn_birth_date(text: str) -> str | None:

@@ -15,6 +15,7 @@ from hub.domain.errors import Unreadable
 from hub.domain.facts import Key
 from hub.mapping.composites import as_xpn, contact_point
 from hub.mapping.functions import Reader, function
+from hub.mapping.keys import number_of
 from hub.mapping.times import BadValue, iso_date
 
 PARTNER, CUSTOMER, BILLING, ACCOUNTING = "partner", "customer", "billing", "accounting"
@@ -30,7 +31,7 @@ def _number(text: str) -> str:
 
 
 def _key(parts: list[str], reader: Reader, numbering: str) -> Key | None:
-    numbers = [_number(reader.text(part)) for part in parts]
+    numbers = [_number(number_of(part, reader) or "") for part in parts]
     return Key(f"{reader.assigner}:{numbering}", "/".join(numbers)) if all(numbers) else None
 
 
@@ -158,14 +159,12 @@ def as_sap_paid(parts: list[str], reader: Reader) -> dict[str, Any] | None:
 
 @function("sap_billed", "parts", "object")
 def as_sap_billed(parts: list[str], reader: Reader) -> dict[str, Any] | None:
-    """[net, tax, gross, currency, form, SDDocumentCategory] -> Money: gross, else net and tax; of credit memos and cancelled
-    invoices, which SAP keeps without a sign, negative."""
-    net, tax, gross, currency, form, category = _texts(parts, reader, 6)
-    side = "H" if category in NEGATIVE else ""
-    found = _amount(gross, currency, form, side)
-    if found is None:
-        return _money(_sum(_amount(net, currency, form, side), _amount(tax, currency, form, side)))
-    return _money(found)
+    """[net, tax, gross, currency, form, SDDocumentCategory, net total of the document] -> Money: gross, else net and tax. Credit
+    memos and cancelled invoices SAP keeps as if they were billed: all of such a document is turned, discounts too, unless its
+    total has a minus already."""
+    net, tax, gross, currency, form, category, total = _texts(parts, reader, 7)
+    found = _amount(gross, currency, form) or _sum(_amount(net, currency, form), _amount(tax, currency, form))
+    return _money(amount.negated(found) if found and category in NEGATIVE and not amount.is_signed(total) else found)
 
 
 def _sum(one: Amount | None, other: Amount | None) -> Amount | None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from hub.adapters.settings import wrong
+from hub.codecs.korean import looks_like_rrn, patient_key
 from hub.codecs.sap import amount
 from hub.codecs.sap.idoc import Idoc, Segment, row
 from hub.codecs.sap.idoc_segments import KNOWN_TYPES, SEGMENTS, Layout, layout
 from hub.config import option
 from hub.domain.errors import Misconfigured, Unreadable
-from hub.domain.facts import Key
 from hub.domain.ports import Received
 from hub.sync.polled import row_body
 
@@ -30,7 +30,8 @@ MONEY: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "E1EDP26": (("BETRG",), ()),
 }
 NO_MONEY = frozenset({"001"})  # of E1EDS01-SUMID: the number of items
-CREDIT = frozenset({"CRME"})  # of E1EDK01-BSART: a credit memo, whose amounts stand in it without a sign
+CREDIT = frozenset({"CRME"})  # of E1EDK01-BSART: a credit memo, whose amounts stand in it as if they were billed
+TOTALS = ("011", "010")  # of E1EDS01-SUMID: to be paid, else the net value
 PATIENT = "PATIENT_NUMBER"  # a column of its own: by which number SAP calls the patient, in whatever role
 
 # Fields that hold a customer's number, filled up with zeros (conversion exit ALPHA)
@@ -132,7 +133,7 @@ class Rules:
         self._numbers(idoc)
         event, told = EVENT + idoc["MESTYP"], row(idoc)
         number = patient_number(idoc, self._settings.patient_role)
-        patient = Key(self._settings.assigner, number) if number else None
+        patient = patient_key(self._settings.assigner, number)
         told |= {PATIENT: number} if number else {}
         return Received(
             channel=self._channel, body=row_body(event, told), sender=f"{idoc['SNDPRN']}|{idoc['MANDT']}",
@@ -151,7 +152,9 @@ class Rules:
         for one in idoc.walk():
             for field in NUMBERS.get(one.name, ()):
                 number = one.fields.get(field, "")
-                if number.isascii() and number.isdigit():
+                if (
+                    number.isascii() and number.isdigit() and not looks_like_rrn(number)
+                ):  # without its zeros it would pass for one
                     one.fields[field] = number.lstrip("0").zfill(digits)
 
 
@@ -165,13 +168,14 @@ def patient_number(idoc: Idoc, role: str) -> str:
 
 
 def _money(idoc: Idoc, form: amount.Form) -> None:
-    """Money as the hub writes it, digits with a point and a sign in front, with its currency (CURCY) beside it.
+    """Money as the hub writes it, digits with a point and a sign in front, with its currency (CURCY) beside it. A credit memo is
+    turned as a whole, discounts too, unless its total has a minus already.
 
     Raises Unreadable that names segment and field.
     """
     heads = idoc.all("E1EDK01")
     bill = heads[0].fields.get("CURCY", "") if heads else ""
-    credit = bool(heads) and heads[0].fields.get("BSART") in CREDIT
+    credit = bool(heads) and heads[0].fields.get("BSART") in CREDIT and not amount.is_signed(_total(idoc))
 
     def go(segments: list[Segment], above: str) -> None:
         for one in segments:
@@ -184,8 +188,12 @@ def _money(idoc: Idoc, form: amount.Form) -> None:
                     if found is None:  # blanks of another kind
                         del one.fields[field]
                         continue
-                    less = credit and not found.value.startswith("-")
-                    one.fields |= {field: amount.negated(found).value if less else found.value, "CURCY": currency}
+                    one.fields |= {field: amount.negated(found).value if credit else found.value, "CURCY": currency}
             go(one.children, currency)
 
     go(idoc.segments, bill)
+
+
+def _total(idoc: Idoc) -> str:
+    sums = {one.fields.get("SUMID", ""): one.fields.get("SUMME", "") for one in idoc.all("E1EDS01")}
+    return next((sums[kind] for kind in TOTALS if sums.get(kind)), "")

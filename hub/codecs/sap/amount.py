@@ -111,6 +111,11 @@ def negated(amount: Amount) -> Amount:
     return Amount(value[1:] if value.startswith("-") else f"-{value}", amount.currency)
 
 
+def is_signed(text: str) -> bool:
+    """Whether an amount as it stands in a field of SAP has a minus, in front or behind."""
+    return text.strip().startswith("-") or text.strip().endswith("-")
+
+
 def _plain(text: str) -> Decimal:
     found = _AMOUNT.match(text)
     if found is None:

@@ -10,7 +10,7 @@ import pytest
 from hub.adapters.erp import idoc_in
 from hub.adapters.erp.idoc_rules import Rules, tables
 from hub.codecs.sap.idoc import Idoc, Segment
-from hub.domain.errors import Misconfigured
+from hub.domain.errors import Misconfigured, Unmappable
 from hub.domain.facts import Fact, Key
 from hub.mapping import Context, load_maps
 from hub.simulator.idoc import bill, control, customer
@@ -79,6 +79,27 @@ def test_money_of_a_bill(total: str, currency: str, kind: str, form: str, value:
     assert found[1].values["type"] == ("CR" if kind == "CRME" else "CG")
     assert found[1].values["invoice"] == {"identifier": {"assigner": "HOSP:billing", "value": "90001"}}
     assert found[0].patient == found[1].patient == Key("HOSP", "00012345")
+
+
+@pytest.mark.parametrize(("gross", "less", "total"), [("10000", "1000-", "9000"), ("10000-", "1000", "9000-")])
+def test_the_lines_of_a_credit_memo_come_to_its_total(gross: str, less: str, total: str) -> None:
+    """Its amounts stand in it as if they were billed, a discount with a minus; or with a sign of their own, the total too."""
+    idoc = bill("90001", "7", "0000012345", total, kind="CRME")
+    lines = [Segment("E1EDP01", {"POSEX": str(at), "NETWR": value}) for at, value in enumerate((gross, less), 1)]
+    idoc.segments[:] = [one for one in idoc.segments if one.name != "E1EDP01"] + lines
+    invoice, *charges = facts(idoc)
+    assert invoice.values["total"]["value"] == "-9000"
+    assert [one.values["amount"]["value"] for one in charges] == ["-10000", "1000"]
+
+
+@pytest.mark.parametrize("digits", [0, 8])
+@pytest.mark.parametrize("number", ["8013011234567", "801301-1234567", "0013013234567"])
+def test_a_registration_number_is_no_number_of_a_patient(number: str, digits: int) -> None:
+    received = rules(number_digits=digits).received(customer(number, "0000000000000001", NAME1="홍길동"), b"")
+    assert received.patient is None
+    event, row = read_row(received.body)
+    with pytest.raises(Unmappable, match="no number for the Patient"):
+        MAPS.map_row(event, row, Context("HOSP", "erp", "Asia/Seoul"))
 
 
 @pytest.mark.parametrize(("total", "currency"), [("120.00", "KRW"), ("12,000", "KRW"), ("1", "XXX"), ("1", "")])

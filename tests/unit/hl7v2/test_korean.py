@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hub.codecs.korean import looks_like_rrn, rrn_birth_date, rrn_gender, scrub
+from hub.codecs.korean import looks_like_rrn, patient_key, rrn_birth_date, rrn_gender, scrub
+from hub.domain.facts import Key
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,9 @@ def test_what_it_tells(text, born, gender):
 def test_scrub_hides_every_one_and_nothing_else():
     text = "홍길동 801301-1234567, 8013012234567; tel 010-1234-5678, card 1234567890123456"
     assert scrub(text) == "홍길동 ######-#######, ######-#######; tel 010-1234-5678, card 1234567890123456"
+
+
+@pytest.mark.parametrize("number", ["801301-1234567", "8013011234567", " 801301-1******", "", None, 12345, ["00012345"]])
+def test_what_is_no_number_of_a_patient_names_none(number: object) -> None:
+    assert patient_key("HOSP", number) is None
+    assert patient_key("HOSP", "00012345") == Key("HOSP", "00012345")

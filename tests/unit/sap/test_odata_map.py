@@ -141,6 +141,17 @@ def test_the_sign_of_what_was_billed(kind: str, category: str, value: str) -> No
     assert line.values["type"] == ("CR" if kind == "G2" else "CG")
 
 
+@pytest.mark.parametrize(("sign", "amounts"), [("", ("-9000", "-10000", "1000")), ("-", ("-9000", "-10000", "1000"))])
+def test_the_lines_of_a_credit_memo_come_to_its_total(sign: str, amounts: tuple[str, ...]) -> None:
+    """A discount in it is a charge: the document is turned as a whole, or, where its total has a minus already, not at all."""
+    item = {"BillingDocument": "90000001", "TransactionCurrency": "KRW"}
+    nets = [f"{sign}10000", "-1000" if not sign else "1000"]
+    lines = [item | {"BillingDocumentItem": str(at), "NetAmount": net} for at, net in enumerate(nets, 1)]
+    row = bill("G2", "O", TotalNetAmount=f"{sign}9000", TaxAmount="0", to_Item=lines)
+    found = facts("A_BillingDocument", row)
+    assert tuple((one.values.get("total") or one.values["amount"])["value"] for one in found) == amounts
+
+
 def test_the_internal_form_of_won_is_read_as_what_it_is() -> None:
     row = bill("F2", "M", TotalNetAmount="120.00", TaxAmount="12.00", hub_amounts="internal")
     assert facts("A_BillingDocument", row)[0].values["total"] == {"value": "13200", "currency": "KRW"}
@@ -220,6 +231,10 @@ def test_what_reverses_and_what_is_no_receivable_make_nothing() -> None:
         ("sap_money", ["", "KRW"], None),
         ("sap_customer", ["0000500001"], {"assigner": "HOSP:customer", "value": "500001"}),
         ("sap_customer", ["0000000000"], None),
+        ("sap_customer", ["8013011234567"], None),
+        ("sap_billed", ["-1000", "", "", "KRW", "", "O"], {"value": "1000", "currency": "KRW"}),
+        ("sap_billed", ["-1000", "-100", "", "KRW", "", "O", "-9000"], {"value": "-1100", "currency": "KRW"}),
+        ("sap_billed", ["-1000", "", "", "KRW", "", "M", "9000"], {"value": "-1000", "currency": "KRW"}),
         ("sap_accounting", ["1000", "2026", "0090000001"], {"assigner": "HOSP:accounting", "value": "1000/2026/90000001"}),
         ("sap_partner", ["INSURER1"], {"assigner": "HOSP:partner", "value": "INSURER1"}),
         ("sap_time", "/Date(1795219200000+0000)/", "2026-11-21T00:00:00+00:00"),

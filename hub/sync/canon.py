@@ -20,16 +20,17 @@ from hub.domain.imaging import DICOM, PARTS, given_numbers
 from hub.domain.model import CLINICAL
 from hub.domain.rows import Row
 from hub.sync.authority import Authority
-from hub.sync.golden import Golden, flat, nearness
+from hub.sync.golden import Golden, flat
 from hub.sync.lists import relationship, remove, snapshot
 from hub.sync.news import confirmed, is_late, news, unheard
 from hub.sync.numbered import of_patient
+from hub.sync.parts import has_nearer, looked_up, take_part
 from hub.sync.references import References
 from hub.sync.rejoin import NUMBERED, rejoin
 from hub.sync.shared import SHARED
 from hub.sync.sharing import SHARING, is_another, type_of
 from hub.sync.slots import TELECOM, changed_slots, explode_period, is_echo, same
-from hub.sync.unite import settle_all, unite
+from hub.sync.unite import unite
 from hub.sync.workspace import Resource, Source, Workspace
 
 GONE = frozenset({"cancelled", "revoked", "entered-in-error"})
@@ -140,7 +141,7 @@ class Canon:
         back, resource.status = resource.status == "removed", "active" if resource.status == "removed" else resource.status
         for key in (fact.key, *fact.other_keys):
             self._claim_key(fact, key, resource, applied)
-        taken = self._take_part(resource, fact, source, origin, applied)
+        taken = take_part(self, resource, fact, source, origin, applied)
         known = source.data if source else {}
         values = flat(fact.kind, fact.values, known)
         if origin.message_id is not None:  # a front-end says only what is to change (hub/sync/front_office.py)
@@ -206,7 +207,7 @@ class Canon:
             self.settle(resource, origin, applied, found)
 
     def _resolve(self, fact: Fact, applied: Applied) -> Resource | None:
-        for key in _looked_up(fact):
+        for key in looked_up(fact):
             found = self.work.find(fact.kind, key)
             if found is None or ((key != fact.key or key.assigner in PARTS) and self._is_another(found, fact, key)):
                 continue
@@ -239,23 +240,6 @@ class Canon:
             his, mine = of_patient(self.work, fact.kind, key, resource.patient_id)
             if his is None and mine != key:
                 self.work.point(fact.kind, mine, resource.id, type_=type_of(fact, key))
-
-    def _take_part(self, study: Resource, fact: Fact, source: Source | None, origin: Origin, applied: Applied) -> bool:
-        """A series that was moved to another study is told of in that one only; True where it was told of in another."""
-        pointer = self.work.pointers.get((fact.kind, *fact.key))
-        if fact.kind != "ImagingStudy" or fact.key.assigner not in PARTS or pointer is None:
-            return False
-        if (pointer.resource_id, pointer.home_id) != (study.id, study.id):
-            pointer.resource_id, pointer.home_id, pointer.dirty = study.id, study.id, True
-        if source is None or source.resource_id == study.id:
-            return False
-        left = self.work.resources[source.resource_id]
-        self.work.repoint_source(source, study.id)
-        if self.work.sources_of(left.id, left.kind):
-            settle_all(self, left, origin, applied)
-        elif left.status == "active":
-            remove(self, left, origin, applied)
-        return True
 
     def _create(self, fact: Fact, owner: tuple[str | None, str | None]) -> Resource:
         id_ = fact.resource_id or new_id()
@@ -299,8 +283,10 @@ class Canon:
             return False
         owner = self._patient_id(fact.patient, origin, applied)
         if resource.patient_id == owner:
+            if source is not None and resource.patient_key == str(fact.patient):  # it has learnt what others said: its word again
+                source.patient_key, source.dirty = str(fact.patient), True
             return False
-        if resource.patient_id and self._has_nearer(resource, fact.key):
+        if resource.patient_id and has_nearer(self.work, resource, fact.key):
             applied.notes.append(f"{resource.kind.lower()}_of_another_patient")
             return False
         if source is None and resource.patient_id and not self._outranks(origin.system, resource):
@@ -309,11 +295,6 @@ class Canon:
         resource.patient_key = str(fact.patient)
         self.work.owned_by(resource, owner)
         return True
-
-    def _has_nearer(self, resource: Resource, key: Key) -> bool:
-        """Whether who tells more of a study than this part of it has said whose it is, and has it still."""
-        said = (s.key.partition("|")[0] for s in self.work.sources_of(resource.id, resource.kind) if s.patient_key)
-        return resource.status == "active" and any(nearness(assigner) > nearness(key.assigner) for assigner in said)
 
     def _is_unknown(self, patient: Key) -> bool:
         return patient not in self.work.stood and self.work.find("Patient", patient) is None
@@ -418,13 +399,6 @@ class Canon:
         applied.changes.append(
             Changed(resource, type_ or f"{resource.kind.lower()}.{verb}", fields, origin, resource.version, document)
         )
-
-
-def _looked_up(fact: Fact) -> list[Key]:
-    """A fact's numbers, the surest first: which study a part is of, its UID says, and not where the part was before."""
-    keys = [fact.key, *fact.other_keys]
-    is_part = fact.kind == "ImagingStudy" and fact.key.assigner in PARTS
-    return sorted(keys, key=lambda key: key.assigner != DICOM) if is_part else keys
 
 
 def _is_own_row(source: Source) -> bool:

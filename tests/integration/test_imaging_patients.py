@@ -163,6 +163,18 @@ def test_a_study_that_was_deleted_and_sent_again_is_whose_the_new_series_says(ki
     assert owner(kit) == B
 
 
+def test_a_study_that_was_moved_by_the_hospital_stays_when_the_pacs_repeats_the_old_patient(kit: Kit) -> None:
+    study(kit, A)
+    kit.tell(adt("A43", B, f"MRG|{A}^^^HOSP", at="20261122120000"))
+    assert owner(kit) == B
+    study(kit, A, 2)
+    series(kit, A, 1)
+    assert owner(kit) == B
+    study(kit, B, 2)
+    study(kit, A, 3)  # it had been told of the move, and says otherwise now
+    assert owner(kit) == A
+
+
 def test_what_named_a_study_that_went_to_another_patient_names_it_no_more(kit: Kit) -> None:
     one, other = Examination(1), Examination(2)
     other.who["StudyInstanceUID"] = one.study

@@ -254,7 +254,8 @@ class Lookup(Protocol):
         ...
 
     def to_image(self, wanted: Wanted, *, after: tuple[int, str] | None, limit: int) -> list[Order]:
-        """Imaging orders that are active and not performed yet, the earliest first, beginning behind the place `after`."""
+        """Imaging orders that are active, and not performed, imaged or reported yet (docs/adr/0166), the earliest first,
+        beginning behind the place `after`."""
         ...
 
     def told(self, channel: str, asker: str, address: str, what: str, by: Sequence[str], ids: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from hub.bootstrap.channels import RowMapper
-from hub.domain.ports import Received
+from hub.domain.ports import Received, Wanted
 from hub.mapping import Context
 from hub.sync.polled import row_body
 from tests.hub_kit import Kit, adt, hl7, make_kit, pid, pv1
@@ -74,9 +74,12 @@ class Examination:
                 "StationName": "CT01",
             })  # fmt: skip
 
-    def performed(self, kit: Kit) -> None:
+    def begun(self, kit: Kit) -> None:
+        self.performed(kit, "IN PROGRESS")
+
+    def performed(self, kit: Kit, *states: str) -> None:
         step = {"StudyInstanceUID": self.study, "AccessionNumber": self.accession, "ScheduledProcedureStepID": "SPS1"}
-        for state in ("IN PROGRESS", "COMPLETED"):
+        for state in states or ("IN PROGRESS", "COMPLETED"):
             row(kit, "pacs-mpps", "dicom.mpps", {
                 "SOPInstanceUID": f"{self.study}.9", "PatientID": self.patient, "PatientName": "HONG^GILDONG", "Modality": "CT",
                 "PerformedProcedureStepStatus": state, "PerformedProcedureStepStartDate": "20261122",
@@ -253,3 +256,36 @@ def test_the_story_of_a_row_says_what_the_map_made_of_it(kit: Kit) -> None:
     said = {(rule["fact"], rule["path"], rule["to"]) for rule in mapper.explain(body) if rule["present"]}
     assert {("Patient", "PatientID", "key"), ("ServiceRequest 1", "*.AccessionNumber", "identifier")} <= said
     assert mapper.explain(row_body("nobody.knows", {})) == []
+
+
+def offered(kit: Kit, wanted: Wanted) -> list[str]:
+    return [one.data["identifier"][0]["value"] for one in kit.hub.lookup.to_image(wanted, after=None, limit=10)]
+
+
+@pytest.mark.parametrize("acts", [("found",), ("stored",), ("reported",), ("found", "stored", "reported")])
+def test_without_mpps_an_order_is_off_the_worklist_when_it_was_imaged_or_reported(kit: Kit, acts: tuple[str, ...]) -> None:
+    """In a hospital whose modalities tell no steps and whose RIS never closes an order."""
+    one, other = Examination(5), Examination(6)
+    one.order(kit)
+    other.order(kit)
+    kit.apply()
+    assert len(offered(kit, Wanted())) == 2
+    for act in acts:
+        getattr(one, act)(kit)
+    kit.apply()
+    for asked in (Wanted(), Wanted(patient=one.patient)):
+        assert one.accession not in str(kit.hub.lookup.to_image(asked, after=None, limit=10)), asked
+    assert len(offered(kit, Wanted())) == 1
+    assert len(offered(kit, Wanted(order=one.accession))) == 1  # who asks for it by its number wants it
+
+
+def test_with_mpps_an_order_stays_while_its_step_is_in_progress(kit: Kit) -> None:
+    one = Examination(5)
+    one.order(kit)
+    one.begun(kit)
+    one.stored(kit)
+    kit.apply()
+    assert len(offered(kit, Wanted())) == 1
+    one.performed(kit)
+    kit.apply()
+    assert offered(kit, Wanted()) == []

@@ -166,19 +166,6 @@ def test_what_matches_comes_and_nothing_else(room: Room) -> None:
     assert room.found(PatientBirthDate="19870504") == everybody
 
 
-def test_an_order_is_found_by_a_number_that_the_hub_made_for_it(tmp_path: Path) -> None:
-    """It stands in no index: the orders of these days are looked through."""
-    room = Room(tmp_path, f"sqlite:///{tmp_path}/hub.db")
-    try:
-        at = int(datetime.fromisoformat(today()).timestamp() * 1e6)
-        put(room.kit, "ServiceRequest", 999, order(9, occurrence=today()) | {"identifier": []}, at, room.kit.patient_id("P1"))
-        (made,) = [row["AccessionNumber"] for row in room.find(PatientID="P1") if row["AccessionNumber"] != "A1"]
-        assert len(made) == 16
-        assert [row["AccessionNumber"] for row in room.find(AccessionNumber=made)] == [made]
-    finally:
-        room.close()
-
-
 def test_names_come_in_the_character_set_that_is_asked_for(room: Room) -> None:
     assert {row["PatientID"]: row["PatientName"] for row in room.find()} == {f"P{n}": name for n, name in enumerate(PN)}
     korean = {row["PatientID"]: row["PatientName"] for row in room.find(SpecificCharacterSet="\\ISO 2022 IR 149")}
@@ -326,6 +313,7 @@ def test_an_order_without_numbers_gets_them_and_is_found_by_them_when_it_was_per
         assert study.startswith("2.25.")
         (again,) = room.find(PatientID="77", StudyInstanceUID=study)
         assert again["StudyInstanceUID"] == study
+        assert [row["StudyInstanceUID"] for row in room.find(AccessionNumber=accession)] == [study]
         step = {
             "SOPInstanceUID": "1.2.9.1",
             "PerformedProcedureStepStatus": "IN PROGRESS",

@@ -98,3 +98,32 @@ def test_only_what_is_still_to_be_done_is_found_and_by_its_index(kit: Kit) -> No
         assert numbers(orders.to_image(conn, Wanted(patient="P2"), after=None, limit=100)) == ["A0", "A2", "A4", "A6", "A8"]
         assert numbers(orders.to_image(conn, Wanted(order="A7", patient="P1"), after=None, limit=100)) == ["A7"]
         assert orders.to_image(conn, Wanted(order="A50"), after=None, limit=100) == []
+
+
+def test_what_came_of_the_orders_of_these_days_is_read_by_its_patient(kit: Kit) -> None:
+    """An order of nobody's state is done by its study or its final report, and by nothing else; within the asked days only."""
+    whose = put(kit, "Patient", 1, {"identifier": [{"assigner": "HOSP", "value": "P1", "type": "MR"}]}, 0, "")
+    made = [put(kit, "ServiceRequest", 100 + n, order(n), TODAY + n * DAY, whose) for n in range(8)]
+    came: list[tuple[str, dict[str, Any], int, str]] = [
+        ("ImagingStudy", {"status": "available"}, 0, "active"),
+        ("ImagingStudy", {}, 0, "active"),  # somebody spoke of it: there is no image yet
+        ("ImagingStudy", {"status": "available"}, 0, "removed"),
+        ("DiagnosticReport", {"status": "preliminary"}, 0, "active"),
+        ("DiagnosticReport", {"status": "final"}, -3 * DAY, "active"),  # he came earlier than he was to
+        ("DiagnosticReport", {"status": "corrected"}, DAY, "active"),
+        ("DiagnosticReport", {"status": "final"}, -400 * DAY, "active"),
+    ]
+    for n, (kind, document, later, status) in enumerate(came):
+        based = {"identifier": [], "basedOn": {"reference": f"ServiceRequest/{made[n]}"}}
+        put(kit, kind, 400 + n, document | based, TODAY + n * DAY + later, whose, status)
+    seen: list[tuple[str, Any]] = []
+    with kit.hub.engine.connect() as conn:
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("SET enable_seqscan = off"))
+        event.listen(conn, "before_cursor_execute", lambda *args: seen.append((args[2], args[3])))
+        found = orders.to_image(conn, Wanted(start=TODAY, end=TODAY + 9 * DAY), after=None, limit=100)
+        assert numbers(found) == ["A1", "A2", "A3", "A6", "A7"]
+        read = plan(conn, *seen[0])
+        assert "resource_to_image" in read
+        assert "resource_by_patient" in read
+        assert numbers(orders.to_image(conn, Wanted(order="A0"), after=None, limit=100)) == ["A0"]

@@ -60,9 +60,12 @@ class Settings:
         "ISO_IR 192", doc="character set of answers to who asks in none that can say Korean names"
     )
     past_days: int = option(
-        7, doc="an order that was scheduled so long ago is still told, where no day is asked for", low=0, high=3650
+        7,
+        doc="an order that was scheduled so long ago is still told, where neither a first day nor its number is asked for",
+        low=0,
+        high=3650,
     )
-    ahead_days: int = option(30, doc="and one that is scheduled so far ahead", low=1, high=3650)
+    ahead_days: int = option(30, doc="and one that is scheduled so far ahead, where no patient is, either", low=1, high=3650)
     most: int = option(
         1000, doc="answers to one question; with more of them it is told to ask for less (0xA700)", low=1, high=10_000
     )
@@ -133,9 +136,6 @@ class Desk:
         after: tuple[int, str] | None = None
         while True:
             page = self._lookup.to_image(wanted, after=after, limit=PAGE)
-            if not page and after is None and wanted.order and not wanted.patient:
-                wanted = rows.unnumbered(wanted, self._zone, self._s.past_days, self._s.ahead_days)
-                page = self._lookup.to_image(wanted, after=None, limit=PAGE)
             yield page
             if len(page) < PAGE:
                 return

@@ -91,21 +91,18 @@ def terms_for(asked: Asked, default: Sequence[str]) -> tuple[str, ...]:
 
 
 def wanted(asked: Asked, zone: tzinfo, past_days: int, ahead_days: int) -> Wanted:
-    """What to read of the orders: by number, else by day. What is read is held against all keys afterwards."""
+    """What to read of the orders: by number and day. What is read is held against all keys afterwards.
+
+    Whatever is asked but an order's number, it begins with a day: what nobody ever closes is not read again by each question.
+    """
     patient, order = _plain(asked.value("PatientID")), _plain(asked.value("AccessionNumber"))
     order = order or _plain(asked.value("RequestedProcedureID"))
     day = asked.value(START[0])
-    if not day:
-        return Wanted(None, None, patient, order) if patient or order else unnumbered(Wanted(), zone, past_days, ahead_days)
     first, last = (_day(text, zone) for text in _range(day))
-    return Wanted(_micros(first - SPREAD) if first else None, _micros(last + DAY + SPREAD) if last else None, patient, order)
-
-
-def unnumbered(asked: Wanted, zone: tzinfo, past_days: int, ahead_days: int) -> Wanted:
-    """The same without a number of the order, and within days: a number that the hub made for it stands in no index."""
     today = datetime.now(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    first, last = _micros(today - timedelta(days=past_days)), _micros(today + timedelta(days=ahead_days))
-    return Wanted(asked.start or first, asked.end or last)
+    start = None if order else _micros(today - timedelta(days=past_days))
+    end = None if order or patient or day else _micros(today + timedelta(days=ahead_days))
+    return Wanted(_micros(first - SPREAD) if first else start, _micros(last + DAY + SPREAD) if last else end, patient, order)
 
 
 def row(order: Order, zone: tzinfo, assigner: str) -> Row:
@@ -335,9 +332,10 @@ def _plain(text: str) -> str:
 
 def _day(text: str, zone: tzinfo) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=zone) if text else None
+        at = datetime.strptime(text, "%Y%m%d").replace(tzinfo=zone) if text else None
     except ValueError:
         return None
+    return at if at is not None and 1 < at.year < 9999 else None
 
 
 def _micros(moment: datetime) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import time
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -146,7 +147,15 @@ def test_what_is_read_of_the_orders() -> None:
     window = rows.wanted(asked({}, PatientID="P*"), SEOUL, 7, 30)
     assert window.patient == ""
     assert (window.end or 0) - (window.start or 0) == 37 * day
-    assert rows.wanted(asked({rows.START[0]: "rubbish"}), SEOUL, 7, 30) == Wanted()
+    for begins_nowhere in ("rubbish", "-20261124", "00010101-"):
+        assert rows.wanted(asked({rows.START[0]: begins_nowhere}), SEOUL, 7, 30).start == window.start
+    assert rows.wanted(asked({rows.START[0]: "20200101-"}), SEOUL, 7, 30).end is None
+
+
+def test_a_patients_number_alone_does_not_ask_for_all_that_he_ever_had() -> None:
+    today = datetime.now(SEOUL).replace(hour=0, minute=0, second=0, microsecond=0)
+    by_patient = rows.wanted(asked({}, PatientID="P1"), SEOUL, 7, 30)
+    assert by_patient == Wanted(int((today - timedelta(days=7)).timestamp() * 1e6), None, "P1", "")
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))

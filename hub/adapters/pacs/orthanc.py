@@ -1,9 +1,10 @@
 """PACS, inbound: studies of an Orthanc by its log of changes (GET /changes): nothing is missed however old its study date is, and
 nothing is read twice. Each study is one message, and again where it changed.
 
-The place is the last line of the log that was read, with what it was about: where another line has that number now, or the log is
-shorter, the log was begun anew, and so do we (what is known as it stands makes no message). Orthanc takes the lines of what it
-deletes out of its log: studies that are gone are found by comparing all that there is, now and then.
+The place is the last line of the log that was read, with what it was about, and a few earlier ones of other studies. Orthanc
+takes the lines of what it deletes out of its log: as long as one of ours stands there as we read it, it is the same log. Where
+another line has its number, or none of ours is left, it is read from its beginning (what is known as it stands makes no message).
+Studies that are gone are found by comparing all that there is, now and then.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from hub import log
-from hub.adapters.pacs.studies import KEY, found, numbered, unlike
+from hub.adapters.pacs.studies import KEY, check_gone, found, numbered, unlike
 from hub.adapters.settings import read_table, wrong
 from hub.codecs.dicom import columns
 from hub.codecs.dicom.json import LONGEST
@@ -33,7 +34,7 @@ MANIFEST = Manifest(
 )  # fmt: skip
 PEER = "Orthanc"
 PLACE, SWEPT = "changes", "swept"
-FEW = 20  # so many studies may always be gone at once
+WITNESSES = 3  # studies whose lines tell the log from another one, where the last line is gone with its study
 # What MainDicomTags lack by default: Orthanc from 1.11 on gives it when asked, older ones do not mind the question
 REQUESTED = ";".join(name for name in columns.STUDY if name not in ("PatientID", KEY))
 
@@ -86,14 +87,38 @@ class Line(NamedTuple):
     def dumps(self) -> str:
         return f"{self.seq} {self.what}"
 
+    @property
+    def resource(self) -> str:
+        """Orthanc's name of what it is about."""
+        return self.what.partition(" ")[0]
+
+
+def places(text: str) -> list[Line]:
+    """The last line that was read, and then the witnesses, the newest first; nothing where none was read."""
+    return [line for line in map(Line.loads, text.splitlines()) if line.seq]
+
 
 class Log(NamedTuple):
     """A page of the log."""
 
     lines: list[Line]
-    ids: list[str]  # Orthanc's names of the studies that changed, in order, each once
-    last: int
+    studies: list[Line]  # those of them that say that a study changed
     done: bool
+
+    @property
+    def ids(self) -> list[str]:
+        """Orthanc's names of the studies that changed, in order, each once."""
+        return list(dict.fromkeys(_name(line.resource) for line in self.studies))
+
+    def after(self, kept: Sequence[Line]) -> list[Line]:
+        """What is kept (see `places`) when this page is read, too."""
+        if not self.lines:
+            return list(kept)
+        newest: dict[str, Line] = {}
+        for line in (*reversed(kept[1:]), *self.studies):
+            newest.pop(line.resource, None)
+            newest[line.resource] = line
+        return [self.lines[-1], *list(reversed(newest.values()))[:WITNESSES]]
 
 
 class Orthanc:
@@ -116,45 +141,47 @@ class Orthanc:
 
     def poll(self, feed: Feed) -> int:
         """The log from where we are to its end; how many messages that made."""
-        at = self._begin(Line.loads(feed.place(PLACE)))
+        kept = self._begin(places(feed.place(PLACE)))
         told = 0
         while True:
             feed.looking()
-            page = self._log(at.seq)
+            page = self._log(kept[0].seq if kept else 0)
             told += feed.rows(self._s.event, self._studies(page.ids))
-            at = page.lines[-1] if page.lines else at
-            feed.keep(PLACE, at.dumps())
+            kept = page.after(kept)
+            feed.keep(PLACE, "\n".join(line.dumps() for line in kept))
             if page.done or not page.lines or feed.ending():
                 break
         return told + (self._sweep(feed) if self._s.gone_event and not feed.ending() else 0)
 
-    def _begin(self, at: Line) -> Line:
-        """Where to read on: the last line read, as long as the log is still the same one."""
-        if not at.seq:
-            return at
-        page = self._log(at.seq - 1, 1)
-        if page.lines and page.lines[0].seq == at.seq:
-            same = page.lines[0].what == at.what
-        else:  # Orthanc took the line out with what it was about; a log that was begun anew is shorter
-            same = max(page.last, *(line.seq for line in page.lines), 0) >= at.seq
-        if not same:
-            _log.warning("Orthanc's log of changes was begun anew: it is read from its beginning", extra={"channel": self._name})
-        return at if same else Line(0, "")
+    def _begin(self, kept: Sequence[Line]) -> list[Line]:
+        """What is kept of where to read on, as far as it still stands in the log; nothing: read from the beginning."""
+        for n, line in enumerate(kept):
+            found = self._log(line.seq - 1, 1).lines
+            if found and found[0] == line:
+                return [kept[0], *kept[max(n, 1) :]]
+            if found and found[0].seq == line.seq:
+                text = "Orthanc's log of changes was begun anew: it is read from its beginning"
+                _log.warning(text, extra={"channel": self._name})
+                return []
+        if kept:
+            text = "Orthanc's log of changes has none of the lines that we know: it is read from its beginning"
+            _log.info(text, extra={"channel": self._name})
+        return []
 
     def _log(self, since: int, count: int = 0) -> Log:
         answer = _object(self._get(f"/changes?since={since}&limit={count or self._s.count}"))
-        changes, last = answer.get("Changes"), answer.get("Last")
-        if not isinstance(changes, list) or not isinstance(last, int):
+        changes = answer.get("Changes")
+        if not isinstance(changes, list) or not isinstance(answer.get("Last"), int):
             raise _unlike_orthanc()
-        lines, ids = [], dict[str, None]()
+        lines, studies = [], []
         for one in changes:
             seq, number = (one.get("Seq"), one.get("ID")) if isinstance(one, dict) else (None, None)
             if not isinstance(seq, int) or not isinstance(number, str) or seq <= since:
                 raise _unlike_orthanc()
             lines.append(Line(seq, f"{number} {one.get('Date', '')}"))
             if one.get("ResourceType") == "Study" and one.get("ChangeType") in self._s.changes:
-                ids[_name(number)] = None
-        return Log(lines, list(ids), last, answer.get("Done") is True)
+                studies.append(lines[-1])
+        return Log(lines, studies, answer.get("Done") is True)
 
     # -- hub.domain.ports.Loadable --------------------------------------------------------------------------------
 
@@ -206,9 +233,7 @@ class Orthanc:
 
     def _really(self, feed: Feed, missing: Sequence[bytes], known: int) -> list[bytes]:
         """Those that Orthanc does not find by their UIDs either: what is deleted while we read shifts the pages."""
-        if len(missing) > max(FEW, int(self._s.most_gone * known)):
-            text = f"{len(missing)} of {known} studies are gone at once: nothing is told of it; if it is right, raise most_gone"
-            raise Misconfigured(text, code="many_gone")
+        check_gone(len(missing), known, self._s.most_gone)
         named = [(digest, str(key.get(KEY, ""))) for digest, key in feed.names(missing)]
         return [digest for digest, number in named if number and not self._find({KEY: number})]
 

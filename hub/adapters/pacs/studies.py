@@ -27,6 +27,8 @@ from hub.domain.ports import Condition, Feed, Found, Loaded
 _log = log.get(__name__)
 KEY = "StudyInstanceUID"
 CONDITIONS = ("PatientID", "AccessionNumber", "ModalitiesInStudy", KEY, "InstitutionName", "StudyID")
+FEW = 20  # so many studies may always be gone at once
+MANY_GONE = "many_gone"
 BLOCK = 500  # studies that are handed on at once: what is not handed on yet waits in the PACS
 Find = Callable[[Mapping[str, str]], Generator[Found]]
 
@@ -37,6 +39,9 @@ class WindowSettings:
 
     event: str = option("dicom.study", doc="the map's event for a study")
     gone_event: str = option("", doc='the map\'s event for a study that is gone: "dicom.study_gone"; default: nothing is told')
+    most_gone: float = option(
+        0.1, doc="share of a day's studies that may be gone at once; more is taken for a mistake", low=0, high=1
+    )
     window_days: int = option(3, doc="days of study dates that are asked for with each poll, today the last", low=1, high=3650)
     poll_seconds: float = option(60.0, doc="pause between two polls", low=0.05, high=86400)
     since: str = option("", doc='where `hub load` without a condition begins: "2020-01-01"')
@@ -62,11 +67,18 @@ class ByDay:
 
     def poll(self, feed: Feed) -> int:
         """The window's days, the newest first; how many messages that made."""
-        told = 0
+        told, doubted = 0, None
         for ago in range(-1, self._s.window_days):  # a modality whose clock is ahead has studied tomorrow
             if feed.ending():
                 break
-            told += self._day(feed, dt.datetime.now(self._zone).date() - dt.timedelta(days=ago))
+            try:
+                told += self._day(feed, dt.datetime.now(self._zone).date() - dt.timedelta(days=ago))
+            except Misconfigured as error:
+                if error.code != MANY_GONE:
+                    raise
+                doubted = doubted or error  # the other days are looked at all the same
+        if doubted is not None:
+            raise doubted
         return told
 
     def _day(self, feed: Feed, day: dt.date) -> int:
@@ -82,8 +94,9 @@ class ByDay:
         before = {bytes.fromhex(digest) for digest in orjson.loads(feed.place(f"day:{day}") or "[]")}
         if before == seen:
             return 0
-        told = 0
-        named = {digest: str(key.get(KEY, "")) for digest, key in feed.names(sorted(before - seen))}
+        told, missing = 0, sorted(before - seen)
+        check_gone(len(missing), len(before), self._s.most_gone)
+        named = {digest: str(key.get(KEY, "")) for digest, key in feed.names(missing)}
         gone = [digest for digest, number in named.items() if number and not any(self._find({KEY: number}))]
         if gone:
             told = feed.gone(self._s.gone_event, gone)
@@ -158,6 +171,14 @@ def found(row: Mapping[str, Any], refused: str | None = None) -> Found:
         return Found({KEY: number}, row)
     digest = hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return Found({"unnamed": digest}, row, refused or "a study without a Study Instance UID")
+
+
+def check_gone(missing: int, known: int, share: float) -> None:
+    """Raises Misconfigured where so many are gone at once that it is a mistake: a PACS whose index is being rebuilt, or that
+    takes our rights away, answers that there is nothing."""
+    if missing > max(FEW, int(share * known)):
+        text = f"{missing} of {known} studies are gone at once: nothing is told of it; if it is right, raise most_gone"
+        raise Misconfigured(text, code=MANY_GONE)
 
 
 def unlike(block: Sequence[Found], channel: str) -> list[Found]:

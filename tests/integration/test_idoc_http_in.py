@@ -135,6 +135,24 @@ def test_what_cannot_be_taken_is_kept_and_told(sap: Sap, body: bytes, status: in
     assert sap.rows("SELECT state FROM outcome") == [("refused",)]
 
 
+def test_sap_sends_again_what_is_refused(sap: Sap) -> None:
+    """RSEOUT00 in a job: each time the same answer, and the body is kept once."""
+    for body, status in ((b"<DEBMAS07><broken" + b" " * 1000, 400), (xml(bill("9", "3", "1", "120.00")), 422)):
+        answers = [sap.post(body) for _ in range(30)]
+        assert {(one.status_code, one.text) for one in answers} == {(status, answers[0].text)}
+    assert sap.rows("SELECT count(*) FROM message") == [(2,)]
+    assert sap.post(xml(customer("1", "1", NAME1="x"))).status_code == 200
+
+
+def test_refused_idocs_do_not_fill_the_disk(sap: Sap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.adapters.erp.idoc_http_in.REFUSED_BYTES", 500)
+    answers = [sap.post(b"<DEBMAS07><broken" + b" " * n) for n in range(1000, 1100)]
+    assert {one.status_code for one in answers} == {400}
+    ((count, size),) = sap.rows("SELECT count(*), max(length(body)) FROM message")
+    assert 20 <= count <= 40
+    assert size < 600
+
+
 def test_one_wrong_idoc_of_a_packet_is_told_and_the_others_are_taken(sap: Sap) -> None:
     other = customer("0000000002", "2", NAME1="x")
     other.control["SNDPRN"] = "STRANGER"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hub import log
-from hub.adapters.pacs.told import REFUSED_BYTES, Room, patient_of, reason_of
+from hub.adapters.pacs.told import patient_of, reason_of
+from hub.adapters.refused import REFUSED_BYTES, Room
 from hub.codecs.dicom.command import Status
 from hub.domain.errors import HubError, Unreadable
 from hub.domain.ports import Intake, Receipt, Received, Verdict

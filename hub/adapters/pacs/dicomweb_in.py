@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hub.adapters.pacs import told
-from hub.adapters.pacs.told import REFUSED_BYTES, SERIES, TRIES, Last, Room, Said
+from hub.adapters.pacs.told import SERIES, TRIES, Last, Said
+from hub.adapters.refused import REFUSED_BYTES, Room
 from hub.adapters.settings import read_table, wrong
 from hub.codecs.dicom import columns, header, json
 from hub.codecs.dicom.charset import codec_of

@@ -1,5 +1,4 @@
-"""What C-STORE, STOW-RS and MPPS have in common: whose a row is, what is refused and how much of it is kept, and which rows of
-a series are news.
+"""What C-STORE, STOW-RS and MPPS have in common: whose a row is, what is refused, and which rows of a series are news.
 
 A series is told by each of its instances. What each sender said of it last is remembered (docs/adr/0161): the same again is no
 news; anything else is, also what was said before that, because a header may be corrected and the correction taken back.
@@ -8,7 +7,6 @@ news; anything else is, also what was said before that, because a header may be 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,8 +19,6 @@ from hub.domain.ports import Memory, Received
 SERIES = "dicom.series"
 TRIES = 3  # where another process is told of the same thing at the same time
 LAST = "last"  # of what is remembered: a digest of what was said last
-REFUSED_BYTES = 64 << 10  # of what cannot be read, that are kept
-BURST, A_SECOND = 20.0, 1.0  # refused messages that one door keeps: so many at once, and so many a second for ever
 
 
 class Said(NamedTuple):
@@ -87,19 +83,3 @@ class Last:
 
 def _name(sender: str, series: str) -> str:
     return f"series {series} {sender}"
-
-
-class Room:
-    """Whether one more refused message may be kept: a modality that sends a thousand of them must not fill the disk."""
-
-    def __init__(self) -> None:
-        self._at, self._left = time.monotonic(), BURST
-
-    def take(self) -> bool:
-        now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._at) * A_SECOND)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a channel that listens: said the same way at every door."""
+"""A channel that listens: what is wrong with its settings or its address, and how it is, said the same way at every door."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from hub.codecs.hl7v2 import python_codec
 from hub.domain.errors import Misconfigured
+from hub.domain.ports import ListenerHealth
 from hub.transport.tls import normal_peer
 
 
@@ -19,6 +20,31 @@ class Guarded(Protocol):
     def tls_ca(self) -> Path | None: ...
     @property
     def tls_peers(self) -> tuple[str, ...]: ...
+
+
+class Opening(Protocol):
+    """What hub.transport has that listens."""
+
+    async def start(self) -> None: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+
+
+async def listen(listener: Opening, host: str, port: int) -> None:
+    """Starts it. Raises Misconfigured where the address cannot be had."""
+    try:
+        await listener.start()
+    except OSError as error:
+        raise Misconfigured(f"cannot listen on {host}:{port} ({error.strerror or error.__class__.__name__})") from None
+
+
+def health_of(listener: Opening | None, host: str, port: int) -> ListenerHealth:
+    """`port`: that of the settings, where nothing listens."""
+    if listener is None:
+        return ListenerHealth(f"{host}:{port}", 0)
+    return ListenerHealth(f"{host}:{listener.port}", listener.connections)
 
 
 def check_tls(settings: Guarded) -> None:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hub import log
-from hub.adapters.listening import check_charset, check_tls
+from hub.adapters.listening import check_charset, check_tls, health_of, listen
 from hub.adapters.settings import read_table
 from hub.codecs import korean
 from hub.codecs.hl7v2 import Peek, ack, batch, parse, peek, python_codec
 from hub.codecs.hl7v2.ack import Reason
 from hub.codecs.mllp import Fault, Scrap
 from hub.config import option
-from hub.domain.errors import HubError, Misconfigured, Unreadable, Where
+from hub.domain.errors import HubError, Unreadable, Where
 from hub.domain.facts import Key
 from hub.domain.ports import Intake, ListenerHealth, Manifest, Receipt, Received, Verdict
 from hub.transport.collector import Collector
@@ -327,10 +327,7 @@ class Hl7Listener:
             limits=Limits(s.max_frame, s.idle_seconds, s.frame_seconds, s.max_connections),
             allowed=frozenset(normal_peer(peer) for peer in s.tls_peers),
         )  # fmt: skip
-        try:
-            await listener.start()
-        except OSError as error:
-            raise Misconfigured(f"cannot listen on {s.host}:{s.port} ({error.strerror or error.__class__.__name__})") from None
+        await listen(listener, s.host, s.port)
         self._listener = listener
 
     async def stop(self) -> None:
@@ -339,9 +336,7 @@ class Hl7Listener:
             self._listener = None
 
     def health(self) -> ListenerHealth:
-        listener = self._listener
-        port = listener.port if listener is not None else self._settings.port
-        return ListenerHealth(f"{self._settings.host}:{port}", listener.connections if listener is not None else 0)
+        return health_of(self._listener, self._settings.host, self._settings.port)
 
 
 def build(settings: Settings, name: str = "") -> Hl7Listener:

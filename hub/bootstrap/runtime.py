@@ -21,10 +21,12 @@ from hub.bootstrap.keeper import Keeper
 from hub.bootstrap.limits import why_full
 from hub.bootstrap.poll import Pollers
 from hub.bootstrap.sweeper import Sweeper
+from hub.bootstrap.tally import UnstoredTally
 from hub.bootstrap.watchdog import Beat, Watched
 from hub.config import Channel
 from hub.domain.errors import HubError
 from hub.domain.ports import Answering, Listener, Remembering
+from hub.domain.unstored import Counting
 from hub.sync.intake import IntakeService
 from hub.sync.loops import ApplyStepper, DeliverStepper, Loop, Stepper
 
@@ -43,6 +45,7 @@ class Listeners:
         self._beat = beat
         self._stored = stored
         self.intake: IntakeService = hub.intake()
+        self._unstored = UnstoredTally(hub.store)
         self._running: dict[str, tuple[Channel, Listener]] = {}
         self._troubles: dict[str, str] = {}  # channels that cannot listen, and why
         self._told: set[str] = set()  # those of them that an alert tells of
@@ -65,14 +68,23 @@ class Listeners:
         while not stop.is_set():
             self._beat.begin()  # anew with every look: a loop in which something blocks comes to none
             self.intake.flush()
+            self._count()
             self._watch()
             await self.adopt()  # a port that was taken may be free now
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), LOOK_SECONDS)
         for name in list(self._running):
             await self._end(name)
+        self._unstored.write()
         self.intake.flush()
         self._beat.end()
+
+    def _count(self) -> None:
+        """What listeners answered or refused by themselves."""
+        for name, (_, listener) in self._running.items():
+            if isinstance(listener, Counting):
+                self._unstored.add(name, listener.take_unstored())
+        self._unstored.write()
 
     def _watch(self) -> None:
         reason = why_full(self._hub)
@@ -150,6 +162,8 @@ class Listeners:
 
     async def _end(self, name: str) -> None:
         _, listener = self._running.pop(name)
+        if isinstance(listener, Counting):
+            self._unstored.add(name, listener.take_unstored())
         self._bound.remove(int(listener.health().address.rpartition(":")[2]))
         await listener.stop()
 

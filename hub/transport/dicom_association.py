@@ -29,8 +29,6 @@ CLOSING_SECONDS = 5.0  # that a peer has to close after our last word, which is 
 
 
 _WHY: dict[Rejection, str] = {
-    pdu.CALLED_UNKNOWN: "it calls another AE title",
-    pdu.CALLING_UNKNOWN: "its AE title is none of the channel's, or not from there",
     pdu.VERSION_UNKNOWN: "another version of the protocol", pdu.CONTEXT_UNKNOWN: "another application context",
     pdu.TOO_MANY: "too many associations",
 }  # fmt: skip
@@ -225,7 +223,11 @@ class Association(asyncio.Protocol):
             refusal = pdu.TOO_MANY
         if refusal is not None:
             listener.counts.rejected += 1
-            log.warning("%s: association from %s rejected: %s", listener.name, self.address, _WHY[refusal])
+            why = _WHY.get(refusal, "")
+            if not why:
+                code, why = listener.names.why(request.called, request.calling)
+                listener.turn_away(self.address, request.calling, code)
+            log.warning("%s: association from %s rejected: %s", listener.name, self.address, why)
             self._last_word(pdu.reject(refusal))
             return
         answers = {}

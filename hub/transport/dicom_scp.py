@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hub.codecs.dicom import pdu
 from hub.codecs.dicom.pdu import Rejection
+from hub.domain.unstored import TurnedAway
 from hub.transport.dicom_association import Asked, Association, Counts, Limits, Service
 from hub.transport.tls import peer_allowed
 
 __all__ = ["Asked", "Association", "Counts", "DicomListener", "Limits", "Names", "Service"]
 log = logging.getLogger(__name__)
+MOST_TOLD, TOLD_SECONDS = 256, 60.0  # entries of the audit log about peers that were turned away, a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,26 @@ class Names:
             return pdu.CALLED_UNKNOWN
         networks = self.peers.get(calling, self.peers.get("*"))
         return None if networks is not None and _within(address, networks) else pdu.CALLING_UNKNOWN
+
+    def why(self, called: str, calling: str) -> tuple[str, str]:
+        """A code and a sentence for whoever sets up a modality: which of the checks failed, and the AE titles."""
+        if called != self.title:
+            return "called_title", f"{shown(calling)} calls the AE title {shown(called)}; ours is {self.title}"
+        if calling not in self.peers and "*" not in self.peers:
+            return "calling_title", f"its AE title {shown(calling)} is none of the channel's peers"
+        return "calling_address", f"its AE title {shown(calling)} is one of the channel's peers, but not from there"
+
+
+_SHOWN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,15}")
+_NUMBER = re.compile(r"[0-9]{6}")  # as in the audit log (hub/audit/entry.py): it may be a patient's
+
+
+def shown(title: str) -> str:
+    """An AE title as it may stand in a log: it comes from the wire, from whoever reaches the port."""
+    return title if _SHOWN.fullmatch(title) and not _NUMBER.search(title) else HIDDEN
+
+
+HIDDEN = "(one that is not shown)"
 
 
 def _within(address: str, networks: str) -> bool:
@@ -57,6 +80,8 @@ class DicomListener:
     tls: ssl.SSLContext | None = None
     allowed: frozenset[str] = frozenset()
     counts: Counts = field(default_factory=Counts)
+    _turned_away: dict[TurnedAway, float] = field(default_factory=dict)  # loop time of the last time that it was told
+    _untold: list[TurnedAway] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _associations: set[Association] = field(default_factory=set)
     _sweep: asyncio.TimerHandle | None = None
@@ -105,6 +130,22 @@ class DicomListener:
             return False
         self._associations.add(association)
         return True
+
+    def turn_away(self, address: str, calling: str, code: str) -> None:
+        """Notes a peer that may not speak here, for the audit log: once a minute, however often it tries."""
+        now = asyncio.get_running_loop().time()
+        if len(self._turned_away) >= MOST_TOLD:  # many names or many addresses: what is older than a minute is forgotten
+            self._turned_away = {one: at for one, at in self._turned_away.items() if now - at < TOLD_SECONDS}
+        who = shown(calling)
+        one = TurnedAway(address, "" if who == HIDDEN else who, code)
+        if len(self._turned_away) < MOST_TOLD and now - self._turned_away.get(one, -TOLD_SECONDS) >= TOLD_SECONDS:
+            self._turned_away[one] = now
+            self._untold.append(one)
+
+    def take_turned_away(self) -> tuple[TurnedAway, ...]:
+        """Those that were noted since the last call."""
+        told, self._untold = tuple(self._untold), []
+        return told
 
     def seat(self, association: Association) -> bool:
         """Whether there is room for one more association; whoever has been silent longest makes some."""

@@ -30,6 +30,7 @@ from hub.codecs.mllp import Scrap
 from hub.config import option
 from hub.domain.errors import Misconfigured, TryAgain, Unmappable, Unreadable, Where
 from hub.domain.ports import Intake, ListenerHealth, Lookup, Manifest
+from hub.domain.unstored import Unstored
 from hub.transport.collector import Collector
 from hub.transport.mllp import Connection, Limits, MllpListener
 from hub.transport.tls import normal_peer, server_context
@@ -100,6 +101,7 @@ class Desk:
         self._numbers = itertools.count(time.time_ns() // 1000)
         self._process = f"{os.getpid() & 0xFFFF:04x}"
         self._denied: dict[str, float] = {}
+        self.answered = 0  # questions
 
     def answer(self, body: bytes, address: str) -> bytes:
         """The answer to one question, whatever it is; what it tells is recorded before it is returned."""
@@ -139,6 +141,7 @@ class Desk:
         answer = self._written(head, asked, told)
         if asked.event != query.CANCEL:
             self._lookup.told(self._name, asker, address, WHAT[asked.event], told.by, told.ids)
+        self.answered += 1
         return answer
 
     def _written(self, head: Peek, asked: query.Query, told: Told) -> bytes:
@@ -189,6 +192,7 @@ class QueryListener:
         self._desk: Desk | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._waiting = 0
+        self._answered = self._refused = 0  # since the last take_unstored
 
     def look_up_in(self, lookup: Lookup) -> None:
         """hub.domain.ports.Answering."""
@@ -223,6 +227,12 @@ class QueryListener:
             await self._listener.stop()
             self._listener = None
 
+    def take_unstored(self) -> Unstored:
+        """hub.domain.unstored.Counting: questions; who may not ask is told by the desk."""
+        seen = Unstored(self._answered, self._refused)
+        self._answered = self._refused = 0
+        return seen
+
     def health(self) -> ListenerHealth:
         listener = self._listener
         port = listener.port if listener is not None else self._settings.port
@@ -235,6 +245,7 @@ class QueryListener:
             if self._thread is None or self._desk is None:
                 return
             if self._waiting >= WAITING:
+                self._refused += 1
                 one.connection.answer(self._busy(one.body))
                 continue
             self._waiting += 1
@@ -242,11 +253,16 @@ class QueryListener:
 
     def _answer(self, desk: Desk, one: Question, loop: asyncio.AbstractEventLoop) -> None:
         """In the thread: one answer, given back to the loop."""
+        before = desk.answered
         body = desk.answer(one.body, one.connection.peer)
-        loop.call_soon_threadsafe(self._give, one.connection, body)
+        loop.call_soon_threadsafe(self._give, one.connection, body, desk.answered > before)
 
-    def _give(self, connection: Connection, body: bytes) -> None:
+    def _give(self, connection: Connection, body: bytes, answered: bool) -> None:
         self._waiting -= 1
+        if answered:
+            self._answered += 1
+        else:
+            self._refused += 1
         connection.answer(body)
 
     def _busy(self, body: bytes) -> bytes:

@@ -28,6 +28,7 @@ from hub.codecs.dicom.command import Operation, Status
 from hub.config import option
 from hub.domain.errors import HubError, Misconfigured, Unreadable
 from hub.domain.ports import Intake, ListenerHealth, Manifest, Memory, Received
+from hub.domain.unstored import Unstored
 from hub.sync.polled import row_body
 from hub.transport.dicom_scp import Asked, DicomListener, Limits, Names
 from hub.transport.tls import normal_peer, server_context
@@ -219,6 +220,10 @@ class DicomIn:
         if self._listener is not None:
             await self._listener.stop()
             self._listener = None
+
+    def take_unstored(self) -> Unstored:
+        """hub.domain.unstored.Counting: messages are counted where they are stored; who may not send is told."""
+        return Unstored(turned_away=self._listener.take_turned_away()) if self._listener is not None else Unstored()
 
     def health(self) -> ListenerHealth:
         listener = self._listener

@@ -28,6 +28,7 @@ from hub.codecs.dicom.uid import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from hub.config import option
 from hub.domain.errors import Misconfigured, TryAgain, Unreadable
 from hub.domain.ports import Intake, ListenerHealth, Lookup, Manifest, Order
+from hub.domain.unstored import Unstored
 from hub.transport.dicom_scp import Asked, DicomListener, Limits, Names
 from hub.transport.dicom_scu import VERIFICATION, WORKLIST
 from hub.transport.tls import normal_peer, server_context
@@ -153,6 +154,7 @@ class Worklist:
         self._desk: Desk | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._waiting = 0
+        self._answered = self._refused = self._rejected = 0  # since the last take_unstored; of rejected ones, at it
 
     def look_up_in(self, lookup: Lookup) -> None:
         """hub.domain.ports.Answering."""
@@ -184,6 +186,15 @@ class Worklist:
             await self._listener.stop()
             self._listener = None
 
+    def take_unstored(self) -> Unstored:
+        """hub.domain.unstored.Counting: questions, and associations that were rejected."""
+        if self._listener is None:
+            return Unstored()
+        rejected = self._listener.counts.rejected
+        seen = Unstored(self._answered, self._refused + rejected - self._rejected, self._listener.take_turned_away())
+        self._answered, self._refused, self._rejected = 0, 0, rejected
+        return seen
+
     def health(self) -> ListenerHealth:
         listener = self._listener
         port = listener.port if listener is not None else self._s.port
@@ -195,7 +206,8 @@ class Worklist:
         return pdu.chosen(proposed, SYNTAXES) if abstract in (VERIFICATION, WORKLIST) else None
 
     def asked(self, request: Asked) -> None:
-        """In the loop: hands the question over."""
+        """In the loop: hands the question over; it is refused until then."""
+        self._refused += 1
         if request.command.operation != Operation.C_FIND or request.abstract != WORKLIST:
             request.answer(Status.UNRECOGNISED)
         elif not request.whole:
@@ -204,6 +216,7 @@ class Worklist:
             request.answer(Status.RESOURCES, comment="ask again later")
         else:
             self._waiting += 1
+            self._refused -= 1
             self._thread.submit(self._answer, self._desk, request, asyncio.get_running_loop())
 
     def _answer(self, desk: Desk, request: Asked, loop: asyncio.AbstractEventLoop) -> None:
@@ -228,6 +241,10 @@ class Worklist:
 
     def _end(self, request: Asked, status: Status, comment: str) -> None:
         self._waiting -= 1
+        if status == Status.SUCCESS:
+            self._answered += 1
+        else:
+            self._refused += 1
         request.answer(Status.CANCELLED if request.cancelled else status, comment=comment)
 
 

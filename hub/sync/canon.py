@@ -118,6 +118,7 @@ class Canon:
     # -- one thing ------------------------------------------------------------------------------------------------
 
     def _fact(self, fact: Fact, origin: Origin, applied: Applied) -> None:
+        fact = self._his(fact, origin, applied)
         number = str(fact.key)
         source = self.work.sources.get((fact.kind, origin.system, number))
         if source is not None and fact.key.assigner in PARTS and is_late(origin.event_at, source.event_at):
@@ -219,6 +220,16 @@ class Canon:
             elif his is found or not self._is_another(his, fact, key):
                 return his
         return None
+
+    def _his(self, fact: Fact, origin: Origin, applied: Applied) -> Fact:
+        """An order that has none but an accession number, by which another system has told of another patient's."""
+        if fact.kind != "ServiceRequest" or (fact.kind, origin.system, str(fact.key)) in self.work.sources:
+            return fact
+        _, mine = of_patient(self.work, fact.kind, fact.key, self._known_patient(fact.patient))
+        if mine == fact.key:
+            return fact
+        applied.notes.append(f"{fact.kind.lower()}_of_another_patient")
+        return replace(fact, key=mine)
 
     def _is_another(self, resource: Resource, fact: Fact, key: Key) -> bool:
         return is_another(resource, fact, key, self.work.sources_of(resource.id, resource.kind))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hub.domain.facts import Key
-from hub.domain.imaging import ACSN, PARTS, UID, numbers_of
+from hub.domain.imaging import ACSN, PARTS, UID, is_shared_by_orders, numbers_of
 from hub.domain.model import Kind
 from hub.domain.rows import Row
 from hub.sync.numbered import of_patient
@@ -55,22 +55,24 @@ def _shared(one: Resource) -> list[Key]:
 
 
 def _one_order(canon: Canon, one: Resource, other: Resource, origin: Origin, applied: Applied) -> list[Row]:
-    """An order that only performed steps have told of is the one that was ordered; two that were ordered stay two."""
+    """An order without a number of its own is the one that was ordered; two that have one stay two."""
     if "merged" in (one.status, other.status):
         return []
     canon.work.load_resources([one.id, other.id])
-    made = next((order for order in (other, one) if _is_made_of_steps(canon.work, order)), None)
+    made = next((order for order in (other, one) if _has_no_own_number(canon.work, order)), None)
     if made is None:
         return []
     return unite(canon, "ServiceRequest", one if made is other else other, made, "merge", origin, applied)
 
 
-def _is_made_of_steps(work: Workspace, order: Resource) -> bool:
-    return all(source.key.partition("|")[0] in PARTS for source in work.sources_of(order.id, order.kind))
+def _has_no_own_number(work: Workspace, order: Resource) -> bool:
+    """Whether nobody has told of it but by a step, or by a number that orders share."""
+    assigners = {source.key.partition("|")[0].partition("#")[0] for source in work.sources_of(order.id, order.kind)}
+    return all(assigner in PARTS or is_shared_by_orders(assigner) for assigner in assigners)
 
 
 def _take_back(canon: Canon, order: Resource, origin: Origin, applied: Applied) -> None:
-    """The order that steps told of is an order of its own again, if the one that it became part of is another patient's."""
+    """An order that became part of one that is another patient's now is an order of its own again."""
     work, survivor_id = canon.work, str(order.data.get("replacedBy", ""))
     work.load_resources([order.id, survivor_id])
     survivor = work.resources.get(survivor_id)

@@ -103,6 +103,26 @@ def test_two_numbers_that_turn_out_to_be_one_person_join_and_part_again(kit: Kit
     assert kit.rows("SELECT DISTINCT state FROM work WHERE direction = 'in'") == []
 
 
+def test_an_order_that_has_an_accession_number_only_takes_no_other_patients_order(kit: Kit) -> None:
+    def ordered(number: str, channel: str, minute: int) -> None:
+        obr = "OBR|1|||X100^흉부 CT"
+        kit.receive(
+            hl7("ORM^O01", pid(number), "ORC|NW", obr, "IPC|A1||||SPS1|CT", at=f"202611221000{minute:02}"), channel=channel
+        )
+        kit.apply()
+
+    for minute, (number, channel) in enumerate(((A, "ocs-in"), (B, "pacs-hl7"), (A, "ocs-in"), (B, "pacs-hl7"))):
+        ordered(number, channel, minute)
+    assert (len(of(kit, A, "ServiceRequest")), len(of(kit, B, "ServiceRequest"))) == (1, 1)
+    assert notes(kit) == {"servicerequest_of_another_patient"}
+    kit.tell(adt("A40", A, f"MRG|{B}^^^HOSP", at="20261122120000"))
+    assert len(of(kit, A, "ServiceRequest")) == 1
+    ordered(B, "pacs-hl7", 40)
+    assert len(of(kit, A, "ServiceRequest")) == 1
+    kit.tell(hl7("ADT^A37", pid(A), pid(B), at="20261122130000"))
+    assert (len(of(kit, A, "ServiceRequest")), len(of(kit, B, "ServiceRequest"))) == (1, 1)
+
+
 def who(number: str) -> dict[str, Any]:
     return {"PatientID": number, "PatientName": f"KIM^{number}", "StudyInstanceUID": U, "StudyDate": "20261122"}
 

@@ -29,6 +29,7 @@ MONEY: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "E1EDP01": (("VPREI", "NETWR", "PREIS"), ("CURCY",)),
     "E1EDP26": (("BETRG",), ()),
 }
+LONGEST = 15  # digits before the point of an amount that a map reads (hub.mapping.composites, `money`)
 NO_MONEY = frozenset({"001"})  # of E1EDS01-SUMID: the number of items
 CREDIT = frozenset({"CRME"})  # of E1EDK01-BSART: a credit memo, whose amounts stand in it as if they were billed
 TOTALS = ("011", "010")  # of E1EDS01-SUMID: to be paid, else the net value
@@ -188,6 +189,8 @@ def _money(idoc: Idoc, form: amount.Form) -> None:
                     if found is None:  # blanks of another kind
                         del one.fields[field]
                         continue
+                    if len(found.value.lstrip("-").partition(".")[0]) > LONGEST:
+                        raise Unreadable(f"{one.name}-{field}: more than {LONGEST} digits", code="too_long")
                     one.fields |= {field: amount.negated(found).value if credit else found.value, "CURCY": currency}
             go(one.children, currency)
 

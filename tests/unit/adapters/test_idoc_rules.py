@@ -102,7 +102,7 @@ def test_a_registration_number_is_no_number_of_a_patient(number: str, digits: in
         MAPS.map_row(event, row, Context("HOSP", "erp", "Asia/Seoul"))
 
 
-@pytest.mark.parametrize(("total", "currency"), [("120.00", "KRW"), ("12,000", "KRW"), ("1", "XXX"), ("1", "")])
+@pytest.mark.parametrize(("total", "currency"), [("120.00", "KRW"), ("12,000", "KRW"), ("1", "XXX"), ("1", ""), ("9" * 23, "KRW")])
 def test_money_that_nobody_can_tell_is_refused_with_its_place(total: str, currency: str) -> None:
     received = rules().received(bill("90001", "7", "12345", total, currency), b"")
     assert received.refused is not None
@@ -172,3 +172,20 @@ def test_segments_of_a_site(tmp_path: Path) -> None:
 def test_settings_that_are_wrong_are_told(more: dict[str, Any]) -> None:
     with pytest.raises(Misconfigured):
         rules(**more)
+
+
+@pytest.mark.parametrize(
+    ("more", "instead"),
+    [
+        ({"patient_role": "XX"}, "AG sold-to, RG payer"),
+        ({"patient_role": ""}, "AG sold-to"),
+        ({"message_types": ["DEBMAS", "FOO"]}, "known here: ALEAUD, .*DEBMAS"),
+    ],
+)
+def test_a_role_or_a_type_that_no_idoc_has_is_told_with_those_that_are(more: dict[str, Any], instead: str) -> None:
+    with pytest.raises(Misconfigured, match=instead):
+        rules(**more)
+
+
+def test_a_sites_own_role_and_type_are_taken() -> None:
+    rules(patient_role="ZP", message_types=["ZPATIENT"], idoc_types={"ZPATIENT": ["ZPATIENT01"]})

@@ -154,7 +154,7 @@ class RowMapper:
         name, row = read_row(body)
         at = idoc_status.made_at(row, self._channel.timezone) or received_at
         if status:
-            return Mapped([], event, at, self._maps.version, settled=idoc_status.settled(event, row))
+            return Mapped([], event, at, self._maps.version, settled=idoc_status.settled(event, row, at))
         return self._maps.map_row(name, row, self.context(at))
 
 

@@ -98,6 +98,7 @@ class Settled:
     message_id: int  # of ours, as the target had it; 0: none that we could have sent
     acted: bool | None  # None: still on its way there
     detail: str  # free of patient data: "SAP 51 VG 204"
+    at: int = 0  # µs: when the target made this word, by its own clock; 0: it does not say
 
 
 AnyFact = Fact | Snapshot | Merge | Move | ChangeIdentifier | Link

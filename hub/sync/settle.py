@@ -2,7 +2,8 @@
 
 Done as one transaction with the message that says so. A message that was taken and not confirmed (UNCONFIRMED) is confirmed, or
 becomes a dead letter with the target's reason, which holds up nobody: what came after it in its lane has gone. One that the
-target turned down and then acted on after all (a person there saw to it) is done. Whatever else was said is an attempt's detail.
+target turned down and then acted on after all (a person there saw to it) is done. Whatever else was said is an attempt's detail,
+also a refusal that was made before the message was delivered once more: it is of the sending before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hub.domain.store import Tx
 
 UNKNOWN = "status_unknown"  # the alert: a status of no message of ours
 MEANWHILE = "the target said meanwhile: "  # reason of work that is still on its way
+APART = 60_000_000  # µs that the target's clock may be behind ours
 VERDICTS = {True: "confirmed", False: "refused", None: "taken"}
 
 
@@ -67,7 +69,9 @@ class _Message:
             done = tx.one("SELECT state, reason FROM outcome WHERE message_id = ?", id_)
             if done is None or done[0] != State.DONE or done[1] != UNCONFIRMED:
                 return []  # confirmed before, or given up: said twice, or too late
-            return self._confirmed() if acted else self._dead(shard)
+            if acted:
+                return self._confirmed()
+            return [] if self._of_an_earlier_sending() else self._dead(shard)
         if work[2] == State.IN_FLIGHT:
             said = f"{MEANWHILE}{VERDICTS[acted]}: {one.detail}"
             tx.execute("UPDATE work SET reason = ? WHERE message_id = ? AND state = 'in_flight' AND NOT barrier", said, id_)
@@ -89,6 +93,12 @@ class _Message:
             EntryDraft(now, Action.MESSAGE_DEAD, "system", self._channel, id_, self._resource, detail),
             TallyRow(self._channel, "delivered", shard, -1),
         ]
+
+    def _of_an_earlier_sending(self) -> bool:
+        """A message that a person sent once more has the same number there: only the time tells which sending is meant."""
+        sql = "SELECT count(*), max(at) FROM attempt WHERE message_id = ? AND verdict = 'delivered'"
+        times, last = self._tx.one(sql, self._one.message_id) or (0, 0)
+        return bool(times > 1 and 0 < self._one.at < last - APART)
 
     def _was_delivered(self) -> bool:
         row = self._tx.one("SELECT outcome FROM outcome WHERE message_id = ?", self._one.message_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -172,6 +174,25 @@ def test_what_sap_turns_down_is_a_dead_letter_with_its_reason_and_holds_up_nobod
     house.drop(status("901", about(message_id), "53"))
     house.poll()
     assert house.message(message_id).reason == ""
+
+
+@pytest.mark.parametrize(("minutes", "end"), [(-10, ("done", UNCONFIRMED)), (0, ("dead", "SAP 51 F2 164"))])
+def test_a_second_word_of_the_first_sending_leaves_the_replay_alone(either: House, minutes: int, end: tuple[str, str]) -> None:
+    """SAP may turn one IDoc down twice (ALEAUD and STATUS); both sendings have one number, so the word's own time decides."""
+    message_id = either.new_patient("00012345")
+    either.drop(status("900", about(message_id), "51", "F2 163"))
+    either.poll()
+    either.hub.operations.replay(message_id, reason="customer was locked", actor="token:test")
+    either.deliver()
+    again = status("901", about(message_id), "51", "F2 164")
+    made = datetime.now(ZoneInfo("Asia/Seoul")) + timedelta(minutes=minutes)
+    again.control |= {"CREDAT": f"{made:%Y%m%d}", "CRETIM": f"{made:%H%M%S}"}
+    either.drop(again)
+    either.poll()
+    one = either.message(message_id)
+    assert (one.state, one.reason) == end
+    said = either.rows("SELECT detail FROM attempt WHERE message_id = ? ORDER BY n DESC", message_id)
+    assert said[0] == ("SAP 51 F2 164",)  # to be seen either way
 
 
 def test_the_receivers_of_a_change_are_told_in_sap_s_words(house: House) -> None:

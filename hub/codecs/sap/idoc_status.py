@@ -39,9 +39,9 @@ class Told(NamedTuple):
     message: str
 
 
-def settled(event: str, row: Mapping[str, Any]) -> list[Settled]:
-    """What a status IDoc says of messages of ours. One whose DOCNUM is none of ours has the number 0."""
-    return [_settled(one) for one, _ in zip(told(event, row), range(MOST), strict=False)]
+def settled(event: str, row: Mapping[str, Any], at: int = 0) -> list[Settled]:
+    """What a status IDoc, made at `at` (µs), says of messages of ours. One whose DOCNUM is none of ours has the number 0."""
+    return [_settled(one, at) for one, _ in zip(told(event, row), range(MOST), strict=False)]
 
 
 def told(event: str, row: Mapping[str, Any]) -> Iterator[Told]:
@@ -68,10 +68,10 @@ def _archive(one: Mapping[str, Any]) -> str:
     return _text(one, "ARCKEY").removeprefix("HUB-")
 
 
-def _settled(one: Told) -> Settled:
+def _settled(one: Told, at: int) -> Settled:
     number = int(one.docnum) if _digits(one.docnum) and len(one.docnum) <= 16 else 0
     status = one.status if _digits(one.status) else "??"
-    return Settled(number, STATUSES.get(status), f"SAP {status}" + (f" {one.message}" if one.message else ""))
+    return Settled(number, STATUSES.get(status), f"SAP {status}" + (f" {one.message}" if one.message else ""), at)
 
 
 def made_at(row: Mapping[str, Any], timezone: str) -> int | None:

@@ -23,6 +23,7 @@ from hub.sync.polled import row_body
 
 EVENT = "idoc."  # and the message type
 PARTNER = re.compile(r"[A-Z]{2}/\S{1,10}\Z")
+ROLE = re.compile(r"AG|RG|RE|WE|[ZY9][A-Z0-9]")  # PARVW: SAP's own for a customer, and the customer's name range
 # Segments with money: its fields, and where its currency stands if not in CURCY of the bill (E1EDK01)
 MONEY: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "E1EDS01": (("SUMME",), ("WAERQ", "SUNIT")),
@@ -72,6 +73,18 @@ class IdocSettings:
                     raise wrong(f'"{key}" has {one}', 'write the partner type and number: ["LS/ERPCLNT100"]')
         if self.client and not re.fullmatch(r"\d{3}", self.client):
             raise wrong('"client" is no MANDT', 'write three digits: "100"')
+        if not ROLE.fullmatch(self.patient_role):
+            raise wrong(
+                f'patient_role "{self.patient_role}" is no partner function of a customer',
+                "write AG sold-to, RG payer, RE bill-to, WE ship-to, or your own, which begins with Z, Y or 9",
+            )
+        known = {*KNOWN_TYPES, *self.idoc_types}
+        for one in self.message_types:
+            if one not in known:
+                raise wrong(
+                    f'"message_types" has {one}, of which no IDoc type is known',
+                    f'known here: {", ".join(sorted(known))}; others: idoc_types = {{ {one} = ["{one}01"] }}',
+                )
 
 
 def tables(file: Path | None) -> Mapping[str, Layout]:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from hub.adapters.hl7.people import Built, hl7_instant
 from hub.adapters.mllp import MllpSettings, MllpTarget, read_answer
 from hub.adapters.settings import wrong
-from hub.codecs.hl7v2 import python_codec
+from hub.codecs.hl7v2.writer import SENDABLE, is_sendable
 from hub.config import option
 from hub.domain.errors import HubError, Refused, Unmappable
 from hub.domain.ports import Delivered, Outbound
@@ -40,9 +40,11 @@ class Hl7Settings(MllpSettings):
     def __post_init__(self) -> None:
         MllpSettings.__post_init__(self)  # super() does not know a class with slots (Python 3.11)
         try:
-            python_codec(self.charset)
+            sendable = is_sendable(self.charset)
         except LookupError:
-            raise wrong(f'charset "{self.charset}" is not known', 'write "utf-8" or "KS X 1001"') from None
+            sendable = False
+        if not sendable:
+            raise wrong(f'charset "{self.charset}" is none of HL7 table 0211 (MSH-18)', f"write one of {', '.join(SENDABLE)}")
         try:
             ZoneInfo(self.timezone or "Asia/Seoul")
         except (ZoneInfoNotFoundError, ValueError):

@@ -27,6 +27,15 @@ def hl7_charset(codec: str) -> str:
     return _CHARSETS.get(name) or name.upper().replace("ISO8859-", "8859/").replace("ISO8859_", "8859/")
 
 
+SENDABLE = ("utf-8", "KS X 1001", "GB 18030", "BIG-5", "8859/1 to 8859/16", "ASCII")
+
+
+def is_sendable(charset: str) -> bool:
+    """Whether MSH-18 can say it: HL7 table 0211 has a name for it. LookupError: nobody knows it."""
+    name = python_codec(charset)
+    return name in _CHARSETS or name.startswith("iso8859")
+
+
 def escape(value: str, delimiters: Delimiters = DEFAULT_DELIMITERS) -> str:
     """§2.7.1 for every separator; LF as `\\.br\\`, other control characters as `\\X..\\`; VT and FS raise Unmappable."""
     if value.isalnum():

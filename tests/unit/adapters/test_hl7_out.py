@@ -238,6 +238,8 @@ def test_an_unreadable_answer_is_no_answer() -> None:
     ("more", "says"),
     [
         ({"charset": "klingon"}, "utf-8"),
+        ({"charset": "euc-jp"}, "KS X 1001, GB 18030"),  # Python has it, HL7 table 0211 has no name for it
+        ({"charset": "utf-16"}, "table 0211"),
         ({"timezone": "Asia/Atlantis"}, "Asia/Seoul"),
         ({"answers": {"ZZ": "retry"}}, "AE.207"),
         ({"answers": {"AE": "maybe"}}, "refused"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.conftest import Run
 
 FILES = """
@@ -85,3 +87,13 @@ event = "OPD_PATIENT"
         ran = run(*command, "-c", hub_toml)
         assert ran.code == 2
         assert 'no column "nocol", which key names' in ran.out + ran.err
+
+
+@pytest.mark.parametrize("before", ["[hub]\n", "[channels.ocs-in]\n"])
+def test_a_time_zone_that_there_is_not_is_told_with_its_line(run: Run, hub_toml: Path, before: str) -> None:
+    text = hub_toml.read_text().replace('timezone = "Asia/Seoul"', "")
+    hub_toml.write_text(text.replace(before, before + 'timezone = "Korea/Seoul"\n'))
+    line = hub_toml.read_text().splitlines().index('timezone = "Korea/Seoul"') + 1
+    ran = run("check", "-c", hub_toml)
+    assert ran.code == 2
+    assert f'hub.toml:{line}: there is no time zone "Korea/Seoul"; write an IANA name' in ran.err.replace("\n", "")

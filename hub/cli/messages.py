@@ -229,10 +229,15 @@ def _line(row: MessageRow) -> Sequence[Any]:
         moment(row.at),
         row.channel,
         row.type,
-        Text(state, style=COLOURS.get(row.state, "")),
+        Text(state, style=_colour(row.state, row.outcome, row.reason)),
         row.attempts or "",
         row.reason,
     )
+
+
+def _colour(state: str, outcome: str, reason: str) -> str:
+    """What was applied with a remark (a value that could not be read) does not look as if all were well."""
+    return WARN if outcome == Outcome.APPLIED and reason else COLOURS.get(state, "")
 
 
 def show(
@@ -309,7 +314,8 @@ def _body(config: Config, message_id: int) -> str:
 def _print_story(story: dict[str, Any]) -> None:
     say(f"Message {story['id']}: {story['type']} {story['direction']} by {story['channel']}", "bold")
     state = f"{story['state']} {story['outcome']}".strip()
-    say(f"  {state}" + (f": {story['reason']}" if story["reason"] else ""), COLOURS.get(story["state"], ""))
+    said = f"  {state}" + (f": {story['reason']}" if story["reason"] else "")
+    say(said, _colour(story["state"], story["outcome"], story["reason"]))
     say(f"  {moment(story['at'])}  sender {story['sender'] or '-'}  control id {story['control_id'] or '-'}")
     say(f"  answer {story['answer']} {story['code']}")
     for title, columns, rows in _parts(story):

@@ -41,6 +41,8 @@ LEASE_SECONDS = 15.0
 LATER = 50  # messages of a load that are applied in one step: a live one waits for no more
 CAREFUL = 200  # messages applied one by one after a worker died: more than it can have had in hand
 DEATHS = 3  # workers that may die of one message before it is dead itself
+NOT_READ = "not read: "  # before the warnings of the map: paths and codes, never a value
+REMARKS = 300  # characters; all of them stand in the audit log
 CONFLICTS = 5  # times that a run is computed anew before its turn is given up
 
 
@@ -405,7 +407,7 @@ class Plan:
         warnings = [*applied.notes, *(ready.mapped.warnings if ready.mapped else ())]
         if warnings:
             detail["notes"] = warnings
-        reason = "older than what its source said last" if stale else ", ".join(dict.fromkeys(applied.notes))
+        reason = "older than what its source said last" if stale else _remarks(applied.notes, ready)
         action = Action.MESSAGE_STALE if stale else Action.MESSAGE_APPLIED
         self._done(ready.work, outcome, action, reason, detail, _patient(applied.changes))
 
@@ -440,6 +442,14 @@ class Plan:
     def _entry(self, action: Action, work: InboundWork, detail: Mapping[str, object], patient: str | None) -> None:
         text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode() if detail else "{}"
         self._rows.append(EntryDraft(self._now, action, "system", work.channel, work.message_id, patient, text))
+
+
+def _remarks(notes: Sequence[str], ready: Ready) -> str:
+    """What was applied and is not all well: it stands beside the message's state, where everybody looks."""
+    unread = ready.mapped.warnings if ready.mapped else ()
+    said = [*dict.fromkeys(notes), *([f"{NOT_READ}{'; '.join(unread)}"] if unread else [])]
+    text = ", ".join(said)
+    return text if len(text) <= REMARKS else text[: REMARKS - 1] + "…"
 
 
 def _runs(ready: Sequence[Ready]) -> list[list[Ready]]:

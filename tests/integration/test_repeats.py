@@ -150,6 +150,8 @@ def test_what_could_not_be_read_is_said_each_time(kit: Kit, unpacked: list[int])
     assert len(notes) == 3
     assert notes[0] == notes[1] == notes[2]
     assert len(notes[0]) == 2
+    said = [r[0] for r in kit.rows("SELECT reason FROM outcome WHERE reason <> ''")]
+    assert said == ["not read: " + "; ".join(notes[0])] * 3  # beside the state, where hub show, the list and the page have it
 
 
 def test_what_the_front_office_changes_shows(kit: Kit, unpacked: list[int]) -> None:

@@ -150,6 +150,7 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "settle_not": ("상대가 처리 안 함", "The target did not act"),
     "settle_hint": ("상대 시스템을 직접 확인한 뒤 고르십시오.", "Look into the target system first."),
     "act_hint": ("이 메시지는 사람의 판단을 기다립니다.", "This message waits for a person."),
+    "applied_remarks": ("처리했지만 확인이 필요합니다:", "Applied, but look at this:"),
     "done_note": ("처리했습니다.", "Done."),
     "no_changes": ("바뀐 것이 없습니다.", "It changed nothing."),
     "receivers": ("수신처", "Receivers"),

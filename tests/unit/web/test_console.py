@@ -127,6 +127,29 @@ def test_what_a_message_says_cannot_become_markup(hub: WebHub, browser: Callable
         assert evil not in html
 
 
+@pytest.mark.parametrize(("language", "said"), [("ko", "처리했지만 확인이 필요합니다"), ("en", "Applied, but look at this")])
+def test_what_was_applied_with_a_remark_shows_it_in_the_list_and_at_the_top(
+    hub: WebHub, browser: Callable[..., TestClient], language: str, said: str
+) -> None:
+    with hub.write_engine.begin() as conn:
+        web_kit.add_message(
+            conn,
+            900,
+            "ocs-in",
+            "in",
+            "idoc.INVOIC",
+            state="done",
+            outcome="applied",
+            reason="not read: TotalNetAmount: internal_form",
+        )
+    client = browser("operator")
+    html = client.get("/messages/900", headers={"accept-language": language}).text
+    top = html[: html.index("<section")]
+    assert said in top
+    assert "internal_form" in top
+    assert client.get("/messages").text.count("⚠") == 1
+
+
 def test_search_by_patient_number_finds_both_ways_and_stays_out_of_the_url(browser: Callable[..., TestClient]) -> None:
     client = browser("operator")
     page = client.get("/messages").text

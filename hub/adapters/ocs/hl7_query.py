@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hub import log
-from hub.adapters.listening import check_charset, check_tls
+from hub.adapters.listening import check_charset, check_tls, health_of, listen
 from hub.adapters.ocs.hl7_lookup import Responder, Told
 from hub.adapters.settings import read_table
 from hub.codecs.hl7v2 import Peek, ack, peek, python_codec, query
@@ -211,10 +211,7 @@ class QueryListener:
             limits=Limits(1 << 20, s.idle_seconds, s.frame_seconds, s.max_connections),
             allowed=frozenset(normal_peer(peer) for peer in s.tls_peers),
         )  # fmt: skip
-        try:
-            await listener.start()
-        except OSError as error:
-            raise Misconfigured(f"cannot listen on {s.host}:{s.port} ({error.strerror or error.__class__.__name__})") from None
+        await listen(listener, s.host, s.port)
         self._listener = listener
         if not s.tls_ca and s.host not in LOOPBACK:
             _log.warning("%s: whoever reaches %s can call himself an asker; ask for certificates with tls_ca", self._name, s.host)
@@ -234,9 +231,7 @@ class QueryListener:
         return seen
 
     def health(self) -> ListenerHealth:
-        listener = self._listener
-        port = listener.port if listener is not None else self._settings.port
-        return ListenerHealth(f"{self._settings.host}:{port}", listener.connections if listener is not None else 0)
+        return health_of(self._listener, self._settings.host, self._settings.port)
 
     def _ask(self, batch: list[Question]) -> None:
         """In the loop: hands the questions over, in order."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hub.adapters.listening import check_tls
+from hub.adapters.listening import check_tls, health_of, listen
 from hub.adapters.pacs import peers, told
 from hub.adapters.pacs.dicom_desk import Desk
 from hub.adapters.pacs.mpps import Steps
@@ -26,7 +26,7 @@ from hub.codecs.dicom import columns, header, uid
 from hub.codecs.dicom.charset import codec_of
 from hub.codecs.dicom.command import Operation, Status
 from hub.config import option
-from hub.domain.errors import HubError, Misconfigured, Unreadable
+from hub.domain.errors import HubError, Unreadable
 from hub.domain.ports import Intake, ListenerHealth, Manifest, Memory, Received
 from hub.domain.unstored import Unstored
 from hub.sync.polled import row_body
@@ -210,10 +210,7 @@ class DicomIn:
             self._name, s.host, s.port, Names(s.ae_title, s.peers), storage, limits, tls,
             frozenset(normal_peer(peer) for peer in s.tls_peers),
         )  # fmt: skip
-        try:
-            await listener.start()
-        except OSError as error:
-            raise Misconfigured(f"cannot listen on {s.host}:{s.port} ({error.strerror or error.__class__.__name__})") from None
+        await listen(listener, s.host, s.port)
         self._listener = listener
 
     async def stop(self) -> None:
@@ -226,9 +223,7 @@ class DicomIn:
         return Unstored(turned_away=self._listener.take_turned_away()) if self._listener is not None else Unstored()
 
     def health(self) -> ListenerHealth:
-        listener = self._listener
-        port = listener.port if listener is not None else self._settings.port
-        return ListenerHealth(f"{self._settings.host}:{port}", listener.connections if listener is not None else 0)
+        return health_of(self._listener, self._settings.host, self._settings.port)
 
 
 def build(settings: Settings, name: str = "") -> DicomIn:

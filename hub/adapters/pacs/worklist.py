@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hub import log
-from hub.adapters.listening import check_tls
+from hub.adapters.listening import check_tls, health_of, listen
 from hub.adapters.pacs import peers
 from hub.adapters.pacs import worklist_rows as rows
 from hub.adapters.settings import read_table
@@ -172,10 +172,7 @@ class Worklist:
             self._name, s.host, s.port, Names(s.ae_title, s.peers), self,
             Limits(associations=s.max_associations, idle_seconds=s.idle_seconds), tls, frozenset(map(normal_peer, s.tls_peers)),
         )  # fmt: skip
-        try:
-            await listener.start()
-        except OSError as error:
-            raise Misconfigured(f"cannot listen on {s.host}:{s.port} ({error.strerror or error.__class__.__name__})") from None
+        await listen(listener, s.host, s.port)
         self._listener = listener
 
     async def stop(self) -> None:
@@ -196,9 +193,7 @@ class Worklist:
         return seen
 
     def health(self) -> ListenerHealth:
-        listener = self._listener
-        port = listener.port if listener is not None else self._s.port
-        return ListenerHealth(f"{self._s.host}:{port}", listener.connections if listener is not None else 0)
+        return health_of(self._listener, self._s.host, self._s.port)
 
     # -- hub.transport.dicom_scp.Service --------------------------------------------------------------------------
 

@@ -102,7 +102,9 @@ def test_a_registration_number_is_no_number_of_a_patient(number: str, digits: in
         MAPS.map_row(event, row, Context("HOSP", "erp", "Asia/Seoul"))
 
 
-@pytest.mark.parametrize(("total", "currency"), [("120.00", "KRW"), ("12,000", "KRW"), ("1", "XXX"), ("1", ""), ("9" * 23, "KRW")])
+@pytest.mark.parametrize(
+    ("total", "currency"), [("120.00", "KRW"), ("12,000", "KRW"), ("1", "XXX"), ("1", ""), ("9" * 23, "KRW")]
+)
 def test_money_that_nobody_can_tell_is_refused_with_its_place(total: str, currency: str) -> None:
     received = rules().received(bill("90001", "7", "12345", total, currency), b"")
     assert received.refused is not None

@@ -17,7 +17,7 @@ class Moving:
         dead = SimpleNamespace(channel="ocs-in", state="dead", n=1)
         front = SimpleNamespace(lane="in:HOSP|1", channel="ocs-in", message_id=7, state="dead", reason="no_key", at=1)
         behind = [SimpleNamespace(lane="in:HOSP|1", n=2), SimpleNamespace(lane="in:HOSP|2", n=5)]
-        self._answers: list[list[Any]] = [[dead], [], [], [front], behind, [], []]
+        self._answers: list[list[Any]] = [[dead], [], [], [], [front], behind, [], []]
 
     def execute(self, _statement: object) -> list[Any]:
         return self._answers.pop(0)

@@ -337,18 +337,9 @@ class SqlTx:
             pairs,
         )
 
-    def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        if not resource_ids:
-            return []
-        marks = ", ".join("?" * len(resource_ids))
-        return self._hot.query(
-            f"SELECT system, resource_id, field, value, at FROM sent_field WHERE resource_id IN ({marks})",
-            list(resource_ids),
-        )
-
     def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
         return self._set(
-            "SELECT s.system, s.resource_id, s.field, s.value FROM {keys} {cross} sent_field s"
+            "SELECT s.system, s.resource_id, s.field, s.value, s.at FROM {keys} {cross} sent_field s"
             " ON s.system = k.value->>0 AND s.resource_id = k.value->>1",
             pairs,
         )

@@ -198,12 +198,8 @@ class Tx(Protocol):
         """(channel, resource id) -> channel, resource id, peer id, etag."""
         ...
 
-    def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[str, str, str, str, int]]:
-        """system, resource id, field, value (JSON), at."""
-        ...
-
-    def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
-        """(system, resource id) -> system, resource id, field, value (JSON) last sent."""
+    def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, str, int]]:
+        """(system, resource id) -> system, resource id, field, value (JSON) last sent, at."""
         ...
 
     def at_version(self, pairs: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:

@@ -86,7 +86,7 @@ class Canon:
         self.references = References(work, known)
         self.now = now
         self.history: list[Row] = []  # of people who turned out to be one: to be written to link_history
-        self._sent: dict[str, dict[tuple[str, str], Any]] = {}
+        self._sent: dict[tuple[str, str], dict[str, tuple[Any, int]]] = {}  # (system, resource id) -> field -> value, at
 
     def load(self, facts: Iterable[AnyFact]) -> None:
         """Loads whatever these facts are about; call once for the whole batch."""
@@ -350,13 +350,15 @@ class Canon:
 
     def _echo(self, source: Source, name: str, value: Any) -> tuple[Any, int] | None:
         """If this is what we last sent that system: what we sent, and the time of *that* change; an echo is no news."""
-        if source.resource_id not in self._sent:
+        who = (source.system, source.resource_id)
+        if who not in self._sent:
             known = self.work.resources.get(source.resource_id)
-            rows = self.work.tx.sent_fields([source.resource_id]) if known is not None and not known.new else []
-            self._sent[source.resource_id] = {(r[0], r[2]): (orjson.loads(r[3]), r[4]) for r in rows}
-        for (system, field_name), (sent, at) in self._sent[source.resource_id].items():
-            if system == source.system and field_name == name and is_echo(sent, value):
-                return sent, int(at) - 1
+            rows = self.work.tx.told([who]) if known is not None and not known.new else []
+            self._sent[who] = {row[2]: (orjson.loads(row[3]), int(row[4])) for row in rows}
+        if name in self._sent[who]:
+            sent, at = self._sent[who][name]
+            if is_echo(sent, value):
+                return sent, at - 1
         return self._crossed(source, name, value)
 
     def _crossed(self, source: Source, name: str, value: Any) -> tuple[Any, int] | None:

@@ -116,7 +116,7 @@ def _past(tx: Tx, pairs: Sequence[tuple[str, Sequence[Any]]]) -> Past:
     """Of changes that name slots of a list, and of a system: what it was last sent, and the document before the change."""
     slotted = [(system, change) for system, change in pairs if any("." in name for name in orjson.loads(change[7]))]
     said: dict[tuple[str, str], dict[str, Any]] = {}
-    for system, id_, name, value in tx.told(sorted({(system, change[4]) for system, change in slotted})):
+    for system, id_, name, value, _ in tx.told(sorted({(system, change[4]) for system, change in slotted})):
         said.setdefault((system, id_), {})[name] = orjson.loads(value)
     kept = tx.at_version(sorted({(change[4], change[6] - 1) for _, change in slotted}))
     return Past(said, {(id_, version): orjson.loads(data) for id_, version, data in kept})

@@ -446,7 +446,7 @@ def test_changes_peers_and_what_was_sent(store: Store) -> None:
         assert tx.changes([4, 5]) == [tuple(change)]
         assert (tx.versions("p1", 0), tx.versions("p1", 1)) == ([(1, "c", "{}")], [])
         assert tx.link_keys([("erp", "p1"), ("emr", "p1")]) == [("erp", "p1", "BP1", 'W/"2"')]
-        assert tx.sent_fields(["p1"]) == [("erp", "p1", "address", "null", 3)]
+        assert tx.told([("erp", "p1"), ("emr", "p1")]) == [("erp", "p1", "address", "null", 3)]
 
 
 def test_counts_add_up_and_terms_are_replaced(store: Store) -> None:

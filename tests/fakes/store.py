@@ -296,13 +296,10 @@ class FakeTx:
         found = (self._table("link_key").get(tuple(pair)) for pair in pairs)
         return [(x["channel"], x["resource_id"], x["peer_id"], x["etag"]) for x in found if x]
 
-    def sent_fields(self, resource_ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        return [tuple(x[c] for c in r.SentFieldRow._fields) for x in self._rows("sent_field") if x["resource_id"] in resource_ids]
-
     def told(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
         asked = {tuple(pair) for pair in pairs}
         found = [x for x in self._rows("sent_field") if (x["system"], x["resource_id"]) in asked]
-        return [(x["system"], x["resource_id"], x["field"], x["value"]) for x in found]
+        return [(x["system"], x["resource_id"], x["field"], x["value"], x["at"]) for x in found]
 
     def at_version(self, pairs: Sequence[tuple[str, int]]) -> list[tuple[Any, ...]]:
         asked = {tuple(pair) for pair in pairs}

@@ -30,3 +30,21 @@ def test_a_search_goes_through_its_index(kit: Kit, query: Query, index: str) -> 
         assert len(found) == (1 if query.patient_no else 0)
         sql, parameters = seen[-1]
         assert index in plan(connection, sql, parameters)
+
+
+def test_what_a_system_was_sent_is_found_by_its_key(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for each value that a source changes: a look through all that was ever sent would grow with the hospital."""
+    seen: list[tuple[str, object]] = []
+    with kit.hub.store.transaction() as tx:
+        hot = tx._hot  # type: ignore[attr-defined]
+        query = type(hot).query
+        monkeypatch.setattr(
+            type(hot), "query", lambda self, sql, parameters=(): seen.append((sql, parameters)) or query(self, sql, parameters)
+        )
+        tx.told([("erp", "p1")])
+        [(sql, parameters)] = seen
+        if hot.dialect == "postgresql":
+            query(hot, "SELECT set_config('enable_seqscan', 'off', true)")
+        found = query(hot, f"EXPLAIN {'QUERY PLAN ' if hot.dialect == 'sqlite' else ''}{sql}", parameters)
+    [line] = [str(row) for row in found if "sent_field" in str(row)]
+    assert "sent_field_pkey" in line or "PRIMARY KEY (system=? AND resource_id=?)" in line or "autoindex_sent_field" in line, line

@@ -257,7 +257,8 @@ class SqlTx:
         pairs = [[i] for i in resource_ids]
         return self._set(
             f"SELECT {_IDENTIFIER} FROM {{keys}} {{cross}} identifier i ON i.resource_id = k.value->>0"
-            f" UNION SELECT {_IDENTIFIER} FROM {{keys}} {{cross}} identifier i ON i.home_id = k.value->>0",
+            f" UNION SELECT {_IDENTIFIER} FROM {{keys}} {{cross}} identifier i ON i.home_id = k.value->>0"
+            " AND i.home_id <> i.resource_id",  # the others are found already; as the index says it
             pairs, keys_json(pairs),
         )  # fmt: skip
 

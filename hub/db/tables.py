@@ -224,6 +224,7 @@ identifier = Table(
     PrimaryKeyConstraint("kind", "assigner", "value"),
     Index("identifier_by_value", "value"),
     Index("identifier_by_resource", "resource_id"),
+    Index("identifier_by_home", "home_id", **_where("home_id <> resource_id")),  # what a merge or move took elsewhere
     sqlite_with_rowid=False,
 )
 

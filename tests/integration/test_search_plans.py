@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import Connection, event, text
 
@@ -32,19 +35,27 @@ def test_a_search_goes_through_its_index(kit: Kit, query: Query, index: str) -> 
         assert index in plan(connection, sql, parameters)
 
 
-def test_what_a_system_was_sent_is_found_by_its_key(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for each value that a source changes: a look through all that was ever sent would grow with the hospital."""
+@pytest.mark.parametrize(
+    ("question", "indexes"),
+    [
+        (lambda tx: tx.told([("erp", "p1")]), {"sent_field"}),
+        (lambda tx: tx.identifiers_of(["p1"]), {"identifier_by_resource", "identifier_by_home"}),
+    ],
+    ids=["what a system was last sent", "numbers that point to a resource or are at home there"],
+)
+def test_what_grows_with_the_hospital_is_asked_by_an_index(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, question: Callable[[Any], object], indexes: set[str]
+) -> None:
+    """These are asked for changed values and merges: a look through all there is would cost more with each patient."""
     seen: list[tuple[str, object]] = []
     with kit.hub.store.transaction() as tx:
         hot = tx._hot  # type: ignore[attr-defined]
         query = type(hot).query
-        monkeypatch.setattr(
-            type(hot), "query", lambda self, sql, parameters=(): seen.append((sql, parameters)) or query(self, sql, parameters)
-        )
-        tx.told([("erp", "p1")])
+        monkeypatch.setattr(type(hot), "query", lambda self, sql, more=(): seen.append((sql, more)) or query(self, sql, more))
+        question(tx)
         [(sql, parameters)] = seen
         if hot.dialect == "postgresql":
             query(hot, "SELECT set_config('enable_seqscan', 'off', true)")
-        found = query(hot, f"EXPLAIN {'QUERY PLAN ' if hot.dialect == 'sqlite' else ''}{sql}", parameters)
-    [line] = [str(row) for row in found if "sent_field" in str(row)]
-    assert "sent_field_pkey" in line or "PRIMARY KEY (system=? AND resource_id=?)" in line or "autoindex_sent_field" in line, line
+        lines = [str(row) for row in query(hot, f"EXPLAIN {'QUERY PLAN ' if hot.dialect == 'sqlite' else ''}{sql}", parameters)]
+    assert all(any(name in line for line in lines) for name in indexes), lines
+    assert not any("SCAN i" in line or "SCAN s" in line or "Seq Scan" in line for line in lines), lines

@@ -29,8 +29,8 @@ def test_known():
 @pytest.mark.parametrize(("ci", "code", "text"), [("true", 1, "CI=true and a test did not run"), ("", 0, "2 skipped")])
 def test_skips(tmp_path: Path, ci: str, code: int, text: str) -> None:
     (tmp_path / "tests").mkdir()
-    for name in ("conftest.py", "servers.py"):
-        shutil.copy(HERE / name, tmp_path / "tests" / name)
+    shutil.copy(HERE / "conftest.py", tmp_path / "tests")
+    shutil.copytree(HERE / "servers", tmp_path / "tests/servers")
     (tmp_path / "tests/test_it.py").write_text(TESTS)
     environment = {**os.environ, "CI": ci, "HUB_CORPUS": str(tmp_path / "none")}
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--rootdir", ".", "tests"]

@@ -104,7 +104,8 @@ def listens(settings: ScuSettings) -> Association:
     deadline = time.monotonic() + 8
     while True:
         try:
-            return Association(settings, WORKLIST)
+            with Association(settings, WORKLIST):  # nothing is reached before this
+                return Association(settings, WORKLIST)
         except HubError:
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -115,7 +115,11 @@ class ODataClient:
 
     def _batch(self, items: Sequence[batch.Item], *, writing: bool, count: int) -> batch.Answers:
         boundary = f"hub{secrets.token_hex(12)}"
-        answer = self._post(batch.dump(items, boundary), batch.content_type(boundary), writing=writing)
+        try:
+            body = batch.dump(items, boundary)
+        except ValueError:  # targets are ours and percent-encoded: it is an ETag
+            raise Misconfigured(f"{self.peer} gives ETags that no header can carry: check url", code="not_odata") from None
+        answer = self._post(body, batch.content_type(boundary), writing=writing)
         if answer.status not in (200, 202):
             raise self.error(answer, writing=writing)
         try:

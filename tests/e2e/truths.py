@@ -26,7 +26,7 @@ def etag(house: Hospital, kind: str, id_: str) -> str:
 def nothing_is_stuck(house: Hospital) -> None:
     for name, counts in house.hub.status()["channels"].items():
         stuck = {state: counts[state] for state in ("dead", "uncertain", "refused", "ignored") if counts[state]}
-        assert not stuck, (name, stuck)
+        assert not stuck, (name, stuck, house.hub.ask("messages", "--channel", name, "--limit", "5")[1])
 
 
 def webhooks_in_order(house: Hospital, guest: Guest) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from hub.domain.model import Kind, Party
+from hub.domain.datatypes import Party
+from hub.domain.model import Kind
 from hub.domain.search import normal_name
 
 # Kinds that can tell it, and what stands in the text of a document that does.

@@ -1,4 +1,4 @@
-"""One contract for every adapter that is sent to (hub/domain/ports.py, Listener), each in a whole hub, against senders.
+"""One contract for every adapter that is sent to (hub/domain/ports, Listener), each in a whole hub, against senders.
 
 Whatever a sender does: what it was told to be stored is stored, once; what it was not told, it may send again. A test module
 takes it over with `from hub.testing.listened import *` beside its CASES.

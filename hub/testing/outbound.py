@@ -1,4 +1,4 @@
-"""One contract for every outbound adapter (hub/domain/ports.py, Target), each against its simulated peer, and for the fake.
+"""One contract for every outbound adapter (hub/domain/ports, Target), each against its simulated peer, and for the fake.
 
 A test module takes it over with `from hub.testing.outbound import *` beside its CASES (hub.testing).
 """

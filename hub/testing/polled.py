@@ -1,4 +1,4 @@
-"""One contract for every adapter that asks (hub/domain/ports.py, Source), each in a whole hub against its source.
+"""One contract for every adapter that asks (hub/domain/ports, Source), each in a whole hub against its source.
 
 Whatever happens at the source: nothing that was there is lost, nothing comes twice, and what is wrong is said once, without a
 value of a patient. A test module takes it over with `from hub.testing.polled import *` beside its CASES.
